@@ -1,0 +1,294 @@
+"""The ports of the bus: what controllers, agents and clients may ask of it.
+
+One `Bus` has core messages (`core`), two stores of records (`state`, `observed`) and the event log (`events`).
+Methods raise `schemas.errors`: `Unreachable` when nobody answers in time, `StoreMissing` when the stream is not there.
+Only `commit` tells its outcome as a value, since each outcome asks for another next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+BATCH_MESSAGES = 200
+BATCH_BYTES = 2 * 1024 * 1024
+"""The limits of one commit (DESIGN: limits)."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record as the stream holds it. `value` None: deleted (a tombstone with that sequence)."""
+
+    key: str
+    value: bytes | None
+    sequence: int
+    at: float
+    """Stream time: seconds since 1970 by the server that stored it."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A watch has missed entries, or may have: take a new snapshot."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Put:
+    """Write `key`. `expected`: the sequence its last entry must have (0: there must be none); None: any."""
+
+    key: str
+    value: bytes
+    expected: int | None = None
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Leave a tombstone at `key`."""
+
+    key: str
+    expected: int | None = None
+
+
+Write: TypeAlias = Put | Delete
+
+
+@dataclass(frozen=True)
+class Fence:
+    """The write stands only while the last entry of `election.epoch` has this sequence."""
+
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Committed:
+    """All of the batch is stored; `sequence` is that of its last message, `first` of its first."""
+
+    sequence: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Fenced:
+    """Nothing is stored: another leads."""
+
+
+@dataclass(frozen=True)
+class Conflicted:
+    """Nothing is stored: an `expected` did not hold (`why` names what the server said)."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Nothing is stored: the server had another write in flight; try again at once."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """It may or may not be stored: read before you go on."""
+
+    why: str = ""
+
+
+Outcome: TypeAlias = Committed | Fenced | Conflicted | Busy | Unknown
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All live entries as of `sequence` (tombstones left out): complete up to there."""
+
+    entries: tuple[Entry, ...]
+    sequence: int
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """What the server tells of a stream."""
+
+    first: int
+    last: int
+    created: str
+    leader: str = ""
+    replicas: int = 1
+
+
+@dataclass
+class Message:
+    """A core message as received."""
+
+    subject: str
+    data: bytes
+    reply: str = ""
+
+
+class Subscription(AbstractAsyncContextManager["Subscription"], Protocol):
+    """Messages of a subject, bounded: at the limit the oldest is dropped and counted. Survives reconnects."""
+
+    dropped: int
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        """The messages, for ever."""
+        ...
+
+    async def next(self) -> Message:
+        """The next message."""
+        ...
+
+
+class Core(Protocol):
+    """Messages that nobody keeps."""
+
+    async def publish(self, subject: str, data: bytes) -> None:
+        """Tell whoever listens now. Raises Unreachable while not connected (it is not buffered)."""
+        ...
+
+    async def request(self, subject: str, data: bytes, *, timeout: float) -> bytes:
+        """The first answer. Raises Unreachable: no responder, or no answer within `timeout` seconds."""
+        ...
+
+    async def respond(self, message: Message, data: bytes) -> None:
+        """Answer a request; does nothing where no answer is wanted."""
+        ...
+
+    def subscribe(self, subject: str, *, queue: str = "", limit: int = 1024) -> Subscription:
+        """Listen (on entering the context); one of the `queue` gets each message if that is named."""
+        ...
+
+
+class Watch(AbstractAsyncContextManager["Watch"], Protocol):
+    """Entries as they are stored, in order. A `Gap` says that some may be missing; it goes on after that."""
+
+    def __aiter__(self) -> AsyncIterator[Entry | Gap]:
+        """The entries, for ever."""
+        ...
+
+    async def next(self) -> Entry | Gap:
+        """The next entry or gap."""
+        ...
+
+
+class Store(Protocol):
+    """One stream of records by key, in one total order."""
+
+    async def commit(self, batch: Sequence[Write], fence: Fence | None = None) -> Outcome:
+        """Store all of the batch or nothing. Raises ValueError over the limits or with a key twice."""
+        ...
+
+    async def read(self, key: str) -> Entry | None:
+        """The last entry of a key as the stream's leader has it (never stale); None: there is none at all."""
+        ...
+
+    async def read_near(self, key: str) -> Entry | None:
+        """The same from any replica: may be stale."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Everything, complete as of a sequence that the stream's leader confirmed."""
+        ...
+
+    def watch(self, pattern: str = ">") -> Watch:
+        """New entries whose key matches. With ">" sequences tell a gap, otherwise only reconnects do."""
+        ...
+
+    async def info(self) -> StoreInfo:
+        """First and last sequence now. Raises StoreMissing."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoggedEvent:
+    """A message of the event log."""
+
+    sequence: int
+    subject: str
+    data: bytes
+    at: float
+
+
+@dataclass(frozen=True)
+class From:
+    """Where reading the log starts: after a sequence, or at a time (seconds since 1970), or with what comes next.
+
+    `cursor` names a durable place kept by the server: reading goes on after what was last `confirmed` there;
+    the rest says where a new cursor starts.
+    """
+
+    after: int | None = None
+    since: float | None = None
+    cursor: str = ""
+
+
+class EventReader(AbstractAsyncContextManager["EventReader"], Protocol):
+    """Events in the log's order; rebuilt by itself over restarts of servers, without loss."""
+
+    def __aiter__(self) -> AsyncIterator[LoggedEvent]:
+        """The events, for ever."""
+        ...
+
+    async def next(self) -> LoggedEvent:
+        """The next event."""
+        ...
+
+    async def confirm(self, sequence: int) -> None:
+        """All up to `sequence` is dealt with: a named cursor goes on after it. Does nothing without a cursor."""
+        ...
+
+
+class EventLog(Protocol):
+    """The stream of events."""
+
+    async def append(self, subject: str, data: bytes, message_id: str) -> int:
+        """Store one; the same `message_id` within 10 minutes is stored once. Raises Unreachable if not acknowledged."""
+        ...
+
+    def read(self, start: From, subjects: Sequence[str] = ("mesh.event.>",)) -> EventReader:
+        """Events of these subjects (wildcards allowed)."""
+        ...
+
+    async def info(self) -> StoreInfo:
+        """First and last sequence now."""
+        ...
+
+
+class Bus(Protocol):
+    """One connection to the mesh, kept up by its adapter."""
+
+    core: Core
+    state: Store
+    observed: Store
+    events: EventLog
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        ...
+
+    def disconnects(self) -> Subscription:
+        """Advisories: each message's `subject` is the user whose connection ended (controllers only)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How to connect: server URLs, user and password, as kept in a credentials file."""
+
+    servers: tuple[str, ...]
+    user: str = ""
+    password: str = field(default="", repr=False)
+    name: str = ""
+
+
+def agent_user(node: str) -> str:
+    """The user name with which a node's agent connects (told by disconnect advisories)."""
+    return f"agent-{node}"
+
+
+def controller_user(controller: str) -> str:
+    """The user name with which a controller connects (told by disconnect advisories)."""
+    return f"controller-{controller}"

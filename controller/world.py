@@ -1,0 +1,183 @@
+"""What a round sees and what it may change: the types between observing, planning and committing.
+
+`World` is a view of the mirror (records as the stream shows them) and of what only this leader knows: when it
+heard whom. A plan is a tuple of `Change`s; each is the write of one record that the leader owns. Nothing here
+decides. Times are *stream time*: seconds since 1970 as the last stored message had it, plus the leader's monotonic clock
+since then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+from schemas import subjects
+from schemas.assignment import TASKS_PER_NODE, Assignment
+from schemas.observation import Observation
+from schemas.records import (
+    BrakeRecord,
+    LivenessRecord,
+    NodeRecord,
+    OrderRecord,
+    RevisionRecord,
+    RolloutRecord,
+    ServiceRecord,
+)
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Stored(Generic[R]):
+    """A record with the sequence of its last write."""
+
+    record: R
+    sequence: int
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What this leader knows of a node from its heartbeats."""
+
+    at: float
+    """Stream time of the last heartbeat."""
+    instance: str
+    boot: str = ""
+    engine: str = ""
+    """Why its engine can't be used now; "" while it answers."""
+    applied: tuple[int, int] = (0, 0)
+    """(generation, sequence) of the assignment it has taken over."""
+    observed: int = 0
+    """Counter of the last observation that it says it has stored."""
+    suspect_since: float | None = None
+    """Stream time of a disconnect advisory since the last heartbeat."""
+
+
+@dataclass(frozen=True)
+class World:
+    """All that planning may look at."""
+
+    epoch: int
+    generation: int
+    took_over: float
+    """Stream time at which this leader took over."""
+    services: Mapping[str, Stored[ServiceRecord]] = field(default_factory=dict)
+    revisions: Mapping[tuple[str, int], RevisionRecord] = field(default_factory=dict)
+    nodes: Mapping[str, Stored[NodeRecord]] = field(default_factory=dict)
+    assignments: Mapping[str, Stored[Assignment]] = field(default_factory=dict)
+    observations: Mapping[str, Observation] = field(default_factory=dict)
+    rollouts: Mapping[str, RolloutRecord] = field(default_factory=dict)
+    liveness: Mapping[str, LivenessRecord] = field(default_factory=dict)
+    orders: Mapping[str, Stored[OrderRecord]] = field(default_factory=dict)
+    brake: BrakeRecord = field(default_factory=BrakeRecord)
+    heard: Mapping[str, Heard] = field(default_factory=dict)
+    hearing_since: float = 0.0
+    """Stream time since which the leader has heard its own heartbeat without a break: liveness clocks start there."""
+    nodes_total: int = 0
+    minted: int = 0
+    """The highest task number used in this epoch."""
+    tasks_per_node: int = TASKS_PER_NODE
+
+
+@dataclass(frozen=True)
+class Dirty:
+    """What may need a new decision; `everything` after a takeover, a resync or a change of any node."""
+
+    services: frozenset[str] = frozenset()
+    nodes: frozenset[str] = frozenset()
+    everything: bool = False
+
+
+@dataclass(frozen=True)
+class PutAssignment:
+    """What a node should run from now on."""
+
+    node: str
+    record: Assignment
+
+    @property
+    def key(self) -> str:
+        """Where it is written."""
+        return subjects.desired_key(self.node)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        running = sum(task.desired == "running" for task in self.record.tasks)
+        return f"{self.node}: {running} tasks to run, {len(self.record.tasks) - running} to end"
+
+
+@dataclass(frozen=True)
+class PutRollout:
+    """How far a service is."""
+
+    record: RolloutRecord
+
+    @property
+    def key(self) -> str:
+        """Where it is written."""
+        return subjects.rollout_key(self.record.service)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"{self.record.service}: {self.record.phase}, {self.record.running}/{self.record.wanted} running"
+
+
+@dataclass(frozen=True)
+class DropRollout:
+    """A removed service has nothing left: forget its progress."""
+
+    service: str
+
+    @property
+    def key(self) -> str:
+        """What is deleted."""
+        return subjects.rollout_key(self.service)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"{self.service}: gone"
+
+
+@dataclass(frozen=True)
+class PutLiveness:
+    """A verdict of a node."""
+
+    record: LivenessRecord
+
+    @property
+    def key(self) -> str:
+        """Where it is written."""
+        return subjects.liveness_key(self.record.node)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"{self.record.node}: {self.record.verdict} ({self.record.why})"
+
+
+@dataclass(frozen=True)
+class PutBrake:
+    """The brake is pulled or let go."""
+
+    record: BrakeRecord
+
+    @property
+    def key(self) -> str:
+        """Where it is written."""
+        return subjects.BRAKE
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"brake {'engaged' if self.record.engaged else 'released'}: {self.record.why}"
+
+
+Change: TypeAlias = PutAssignment | PutRollout | DropRollout | PutLiveness | PutBrake
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a round decided. `wake_at`: the stream time at which time alone may ask for another decision."""
+
+    changes: tuple[Change, ...] = ()
+    minted: int = 0
+    wake_at: float | None = None

@@ -1,0 +1,1 @@
+"""meshctl: to be furnished."""

@@ -1,0 +1,67 @@
+"""Core messages that carry no state: heartbeats and the leader's "I lead"."""
+
+from __future__ import annotations
+
+from schemas.assignment import Applied
+from schemas.wire import Count, Seconds, Token, Wire
+
+LEADER_PERIOD = 0.2
+"""Seconds between two "I lead" (DESIGN: leadership)."""
+
+LEADER_SILENCE = 1.0
+"""Seconds of silence after which a follower takes over (DESIGN: leadership)."""
+
+HEARTBEAT_PERIOD = 0.8
+"""Seconds between two heartbeats of a node, up to 4,000 nodes (DESIGN: liveness)."""
+
+HEARTBEATS_MISSED = 3
+"""Periods without a beat after which a node is down (DESIGN: liveness)."""
+
+
+def heartbeat_period(nodes: int) -> float:
+    """Seconds between two heartbeats in a mesh of so many nodes: 0.8, above 4,000 nodes nodes / 5,000."""
+    return max(HEARTBEAT_PERIOD, nodes / 5000)
+
+
+class Heartbeat(Wire, frozen=True, kw_only=True):
+    """`mesh.heartbeat.<node>`, a request. `count` is told back, so that the agent knows which one was answered."""
+
+    node: Token
+    instance: str
+    boot: str
+    count: Count
+    applied: Applied = Applied()
+    observed: Count = 0
+    """The counter of the last observation that was stored."""
+    engine: str = ""
+    """Why the engine can't be used now; "" while it answers."""
+    leaving: bool = False
+    """The agent is about to stop; its containers run on."""
+    wall: Seconds = 0.0
+    """The agent's wall clock: to tell an offset, never to decide."""
+
+
+class HeartbeatAnswer(Wire, frozen=True, kw_only=True):
+    """The leader's answer."""
+
+    count: Count
+    epoch: Count
+    generation: Count
+    period: Seconds = HEARTBEAT_PERIOD
+    observe_every: Seconds = 1.0
+    desired: Count = 0
+    """The sequence of this node's `desired` record: an agent behind it fetches."""
+    refused: str = ""
+    """Why this agent is no member (another instance holds the name, not joined, removed)."""
+
+
+class LeaderBeat(Wire, frozen=True, kw_only=True):
+    """`mesh.leader`: "I lead, epoch E"."""
+
+    holder: str
+    epoch: Count
+    mesh_id: str
+    generation: Count = 1
+    highest: Count = 0
+    """The highest sequence of the state stream that the leader has seen."""
+    stepping_down: bool = False

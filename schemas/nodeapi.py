@@ -1,0 +1,114 @@
+"""Requests to one node's agent (`mesh.node.<node>.<verb>`), by controllers and operators. Answers come in a `Reply`.
+
+Paged: whoever asks gets one answer for each page and asks for the next with the cursor it was given.
+`NODE_REQUESTS` is the whole list: verb -> (request, answer).
+"""
+
+from __future__ import annotations
+
+from schemas.wire import Bytes, Count, Seconds, Wire
+
+CHUNK = 512 * 1024
+"""Bytes of an image in one message (below the server's max_payload of 4 MB with room for base64)."""
+
+
+class ResolveImage(Wire, frozen=True, kw_only=True):
+    """image_resolve: what `image` is on this node. `pull` "never": only look at what is there."""
+
+    image: str
+    platform: str = ""
+    pull: str = "missing"
+
+
+class ResolvedImage(Wire, frozen=True, kw_only=True):
+    """`image_id`: registry digest "name@sha256:..." or config digest "sha256:..."; "" with `error`: not to be had."""
+
+    node: str
+    image_id: str = ""
+    present: bool = False
+    error: str = ""
+
+
+class ListImages(Wire, frozen=True, kw_only=True):
+    """image_list."""
+
+
+class ImageView(Wire, frozen=True, kw_only=True):
+    """An image on a node."""
+
+    image_id: str
+    tags: tuple[str, ...] = ()
+    size: Bytes = 0
+    created: Seconds = 0.0
+
+
+class ImageList(Wire, frozen=True, kw_only=True):
+    """The answer to image_list."""
+
+    node: str
+    images: tuple[ImageView, ...]
+
+
+class LoadChunk(Wire, frozen=True, kw_only=True):
+    """image_load: chunk `index` of transfer `transfer`. The last has `last` and the archive's SHA-256."""
+
+    transfer: str
+    index: Count
+    data: bytes
+    last: bool = False
+    sha256: str = ""
+
+
+class LoadAnswer(Wire, frozen=True, kw_only=True):
+    """`received`: chunks so far, in order. After the last: the references that the archive held."""
+
+    received: Count
+    images: tuple[str, ...] = ()
+
+
+class ReadLogs(Wire, frozen=True, kw_only=True):
+    """logs: one page of a task's log. An empty cursor starts at `tail` lines from the end (-1: at the beginning)."""
+
+    task: str
+    cursor: str = ""
+    tail: int = -1
+    since: Seconds = 0.0
+    wait: Seconds = 0.0
+    """Seconds that the agent may wait for a first line when there is none yet (follow)."""
+
+
+class LogLine(Wire, frozen=True, kw_only=True):
+    """One line. `at`: RFC 3339 as the engine has it."""
+
+    at: str
+    text: str
+    stream: str = "stdout"
+
+
+class LogPage(Wire, frozen=True, kw_only=True):
+    """`cursor`: for the next page. `ended`: no further line will come."""
+
+    lines: tuple[LogLine, ...] = ()
+    cursor: str = ""
+    ended: bool = False
+
+
+class RemoveVolume(Wire, frozen=True, kw_only=True):
+    """volume_remove: refused while a container uses it."""
+
+    name: str
+
+
+class Done(Wire, frozen=True, kw_only=True):
+    """It was done."""
+
+    node: str = ""
+
+
+NODE_REQUESTS: dict[str, tuple[type[Wire], type[Wire]]] = {
+    "image_resolve": (ResolveImage, ResolvedImage),
+    "image_list": (ListImages, ImageList),
+    "image_load": (LoadChunk, LoadAnswer),
+    "logs": (ReadLogs, LogPage),
+    "volume_remove": (RemoveVolume, Done),
+}

@@ -1,0 +1,174 @@
+"""The records of the state stream `KV_mesh_state`: one writer for every key (DESIGN: the table).
+
+The key of each record is made in `schemas.subjects`. Times `*_at` are seconds since 1970 as the writer's clock had
+them: for people. Times that decisions depend on (`since`, `failed_at`, ...) are *stream time*: the leader's `now`,
+the last stream time plus its monotonic clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from schemas.observation import EndedTask
+from schemas.spec import Mode, ServiceSpec
+from schemas.wire import Count, Seconds, Token, Wire
+
+SCHEMA_LEVEL = 1
+"""The level of the records that this code writes."""
+
+REVISIONS_KEPT = 10
+"""Revisions of a service that are kept (DESIGN)."""
+
+
+class MeshRecord(Wire, frozen=True, kw_only=True):
+    """`mesh`: the store's identity. Written by init / restore only."""
+
+    mesh_id: str
+    generation: Count = 1
+    schema_level: Count = SCHEMA_LEVEL
+    created_at: Seconds = 0.0
+
+
+class EpochRecord(Wire, frozen=True, kw_only=True):
+    """`election.epoch`: who leads. The sequence of this write is the epoch. An empty holder: handed over."""
+
+    mesh_id: str
+    holder: str
+    nonce: str
+
+
+class ServiceRecord(Wire, frozen=True, kw_only=True):
+    """`service.<name>`: what the user wants. `deploy` rises only when the target is set."""
+
+    name: Token
+    mode: Mode = "replicated"
+    stack: str = ""
+    target: Count = 0
+    """The revision to run."""
+    replicas: Count = 1
+    """Of a replicated service; a global one has a slot on every eligible node."""
+    deploy: Count = 1
+    paused: bool = False
+    removed: bool = False
+    """The tombstone: all tasks are to be stopped. The key itself is deleted by the api once nothing is left."""
+    cause: str = ""
+    created_at: Seconds = 0.0
+    updated_at: Seconds = 0.0
+
+
+class RevisionRecord(Wire, frozen=True, kw_only=True):
+    """`revision.<service>.<n>`: an immutable spec with its image pinned."""
+
+    number: Count
+    spec: ServiceSpec
+    created_at: Seconds = 0.0
+    cause: str = ""
+
+
+class StackRecord(Wire, frozen=True, kw_only=True):
+    """`stack.<name>`: the services deployed as one."""
+
+    name: Token
+    revision: Count = 1
+    services: dict[str, Count] = {}
+    """Service name -> its revision."""
+    removed: bool = False
+    cause: str = ""
+    updated_at: Seconds = 0.0
+
+
+Availability = Literal["active", "pause", "drain"]
+
+
+class NodeRecord(Wire, frozen=True, kw_only=True):
+    """`node.<node>`: a member. `instance` is the agent identity bound at join: another one is refused."""
+
+    name: Token
+    instance: str
+    availability: Availability = "active"
+    labels: dict[str, str] = {}
+    joined_at: Seconds = 0.0
+    removed: bool = False
+
+
+class OrderRecord(Wire, frozen=True, kw_only=True):
+    """`order.<id>`: something an operator tells the leader. Answered by the leader's records and an event."""
+
+    id: Token
+    kind: Literal["brake.release", "node.confirm-dead", "rebalance"]
+    node: str = ""
+    at: Seconds = 0.0
+    by: str = ""
+
+
+class Reason(Wire, frozen=True, kw_only=True):
+    """Why something is not (yet) so, with how many slots it holds for."""
+
+    text: str
+    count: Count = 1
+
+
+class SlotHistory(Wire, frozen=True, kw_only=True):
+    """What happened in a slot: kept over leader changes, so that back-off and budgets survive."""
+
+    ended: tuple[EndedTask, ...] = ()
+    """The last 5, newest first."""
+    restarts: Count = 0
+    """In a row: sets the back-off."""
+    failed_at: tuple[float, ...] = ()
+    """Stream times of failures within the last 5 minutes."""
+    next_at: float = 0.0
+    """Stream time before which no further task is assigned to this slot."""
+
+
+class RolloutRecord(Wire, frozen=True, kw_only=True):
+    """`rollout.<service>`: how far the leader has brought the intent."""
+
+    service: Token
+    intent: Count = 0
+    """The sequence of the service record that this answers."""
+    deploy: Count = 0
+    revision: Count = 0
+    replicas: Count = 0
+    phase: Literal["converging", "done", "failed"] = "converging"
+    wanted: Count = 0
+    running: Count = 0
+    """Slots whose current task is of the wanted spec and running (healthy)."""
+    updated: Count = 0
+    """Slots whose current task is of the wanted spec."""
+    since: float = 0.0
+    """Stream time at which this phase began."""
+    started: float = 0.0
+    """Stream time at which this deploy began."""
+    reasons: tuple[Reason, ...] = ()
+    slots: dict[str, SlotHistory] = {}
+    why: str = ""
+
+
+class LivenessRecord(Wire, frozen=True, kw_only=True):
+    """`liveness.<node>`: the leader's verdict, revocable."""
+
+    node: Token
+    verdict: Literal["ready", "not-ready", "down"]
+    since: float = 0.0
+    why: str = ""
+    instance: str = ""
+    ended: bool = False
+    """Set by `node confirm-dead`: nothing of it runs any more."""
+
+
+class BrakeRecord(Wire, frozen=True, kw_only=True):
+    """`brake`: replacements are held back, because too many nodes fell silent at once."""
+
+    engaged: bool = False
+    since: float = 0.0
+    silent: tuple[str, ...] = ()
+    why: str = ""
+    released_by: str = ""
+
+
+class CursorRecord(Wire, frozen=True, kw_only=True):
+    """`events.cursor`: up to which sequence decisions have been told as events."""
+
+    sequence: Count = 0
+    extra: dict[str, Any] = {}
