@@ -1,0 +1,299 @@
+"""The port to a container engine: what an agent may ask of it, and what it is told.
+
+Two adapters: `agent.engine.docker` (real) and `agent.engine.memory` (simulation). Every method raises
+`EngineUnavailable` when the engine does not answer within the call's time limit (whether it was done is then
+unknown: look again), `NotFound` when the named thing is not there, else `EngineError` with one readable line.
+An adapter changes only containers that carry the labels of an `Owner` which it has been asked about or has created
+for: any other one is `Refused`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from schemas.nodeapi import LogPage
+from schemas.observation import BoundPort, Health
+
+ContainerState = Literal["created", "running", "paused", "exited", "dead"]
+"""As Docker has it; "restarting" is told as running, "removing" as dead."""
+
+LABEL_MESH = "mesh.id"
+LABEL_NODE = "mesh.node"
+LABEL_TASK = "mesh.task"
+LABEL_SERVICE = "mesh.service"
+LABEL_SLOT = "mesh.slot"
+LABEL_REVISION = "mesh.revision"
+LABEL_SPEC = "mesh.spec"
+LABEL_STACK = "mesh.stack"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose containers: several agents may share one engine."""
+
+    mesh: str
+    node: str
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that all of its containers carry."""
+        return {LABEL_MESH: self.mesh, LABEL_NODE: self.node}
+
+    def owns(self, labels: Mapping[str, str]) -> bool:
+        """Whether a thing with these labels is this owner's."""
+        return all(labels.get(key) == value for key, value in self.labels.items())
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What the engine tells of itself and its machine. Sizes are bytes."""
+
+    version: str = ""
+    api_version: str = ""
+    hostname: str = ""
+    os: str = "linux"
+    architecture: str = ""
+    """As the kernel has it: x86_64, aarch64."""
+    kernel: str = ""
+    cpus: float = 0.0
+    memory: int = 0
+    storage_driver: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    data_root: str = ""
+    disk_total: int = 0
+    disk_free: int = 0
+    """Of the file system that the data root is on; both 0 where it can't be seen from here."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as the engine has it now. Times are seconds since 1970 by the engine's clock; 0.0 is never."""
+
+    id: str
+    name: str
+    state: ContainerState
+    labels: Mapping[str, str] = field(default_factory=dict)
+    image: str = ""
+    """The engine's id of the image it was made from."""
+    health: Health = ""
+    exit_code: int | None = None
+    """Set once it has ended."""
+    oom_killed: bool = False
+    error: str = ""
+    """Why the engine could not start it, in one line."""
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    ports: tuple[BoundPort, ...] = ()
+    stop_grace: float | None = None
+    """Seconds it was made with to end by itself after the stop signal."""
+
+    @property
+    def alive(self) -> bool:
+        """It runs (a paused one does)."""
+        return self.state in ("running", "paused")
+
+    @property
+    def ended(self) -> bool:
+        """It ran, or was to run, and does not any more."""
+        return self.state in ("exited", "dead")
+
+
+@dataclass(frozen=True)
+class VolumePlan:
+    """A named volume that must be there before a container is made; an `external` one is never made."""
+
+    name: str
+    driver: str = ""
+    driver_opts: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    external: bool = False
+
+
+@dataclass(frozen=True)
+class ContainerPlan:
+    """What `Engine.create` makes: built by `agent.engine.container.plan_container`."""
+
+    name: str
+    image: str
+    """The engine's own id of the image, so that a tag that moves does not matter."""
+    labels: Mapping[str, str]
+    body: Mapping[str, Any]
+    """Docker's JSON of the create call."""
+    volumes: tuple[VolumePlan, ...] = ()
+    binds: tuple[str, ...] = ()
+    """Host paths that must exist."""
+    platform: str = ""
+
+
+EventAction = Literal["create", "start", "die", "oom", "health", "pause", "unpause", "kill", "destroy", "other"]
+
+
+@dataclass(frozen=True)
+class EngineEvent:
+    """Something happened to a container. May come twice; look (`inspect`) before you act."""
+
+    action: EventAction
+    container: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    at: float = 0.0
+    exit_code: int | None = None
+    health: Health = ""
+
+
+@dataclass(frozen=True)
+class EventGap:
+    """Events may be missing before this point (also told once at the start): list the containers anew."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """An image that the engine has."""
+
+    id: str
+    """The engine's id; run containers by it."""
+    tags: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    """Registry digests: "name@sha256:..."."""
+    size: int = 0
+    created_at: float = 0.0
+    os: str = "linux"
+    architecture: str = ""
+    variant: str = ""
+    id_is_config: bool = True
+    """Whether `id` is the digest of the image's config (classic stores), not of its manifest (containerd stores)."""
+
+
+@dataclass(frozen=True)
+class PullProgress:
+    """How far a pull is. `total` 0: not known yet."""
+
+    reference: str
+    status: str
+    current: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A named volume on the engine."""
+
+    name: str
+    driver: str = "local"
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LogQuery:
+    """Which page of a log. An empty `cursor` starts at `tail` lines from the end (-1: all) and not before `since`."""
+
+    cursor: str = ""
+    tail: int = -1
+    since: float = 0.0
+    """Seconds since 1970 by the engine's clock."""
+    limit: int = 1000
+    """Lines of the page."""
+    wait: float = 0.0
+    """Seconds to wait for a first line while there is none and the container runs."""
+
+
+class Engine(Protocol):
+    """One container engine. All methods may be called at the same time; adapters bound what really runs at once."""
+
+    async def info(self) -> EngineInfo:
+        """Facts and free space."""
+        ...
+
+    async def containers(self, owner: Owner) -> tuple[Container, ...]:
+        """All of that owner's, ended ones too, sorted by name."""
+        ...
+
+    async def inspect(self, container: str) -> Container:
+        """One by id or name. Raises NotFound."""
+        ...
+
+    async def create(self, plan: ContainerPlan) -> str:
+        """Make its volumes and then the container; its id. One of that name which has equal labels is it already.
+
+        Raises:
+            EngineError: a bind path or external volume is missing, the image is not there, disk full, name taken.
+        """
+        ...
+
+    async def start(self, container: str) -> None:
+        """Start it; does nothing while it runs. Raises EngineError: port taken, command not in the image, ..."""
+        ...
+
+    async def stop(self, container: str, *, signal: str = "", grace: float = 10.0) -> None:
+        """Ask it to end ("": its own stop signal), kill it after `grace` seconds, return once it has ended."""
+        ...
+
+    async def kill(self, container: str, signal: str = "SIGKILL") -> None:
+        """Send a signal; does nothing when it has ended."""
+        ...
+
+    async def remove(self, container: str, *, force: bool = False) -> None:
+        """Forget it with its anonymous volumes; does nothing when it is gone. `force`: even if it runs."""
+        ...
+
+    async def logs(self, container: str, query: LogQuery) -> LogPage:
+        """One page, oldest line first."""
+        ...
+
+    def events(self, owner: Owner) -> AsyncIterator[EngineEvent | EventGap]:
+        """For ever; reconnects by itself and tells it with an `EventGap`. Close it with `aclosing`."""
+        ...
+
+    async def image(self, reference: str) -> ImageInfo | None:
+        """The image with that tag, registry digest or id; None: it is not here. Never asks a registry."""
+        ...
+
+    async def images(self) -> tuple[ImageInfo, ...]:
+        """All that is here."""
+        ...
+
+    async def pull(
+        self, reference: str, platform: str = "", progress: Callable[[PullProgress], None] | None = None
+    ) -> ImageInfo:
+        """Get it from its registry. Raises ImageUnavailable with the reason."""
+        ...
+
+    async def load(self, chunks: AsyncIterator[bytes]) -> tuple[str, ...]:
+        """Load a docker-save archive in bounded memory: the references (or ids) it held."""
+        ...
+
+    def save(self, reference: str) -> AsyncIterator[bytes]:
+        """The docker-save archive of an image, in bounded memory. Close it with `aclosing`."""
+        ...
+
+    async def remove_image(self, reference: str) -> None:
+        """Remove it; does nothing when it is gone. Raises EngineError while a container needs it."""
+        ...
+
+    async def volumes(self) -> tuple[Volume, ...]:
+        """All named volumes, sorted by name."""
+        ...
+
+    async def create_volume(self, plan: VolumePlan) -> None:
+        """Make it; does nothing when it is there. Raises NotFound for an external one that is not."""
+        ...
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove it. Raises NotFound, or EngineError while a container uses it."""
+        ...
+
+    async def other_ports(self, owner: Owner) -> tuple[BoundPort, ...]:
+        """Host ports bound by running containers that are not that owner's."""
+        ...
+
+    async def path_exists(self, path: str) -> bool:
+        """Whether a path of the engine's machine is there (for bind mounts)."""
+        ...
+
+    async def close(self) -> None:
+        """End threads and connections; containers run on."""
+        ...
