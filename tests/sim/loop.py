@@ -1,0 +1,109 @@
+"""An asyncio event loop in virtual time: the clock jumps to the next timer, and nothing real can be waited for.
+
+The order of callbacks is asyncio's own (the loop is `BaseEventLoop` with another selector). When nothing is ready
+and no timer is set, the program would wait for ever: that is a `Deadlock`. Real sockets, threads and subprocesses raise
+`NotSimulated`. Code that spins without letting time pass is a `Livelock`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+STEPS_PER_INSTANT = 200_000
+"""Turns of the loop at one virtual instant before it counts as a livelock."""
+
+START = 1_000.0
+"""Where virtual time starts (seconds): not 0, so that forgotten defaults show."""
+
+
+class Deadlock(BaseException):
+    """Everything waits for something that will never come."""
+
+
+class Livelock(BaseException):
+    """The program turns without letting time pass."""
+
+
+class NotSimulated(BaseException):
+    """Simulated code tried something real: a socket, a thread, a subprocess."""
+
+
+class _NoFiles:
+    """The selector of a world without files: waiting is letting virtual time pass."""
+
+    def __init__(self, loop: SimLoop) -> None:
+        self._loop = loop
+
+    def select(self, timeout: float | None) -> list[Any]:
+        self._loop.let_pass(timeout)
+        return []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class SimLoop(asyncio.BaseEventLoop):
+    """The loop; `asyncio.Runner(loop_factory=SimLoop)` runs a program on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = START
+        self._selector = _NoFiles(self)
+        self._clock_resolution = 1e-9
+        self._at_instant = 0
+        self.turns = 0
+
+    def time(self) -> float:
+        return self._now
+
+    def let_pass(self, timeout: float | None) -> None:
+        self.turns += 1
+        if timeout is None:
+            raise Deadlock(f"at {self._now:.3f} s nothing is ready and no timer is set")
+        if timeout > 0:
+            self._now += timeout
+            self._at_instant = 0
+            return
+        self._at_instant += 1
+        if self._at_instant > STEPS_PER_INSTANT:
+            raise Livelock(f"{self._at_instant} turns at {self._now:.3f} s without time passing")
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        assert not event_list
+
+    def _write_to_self(self) -> None:
+        """There is no other thread that would have to wake this loop."""
+
+    def call_soon_threadsafe(self, *_: Any, **__: Any) -> Any:
+        raise NotSimulated("call_soon_threadsafe: no thread may speak to a simulated loop")
+
+    def run_in_executor(self, *_: Any, **__: Any) -> Any:
+        raise NotSimulated("run_in_executor: simulated code has no threads")
+
+    def add_signal_handler(self, *_: Any, **__: Any) -> Any:
+        raise NotSimulated("add_signal_handler: simulated processes have no signals")
+
+    async def create_connection(self, *_: Any, **__: Any) -> Any:
+        raise NotSimulated("create_connection: simulated code has no sockets")
+
+    async def create_server(self, *_: Any, **__: Any) -> Any:
+        raise NotSimulated("create_server: simulated code has no sockets")
+
+    async def create_datagram_endpoint(self, *_: Any, **__: Any) -> Any:
+        raise NotSimulated("create_datagram_endpoint: simulated code has no sockets")
+
+    async def subprocess_exec(self, *_: Any, **__: Any) -> Any:
+        raise NotSimulated("subprocess_exec: simulated code has no subprocesses")
+
+    async def subprocess_shell(self, *_: Any, **__: Any) -> Any:
+        raise NotSimulated("subprocess_shell: simulated code has no subprocesses")
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a program to its end in virtual time."""
+    with asyncio.Runner(loop_factory=SimLoop) as runner:
+        return runner.run(main)
