@@ -1,0 +1,277 @@
+"""From a task's spec to the engine's create call. Pure: the same arguments give the same plan.
+
+The body is Docker's JSON of `POST /containers/create`; no library stands between. Docker's own restart policy is
+always "no": who restarts what is the mesh's decision. Mounts use the strict form: a missing host path is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from agent.engine.port import (
+    LABEL_REVISION,
+    LABEL_SERVICE,
+    LABEL_SLOT,
+    LABEL_SPEC,
+    LABEL_STACK,
+    LABEL_TASK,
+    ContainerPlan,
+    Owner,
+    VolumePlan,
+)
+from schemas.assignment import container_name
+from schemas.placeholders import LABELS as LABEL_PLACEHOLDERS
+from schemas.placeholders import expand
+from schemas.spec import ContainerSpec, Device, HealthCheck, LogDriver, Mount, Resources, TaskSpec
+
+LOG_CAP = {"max-size": "10m", "max-file": "3"}
+"""What a json-file or local log may grow to, unless the spec says otherwise."""
+
+_CAPPED_DRIVERS = ("json-file", "local")
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What a container is made for: fills labels, name and placeholders."""
+
+    owner: Owner
+    task: str
+    service: str
+    slot: str
+    revision: int
+    spec_hash: str
+    stack: str = ""
+    hostname: str = ""
+    """The node's."""
+    os: str = "linux"
+    architecture: str = ""
+    service_labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """More labels of the agent's own."""
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return container_name(self.service, self.slot, self.task)
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """The values of Docker's placeholders."""
+        values = {
+            "Service.ID": self.service,
+            "Service.Name": self.service,
+            "Node.ID": self.owner.node,
+            "Node.Hostname": self.hostname or self.owner.node,
+            "Node.Platform.OS": self.os,
+            "Node.Platform.Architecture": self.architecture,
+            "Task.ID": self.task,
+            "Task.Name": self.name,
+            "Task.Slot": self.slot,
+        }
+        return values | {f"{LABEL_PLACEHOLDERS}{key}": value for key, value in self.service_labels.items()}
+
+
+def plan_container(spec: TaskSpec, context: TaskContext, image: str) -> ContainerPlan:
+    """The create call for one task. `image` is the engine's own id of the image (`ImageInfo.id`)."""
+    container = spec.container
+    values = context.placeholders
+    mounts = tuple(_expanded(mount, values) for mount in container.mounts)
+    labels = task_labels(container, context)
+    return ContainerPlan(
+        name=context.name,
+        image=image,
+        labels=labels,
+        body=_config(container, values, labels, image)
+        | {"HostConfig": _host_config(container, mounts) | _limits(spec.limits, spec.reservations)},
+        volumes=tuple(_volume(mount) for mount in mounts if mount.kind == "volume" and mount.source),
+        binds=tuple(mount.source for mount in mounts if mount.kind == "bind" and not mount.create_host_path),
+        platform=container.platform,
+    )
+
+
+def task_labels(container: ContainerSpec, context: TaskContext) -> dict[str, str]:
+    """The user's labels, then the mesh's, which win."""
+    mesh = context.owner.labels | {
+        LABEL_TASK: context.task,
+        LABEL_SERVICE: context.service,
+        LABEL_SLOT: context.slot,
+        LABEL_REVISION: str(context.revision),
+        LABEL_SPEC: context.spec_hash,
+        LABEL_STACK: context.stack,
+    }
+    return dict(container.labels) | dict(context.labels) | mesh
+
+
+def named_volumes(container: ContainerSpec, context: TaskContext) -> tuple[VolumePlan, ...]:
+    """The named volumes that a task of this slot uses, placeholders filled in."""
+    mounts = (_expanded(mount, context.placeholders) for mount in container.mounts)
+    return tuple(_volume(mount) for mount in mounts if mount.kind == "volume" and mount.source)
+
+
+def _expanded(mount: Mount, values: Mapping[str, str]) -> Mount:
+    return msgspec.structs.replace(
+        mount,
+        target=expand(mount.target, values),
+        source=expand(mount.source, values),
+        driver_opts={key: expand(value, values) for key, value in mount.driver_opts.items()},
+        labels={key: expand(value, values) for key, value in mount.labels.items()},
+    )
+
+
+def _volume(mount: Mount) -> VolumePlan:
+    return VolumePlan(mount.source, mount.driver, dict(mount.driver_opts), dict(mount.labels), mount.external)
+
+
+def _config(
+    container: ContainerSpec, values: Mapping[str, str], labels: Mapping[str, str], image: str
+) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "Image": image,
+        "Labels": dict(labels),
+        "Env": [f"{name}={expand(value, values)}" for name, value in container.environment.items()],
+        "Tty": container.tty,
+        "OpenStdin": container.stdin_open,
+        "StopTimeout": math.ceil(container.stop_grace),
+        "ExposedPorts": {f"{port.target}/{port.protocol}": {} for port in container.ports},
+    }
+    optional = {
+        "Hostname": expand(container.hostname, values),
+        "User": container.user,
+        "WorkingDir": container.working_dir,
+        "StopSignal": container.stop_signal,
+    }
+    body |= {key: value for key, value in optional.items() if value}
+    if container.entrypoint is not None:
+        # Docker's way to say "none" is one empty word; an empty list would mean the image's.
+        body["Entrypoint"] = list(container.entrypoint) or [""]
+    if container.command is not None:
+        body["Cmd"] = list(container.command)
+    if container.healthcheck is not None:
+        body["Healthcheck"] = _health(container.healthcheck)
+    return body
+
+
+def _health(check: HealthCheck) -> dict[str, Any]:
+    if check.test[:1] == ("NONE",):
+        return {"Test": ["NONE"]}
+    body: dict[str, Any] = {
+        "Test": list(check.test),
+        "Interval": _nanoseconds(check.interval),
+        "Timeout": _nanoseconds(check.timeout),
+        "Retries": check.retries,
+        "StartPeriod": _nanoseconds(check.start_period),
+    }
+    if check.start_interval:
+        body["StartInterval"] = _nanoseconds(check.start_interval)
+    return body
+
+
+def _nanoseconds(seconds: float) -> int:
+    # Engines refuse a duration below a millisecond unless it is 0 (which means their default).
+    return 0 if seconds <= 0 else max(1_000_000, round(seconds * 1e9))
+
+
+def _host_config(container: ContainerSpec, mounts: tuple[Mount, ...]) -> dict[str, Any]:
+    host: dict[str, Any] = {
+        "RestartPolicy": {"Name": "no"},
+        "AutoRemove": False,
+        "LogConfig": _log_config(container.logging),
+        "NetworkMode": container.network_mode or "default",
+        "PortBindings": _bindings(container),
+        "Binds": [_bind(mount) for mount in mounts if mount.kind == "bind" and mount.create_host_path],
+        "Mounts": [_mount(mount) for mount in mounts if not (mount.kind == "bind" and mount.create_host_path)],
+        "Privileged": container.privileged,
+        "ReadonlyRootfs": container.read_only,
+        "OomScoreAdj": container.oom_score_adj,
+    }
+    if container.init is not None:
+        host["Init"] = container.init
+    lists: dict[str, list[Any]] = {
+        "CapAdd": list(container.cap_add),
+        "CapDrop": list(container.cap_drop),
+        "SecurityOpt": list(container.security_opt),
+        "GroupAdd": list(container.group_add),
+        "Dns": list(container.dns),
+        "DnsSearch": list(container.dns_search),
+        "DnsOptions": list(container.dns_options),
+        "ExtraHosts": list(container.extra_hosts),
+        "Ulimits": [{"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard} for limit in container.ulimits],
+        "Devices": [_device(device) for device in container.devices],
+    }
+    optional: dict[str, Any] = {
+        "Sysctls": dict(container.sysctls),
+        "ShmSize": container.shm_size,
+        "PidMode": container.pid,
+        "IpcMode": container.ipc,
+    }
+    return host | {key: value for key, value in (lists | optional).items() if value}
+
+
+def _device(device: Device) -> dict[str, str]:
+    return {
+        "PathOnHost": device.source,
+        "PathInContainer": device.target or device.source,
+        "CgroupPermissions": device.permissions,
+    }
+
+
+def _limits(limits: Resources, reservations: Resources) -> dict[str, Any]:
+    body = {
+        "NanoCpus": round(limits.cpus * 1e9),
+        "Memory": limits.memory,
+        "PidsLimit": limits.pids,
+        "MemoryReservation": reservations.memory,
+    }
+    return {key: value for key, value in body.items() if value}
+
+
+def _log_config(logging: LogDriver | None) -> dict[str, Any]:
+    driver = (logging.driver if logging else "") or "json-file"
+    options = dict(logging.options) if logging else {}
+    return {"Type": driver, "Config": (LOG_CAP | options) if driver in _CAPPED_DRIVERS else options}
+
+
+def _bindings(container: ContainerSpec) -> dict[str, list[dict[str, str]]]:
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for port in container.ports:
+        if port.mode == "host":
+            # An empty HostPort has the engine pick a free one.
+            at = {"HostIp": port.host_ip, "HostPort": str(port.published) if port.published else ""}
+            bindings.setdefault(f"{port.target}/{port.protocol}", []).append(at)
+    return bindings
+
+
+def _bind(mount: Mount) -> str:
+    options = [word for word in ("ro" if mount.read_only else "", mount.propagation) if word]
+    return ":".join([mount.source, mount.target, *([",".join(options)] if options else [])])
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    body: dict[str, Any] = {"Type": mount.kind, "Target": mount.target, "ReadOnly": mount.read_only}
+    if mount.kind != "tmpfs" and mount.source:
+        body["Source"] = mount.source
+    if mount.kind == "bind" and mount.propagation:
+        body["BindOptions"] = {"Propagation": mount.propagation}
+    if mount.kind == "volume":
+        options = _volume_options(mount)
+        body |= {"VolumeOptions": options} if options else {}
+    if mount.kind == "tmpfs":
+        options = {key: value for key, value in (("SizeBytes", mount.size), ("Mode", mount.mode)) if value}
+        body |= {"TmpfsOptions": options} if options else {}
+    return body
+
+
+def _volume_options(mount: Mount) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if mount.no_copy:
+        options["NoCopy"] = True
+    if mount.labels:
+        options["Labels"] = dict(mount.labels)
+    if mount.driver or mount.driver_opts:
+        options["DriverConfig"] = {"Name": mount.driver or "local", "Options": dict(mount.driver_opts)}
+    return options
