@@ -52,6 +52,8 @@ class Heard:
     """Counter of the last observation that it says it has stored."""
     suspect_since: float | None = None
     """Stream time of a disconnect advisory since the last heartbeat."""
+    leaving: bool = False
+    """Its last heartbeat said that the agent is about to stop by itself (a restart, most often)."""
 
 
 @dataclass(frozen=True)

@@ -332,6 +332,9 @@ class ControllerView(Wire, frozen=True, kw_only=True):
 
     name: str
     leads: bool = False
+    hostname: str = ""
+    version: str = ""
+    trouble: str = ""
 
 
 class Status(Wire, frozen=True, kw_only=True):

@@ -11,6 +11,9 @@ LEADER_PERIOD = 0.2
 LEADER_SILENCE = 1.0
 """Seconds of silence after which a follower takes over (DESIGN: leadership)."""
 
+CONTROLLER_PERIOD = 1.0
+"""Seconds between two "I am here" of every controller, leading or not."""
+
 HEARTBEAT_PERIOD = 0.8
 """Seconds between two heartbeats of a node, up to 4,000 nodes (DESIGN: liveness)."""
 
@@ -65,3 +68,21 @@ class LeaderBeat(Wire, frozen=True, kw_only=True):
     highest: Count = 0
     """The highest sequence of the state stream that the leader has seen."""
     stepping_down: bool = False
+
+
+class ControllerBeat(Wire, frozen=True, kw_only=True):
+    """`mesh.controller.<name>`: "I am here", from every controller, so that `status` can name the followers, too."""
+
+    name: str
+    mesh_id: str = ""
+    leads: bool = False
+    epoch: Count = 0
+    """The highest epoch it knows."""
+    sequence: Count = 0
+    """How far its mirror of the state is."""
+    rounds: Count = 0
+    """Rounds with changes since it took over (a leader only)."""
+    hostname: str = ""
+    version: str = ""
+    trouble: str = ""
+    """Why it can't lead ("store.missing: ..."), in one line."""

@@ -35,6 +35,8 @@ class EpochRecord(Wire, frozen=True, kw_only=True):
     mesh_id: str
     holder: str
     nonce: str
+    why: str = ""
+    """What made it take over, or hand over."""
 
 
 class ServiceRecord(Wire, frozen=True, kw_only=True):
@@ -51,6 +53,8 @@ class ServiceRecord(Wire, frozen=True, kw_only=True):
     paused: bool = False
     removed: bool = False
     """The tombstone: all tasks are to be stopped. The key itself is deleted by the api once nothing is left."""
+    change: str = ""
+    """What the last write did: created | updated | scaled | removed | paused | resumed. The event is told from it."""
     cause: str = ""
     created_at: Seconds = 0.0
     updated_at: Seconds = 0.0
@@ -73,6 +77,8 @@ class StackRecord(Wire, frozen=True, kw_only=True):
     services: dict[str, Count] = {}
     """Service name -> its revision."""
     removed: bool = False
+    change: str = ""
+    """What the last write did: deployed | changed | removed."""
     cause: str = ""
     updated_at: Seconds = 0.0
 
@@ -89,6 +95,9 @@ class NodeRecord(Wire, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     joined_at: Seconds = 0.0
     removed: bool = False
+    change: str = ""
+    """What the last write did: joined | updated | removed."""
+    cause: str = ""
 
 
 class OrderRecord(Wire, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ STATE_REPUBLISHED = "mesh.state."
 OBSERVED_REPUBLISHED = "mesh.observed."
 
 LEADER = "mesh.leader"
+CONTROLLER_ALL = "mesh.controller.*"
 HEARTBEAT_ALL = "mesh.heartbeat.*"
 API_ALL = "mesh.api.>"
 API_QUEUE = "mesh-controllers"
@@ -87,6 +88,11 @@ def liveness_key(node: str) -> str:
 def heartbeat(node: str) -> str:
     """Where a node's agent sends its heartbeat."""
     return f"mesh.heartbeat.{node}"
+
+
+def controller(name: str) -> str:
+    """Where a controller, leading or not, says that it is there."""
+    return f"mesh.controller.{name}"
 
 
 def api(noun: str, verb: str) -> str:
