@@ -46,6 +46,11 @@ class Owner:
         return all(labels.get(key) == value for key, value in self.labels.items())
 
 
+def owner_of(labels: Mapping[str, str]) -> Owner:
+    """Whose a thing with these labels is; empty names where they are missing."""
+    return Owner(labels.get(LABEL_MESH, ""), labels.get(LABEL_NODE, ""))
+
+
 @dataclass(frozen=True)
 class EngineInfo:
     """What the engine tells of itself and its machine. Sizes are bytes."""

@@ -1,0 +1,323 @@
+"""A container engine in memory, in the loop's time: product code for simulation, rehearsals and tests.
+
+Deterministic: chance comes from the `Random` that is passed in, time from the loop and the injected clock. Faults are
+in `engine.faults`, programs of images in `engine.add_image`. It never waits for anything outside of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
+
+from agent.engine.archive import ArchiveReader, build_archive
+from agent.engine.logs import plan_fetch, stamp, take_page
+from agent.engine.memory_events import EventHub
+from agent.engine.memory_faults import Faults
+from agent.engine.memory_images import ImageShelf, MemoryRegistry, make_image
+from agent.engine.memory_life import Life, Program
+from agent.engine.memory_ports import bind_ports
+from agent.engine.port import (
+    Container,
+    ContainerPlan,
+    EngineEvent,
+    EngineInfo,
+    EventGap,
+    ImageInfo,
+    LogQuery,
+    Owner,
+    PullProgress,
+    Volume,
+    VolumePlan,
+    owner_of,
+)
+from schemas.clock import Clock
+from schemas.errors import Conflict, EngineError, NotFound, Refused
+from schemas.nodeapi import LogPage
+from schemas.observation import BoundPort
+
+SAVE_CHUNK = 64 * 1024
+
+
+class MemoryEngine:
+    """An `Engine`. Public besides the port: `faults`, `lives`, `add_image` and the methods that do harm."""
+
+    def __init__(
+        self,
+        *,
+        chance: random.Random,
+        clock: Clock,
+        facts: EngineInfo | None = None,
+        registry: MemoryRegistry | None = None,
+        paths: Iterable[str] = (),
+    ) -> None:
+        self.faults = Faults()
+        self.lives: dict[str, Life] = {}
+        """By container id."""
+        self.facts = facts or EngineInfo("memory", "1.41", "memory", architecture="x86_64", cpus=2.0, memory=4 << 30)
+        self.paths = set(paths)
+        """The host's paths that exist."""
+        self.shelf = ImageShelf()
+        self._registry = registry or MemoryRegistry()
+        self._owners: set[Owner] = set()
+        self._volumes: dict[str, Volume] = {}
+        self._chance = chance
+        self._clock = clock
+        self._hub = EventHub()
+
+    # programming and harm
+
+    def add_image(self, tag: str, program: Program | None = None) -> ImageInfo:
+        """The engine has an image of that tag from now; equal tags and programs give equal ids on all engines."""
+        return self.shelf.keep(make_image(tag, program or Program()))
+
+    def life(self, container: str) -> Life:
+        """The container with that id or name. Raises NotFound."""
+        for life in self.lives.values():
+            if container in (life.view.id, life.view.name):
+                return life
+        raise NotFound(f"no such container: {container}")
+
+    def forget(self, container: str) -> None:
+        """Somebody removed the container behind everyone's back, and no event tells."""
+        life = self.life(container)
+        life.end(137, silent=True)
+        del self.lives[life.view.id]
+
+    def invent(self, name: str, labels: dict[str, str], program: Program | None = None) -> str:
+        """A running container that nobody asked for; its id."""
+        life = self._make(ContainerPlan(name, "invented", labels, {}), program or Program())
+        life.start()
+        return life.view.id
+
+    def crash(self, *, containers: bool = True) -> None:
+        """The engine dies; its containers too, unless told otherwise. Event readers hear of it after `recover`."""
+        self.faults.down = True
+        for life in self.lives.values() if containers else ():
+            life.end(137, silent=True)
+
+    def recover(self) -> None:
+        """The engine is there again, with what it had on disk."""
+        self.faults.down = self.faults.hang = False
+        self.break_events("the event stream was broken")
+
+    def break_events(self, why: str) -> None:
+        """Every reader of events is told that it may have missed some."""
+        self._hub.break_all(why)
+
+    # the port: containers
+
+    async def info(self) -> EngineInfo:
+        await self._before("info")
+        return self.facts
+
+    async def containers(self, owner: Owner) -> tuple[Container, ...]:
+        await self._before("containers")
+        self._owners.add(owner)
+        views = (life.view for life in self.lives.values() if owner.owns(life.view.labels))
+        return tuple(sorted(views, key=lambda view: view.name))
+
+    async def inspect(self, container: str) -> Container:
+        await self._before("inspect")
+        return self.life(container).view
+
+    async def create(self, plan: ContainerPlan) -> str:
+        await self._before("create")
+        self._owners.add(owner_of(plan.labels))
+        for volume in plan.volumes:
+            self._ensure_volume(volume)
+        for path in plan.binds:
+            if path not in self.paths:
+                raise EngineError(f"bind source path does not exist: {path}")
+        if plan.image not in self.shelf.held:
+            raise NotFound(f"no such image: {plan.image}")
+        for life in self.lives.values():
+            if life.view.name == plan.name:
+                if dict(life.view.labels) == dict(plan.labels):
+                    return life.view.id
+                raise Conflict(f"the container name {plan.name} is taken")
+        made = self._make(plan, self.shelf.held[plan.image].program)
+        self.faults.after("create", self._chance)
+        return made.view.id
+
+    def _make(self, plan: ContainerPlan, program: Program) -> Life:
+        view = Container(
+            id=f"{self._chance.getrandbits(256):064x}",
+            name=plan.name,
+            state="created",
+            labels=dict(plan.labels),
+            image=plan.image,
+            created_at=self._clock.wall(),
+            stop_grace=plan.body.get("StopTimeout"),
+        )
+        life = Life(view, plan, program, self._clock, self._tell)
+        self.lives[view.id] = life
+        self._tell(EngineEvent("create", view.id, view.labels, self._clock.wall()))
+        return life
+
+    async def start(self, container: str) -> None:
+        await self._before("start")
+        life = self._mine(container)
+        if life.view.alive:
+            return
+        if life.program.starts_in:
+            await asyncio.sleep(life.program.starts_in)
+        taken = {(port.published, port.protocol) for other in self.lives.values() for port in other.view.ports}
+        life.view = replace(life.view, ports=bind_ports(life.plan, taken, self._chance))
+        try:
+            life.start()
+        except EngineError:
+            life.view = replace(life.view, ports=())
+            raise
+        self.faults.after("start", self._chance)
+
+    async def stop(self, container: str, *, signal: str = "", grace: float = 10.0) -> None:
+        await self._before("stop")
+        life = self._mine(container)
+        if not life.view.alive:
+            return
+        life.signal(signal or "SIGTERM")
+        try:
+            async with asyncio.timeout(grace):
+                await life.ended.wait()
+        except TimeoutError:
+            await self._before("stop")
+            life.signal("SIGKILL")
+        self.faults.after("stop", self._chance)
+
+    async def kill(self, container: str, signal: str = "SIGKILL") -> None:
+        await self._before("kill")
+        self._mine(container).signal(signal)
+
+    async def remove(self, container: str, *, force: bool = False) -> None:
+        await self._before("remove")
+        try:
+            life = self._mine(container)
+        except NotFound:
+            return
+        if life.view.alive and not force:
+            raise EngineError(f"container {life.view.name} runs: stop it first")
+        life.end(137)
+        del self.lives[life.view.id]
+        self._tell(EngineEvent("destroy", life.view.id, life.view.labels, self._clock.wall()))
+
+    async def logs(self, container: str, query: LogQuery) -> LogPage:
+        await self._before("logs")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + query.wait
+        while True:
+            life = self.life(container)
+            fetch = plan_fetch(query)
+            lines = [line for line in life.lines if stamp(line) >= fetch.since]
+            page = take_page(lines if fetch.tail < 0 else lines[-fetch.tail :], query, alive=life.view.alive)
+            if page.lines or page.ended or loop.time() >= until:
+                return page
+            await asyncio.sleep(0.25)
+
+    def events(self, owner: Owner) -> AsyncIterator[EngineEvent | EventGap]:
+        self._owners.add(owner)
+        return self._hub.read(owner, connected=not self.faults.down)
+
+    # the port: images
+
+    async def image(self, reference: str) -> ImageInfo | None:
+        await self._before("image")
+        found = self.shelf.find(reference)
+        return found.info if found else None
+
+    async def images(self) -> tuple[ImageInfo, ...]:
+        await self._before("images")
+        return tuple(self.shelf.held[key].info for key in sorted(self.shelf.held))
+
+    async def pull(
+        self, reference: str, platform: str = "", progress: Callable[[PullProgress], None] | None = None
+    ) -> ImageInfo:
+        await self._before("pull")
+        if progress:
+            progress(PullProgress(reference, "Downloading"))
+        image = await self._registry.pull(reference, platform)
+        self.faults.after("pull", self._chance)
+        return self.shelf.keep(image)
+
+    async def load(self, chunks: AsyncIterator[bytes]) -> tuple[str, ...]:
+        await self._before("load")
+        reader = ArchiveReader()
+        async for chunk in chunks:
+            reader.feed(chunk)
+        names: list[str] = []
+        for found in reader.images():
+            self.shelf.keep(self._registry.known(found))
+            names += found.tags or (found.config,)
+        return tuple(names)
+
+    async def save(self, reference: str) -> AsyncIterator[bytes]:
+        await self._before("save")
+        found = self.shelf.find(reference)
+        if found is None:
+            raise NotFound(f"no such image: {reference}")
+        self._registry.learn(found)
+        data = build_archive(found.config, found.info.tags)
+        for start in range(0, len(data), SAVE_CHUNK):
+            yield data[start : start + SAVE_CHUNK]
+
+    async def remove_image(self, reference: str) -> None:
+        await self._before("remove_image")
+        found = self.shelf.find(reference)
+        if found is None:
+            return
+        users = [life.view.name for life in self.lives.values() if life.view.image == found.info.id]
+        if users:
+            raise Conflict(f"image {reference} is used by container {users[0]}")
+        del self.shelf.held[found.info.id]
+
+    # the port: volumes, ports, paths
+
+    async def volumes(self) -> tuple[Volume, ...]:
+        await self._before("volumes")
+        return tuple(self._volumes[name] for name in sorted(self._volumes))
+
+    async def create_volume(self, plan: VolumePlan) -> None:
+        await self._before("create_volume")
+        self._ensure_volume(plan)
+
+    def _ensure_volume(self, plan: VolumePlan) -> None:
+        if plan.name in self._volumes:
+            return
+        if plan.external:
+            raise NotFound(f"external volume {plan.name} does not exist on this node")
+        self._volumes[plan.name] = Volume(plan.name, plan.driver or "local", dict(plan.labels))
+
+    async def remove_volume(self, name: str) -> None:
+        await self._before("remove_volume")
+        if name not in self._volumes:
+            raise NotFound(f"no such volume: {name}")
+        for life in self.lives.values():
+            if any(volume.name == name for volume in life.plan.volumes):
+                raise Conflict(f"volume {name} is used by container {life.view.name}")
+        del self._volumes[name]
+
+    async def other_ports(self, owner: Owner) -> tuple[BoundPort, ...]:
+        await self._before("other_ports")
+        others = (life.view for life in self.lives.values() if not owner.owns(life.view.labels))
+        return tuple(port for view in others for port in view.ports)
+
+    async def path_exists(self, path: str) -> bool:
+        return path in self.paths
+
+    async def close(self) -> None:
+        for life in self.lives.values():
+            life.forget_plans()
+
+    async def _before(self, call: str) -> None:
+        await self.faults.before(call, self._chance)
+
+    def _mine(self, container: str) -> Life:
+        life = self.life(container)
+        if not any(owner.owns(life.view.labels) for owner in self._owners):
+            raise Refused(f"container {life.view.name} is not of this mesh and node: left alone")
+        return life
+
+    def _tell(self, event: EngineEvent) -> None:
+        if not (self.faults.lose_event and self._chance.random() < self.faults.lose_event):
+            self._hub.tell(event)
