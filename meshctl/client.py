@@ -1,0 +1,277 @@
+"""The public client: everything that meshctl does, for programs.
+
+    async with Mesh.connect() as mesh:                 # the current context; or a name, or Credentials
+        for task in (await mesh.tasks(service="web")).tasks:
+            print(task.id, task.state)
+        async for event in mesh.events(kinds=("task.failed",)):
+            print(event.at, event.service, event.why)
+
+Every call raises `schemas.errors`. Reads are repeated when nobody answers (a controller may just have died); a write is
+sent once, since its outcome would be unknown. The client remembers the highest sequence that its writes made, so that
+what it reads afterwards shows them, whichever controller serves it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+from msgspec.structs import replace
+
+from bus.port import Bus, Credentials
+from meshctl.eventstream import EventFilter, follow_events
+from schemas import api, nodeapi, subjects
+from schemas.clock import Clock, SystemClock
+from schemas.errors import Unreachable
+from schemas.events import Event
+from schemas.records import Availability
+from schemas.wire import Wire, encode
+
+A = TypeVar("A", bound=Wire)
+
+CONNECT_TIMEOUT = 3.0
+"""Seconds until a mesh that does not answer is called unreachable."""
+
+READ_TIMEOUT = 2.0
+READ_ATTEMPTS = 3
+"""A read waits so long for an answer, so many times."""
+
+WRITE_TIMEOUT = 15.0
+DEPLOY_TIMEOUT = 180.0
+"""A deploy may make nodes pull images before it is answered."""
+
+NODE_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kind of request: its name in REQUESTS, and how long its answer may take."""
+
+    name: str
+    timeout: float = WRITE_TIMEOUT
+
+
+class Mesh:
+    """A connection to a mesh. Made by `Mesh.connect`, or around any `bus.port.Bus`."""
+
+    def __init__(self, bus: Bus, *, clock: Clock | None = None) -> None:
+        self.bus = bus
+        self.clock: Clock = clock or SystemClock()
+        self.min_sequence = 0
+        """The highest sequence that a write of this client made."""
+
+    @staticmethod
+    @asynccontextmanager
+    async def connect(mesh: str | Credentials | None = None, *, clock: Clock | None = None) -> AsyncIterator[Mesh]:
+        """Connect to the mesh of a context (by name; None: as meshctl chooses it) or by credentials.
+
+        Raises:
+            Unreachable: no server answers within 3 seconds, or no mesh is chosen.
+            NotFound: there is no such context.
+        """
+        from meshctl.connection import connected
+
+        async with connected(_credentials(mesh), clock or SystemClock(), CONNECT_TIMEOUT) as bus:
+            yield Mesh(bus, clock=clock)
+
+    # any request
+
+    async def ask(self, name: str, request: Wire, *, timeout: float | None = None) -> Wire:
+        """Send `request` as `name` ("service.list", a key of `schemas.api.REQUESTS`); its answer.
+
+        Raises whatever error the answer carries, or Unreachable.
+        """
+        _, answer_kind = api.REQUESTS[name]
+        subject = subjects.api(*name.split("."))
+        if isinstance(request, api.Command):
+            request = request if request.command else replace(request, command=f"c{secrets.token_hex(8)}")
+            data = await self._request(subject, encode(request), timeout or WRITE_TIMEOUT, attempts=1)
+        else:
+            if isinstance(request, api.Ask):
+                request = replace(request, min_sequence=max(request.min_sequence, self.min_sequence))
+            data = await self._request(subject, encode(request), timeout or READ_TIMEOUT, attempts=READ_ATTEMPTS)
+        answer = api.open_reply(data, answer_kind)
+        if isinstance(answer, api.Written | api.DeployAnswer):
+            self.min_sequence = max(self.min_sequence, answer.sequence)
+        return answer
+
+    async def ask_node(self, node: str, verb: str, request: Wire, *, timeout: float = NODE_TIMEOUT) -> Wire:
+        """Send `request` to a node's agent (`verb`: a key of `schemas.nodeapi.NODE_REQUESTS`); its answer."""
+        _, answer_kind = nodeapi.NODE_REQUESTS[verb]
+        try:
+            data = await self.bus.core.request(subjects.node_request(node, verb), encode(request), timeout=timeout)
+        except Unreachable as error:
+            raise Unreachable(
+                f"node {node} does not answer ({verb})", hint="meshctl node ls tells whether its agent is up"
+            ) from error
+        return api.open_reply(data, answer_kind)
+
+    # stacks and services
+
+    async def deploy_stack(self, request: api.DeployStack) -> api.DeployAnswer:
+        """Store a stack's services in one step; they run later (`meshctl.waiting`)."""
+        return cast("api.DeployAnswer", await self.ask("stack.deploy", request, timeout=DEPLOY_TIMEOUT))
+
+    async def remove_stack(self, stack: str) -> api.Written:
+        """Remove a stack and all its services."""
+        return cast("api.Written", await self.ask("stack.remove", api.RemoveStack(stack=stack)))
+
+    async def stacks(self) -> api.StackList:
+        """All stacks."""
+        return cast("api.StackList", await self.ask("stack.list", api.Ask()))
+
+    async def put_service(self, request: api.PutService) -> api.DeployAnswer:
+        """Create or update one service."""
+        return cast("api.DeployAnswer", await self.ask("service.put", request, timeout=DEPLOY_TIMEOUT))
+
+    async def scale(self, replicas: dict[str, int]) -> api.Written:
+        """Set replica counts, all in one step."""
+        return cast("api.Written", await self.ask("service.scale", api.ScaleServices(replicas=replicas)))
+
+    async def remove_services(self, services: Collection[str]) -> api.Written:
+        """Remove services."""
+        return cast("api.Written", await self.ask("service.remove", api.RemoveServices(services=tuple(services))))
+
+    async def services(self, *, stack: str = "") -> api.ServiceList:
+        """All services, or those of a stack."""
+        return cast("api.ServiceList", await self.ask("service.list", api.ListServices(stack=stack)))
+
+    async def service(self, name: str) -> api.ServiceView:
+        """One service. Raises NotFound."""
+        return cast("api.ServiceView", await self.ask("service.inspect", api.InspectService(service=name)))
+
+    async def tasks(self, *, service: str = "", stack: str = "", node: str = "", ended: bool = True) -> api.TaskList:
+        """Tasks, with the last ended ones of each slot."""
+        request = api.ListTasks(service=service, stack=stack, node=node, ended=ended)
+        return cast("api.TaskList", await self.ask("task.list", request))
+
+    async def task(self, task: str) -> api.TaskDetail:
+        """One task by id, unique prefix or container id. Raises NotFound."""
+        return cast("api.TaskDetail", await self.ask("task.inspect", api.InspectTask(task=task)))
+
+    # nodes and the rest
+
+    async def nodes(self) -> api.NodeList:
+        """All nodes."""
+        return cast("api.NodeList", await self.ask("node.list", api.ListNodes()))
+
+    async def node(self, name: str) -> api.NodeView:
+        """One node. Raises NotFound."""
+        return cast("api.NodeView", await self.ask("node.inspect", api.InspectNode(node=name)))
+
+    async def update_node(
+        self,
+        node: str,
+        *,
+        availability: Availability | None = None,
+        labels_add: dict[str, str] | None = None,
+        labels_remove: Collection[str] = (),
+    ) -> api.Written:
+        """Change a node's availability or labels."""
+        request = api.UpdateNode(
+            node=node, availability=availability, labels_add=labels_add or {}, labels_remove=tuple(labels_remove)
+        )
+        return cast("api.Written", await self.ask("node.update", request))
+
+    async def remove_node(self, node: str, *, force: bool = False) -> api.Written:
+        """Forget a node. Raises Refused while it is not down, unless `force`."""
+        return cast("api.Written", await self.ask("node.remove", api.RemoveNode(node=node, force=force)))
+
+    async def volumes(self) -> api.VolumeList:
+        """Named volumes on all nodes."""
+        return cast("api.VolumeList", await self.ask("volume.list", api.ListVolumes()))
+
+    async def status(self) -> api.Status:
+        """How the mesh is."""
+        return cast("api.Status", await self.ask("status.get", api.GetStatus()))
+
+    async def order(self, kind: str, *, node: str = "") -> api.Written:
+        """Tell the leader: "brake.release", or "node.confirm-dead" with a node."""
+        return cast("api.Written", await self.ask("order.give", api.GiveOrder(kind=kind, node=node)))
+
+    # a node's agent
+
+    async def log_page(self, node: str, request: nodeapi.ReadLogs) -> nodeapi.LogPage:
+        """One page of a task's log."""
+        answer = await self.ask_node(node, "logs", request, timeout=NODE_TIMEOUT + request.wait)
+        return cast("nodeapi.LogPage", answer)
+
+    async def logs(
+        self, node: str, task: str, *, follow: bool = False, tail: int = -1, since: float = 0.0
+    ) -> AsyncGenerator[nodeapi.LogLine, None]:
+        """A task's log line by line; `follow`: until the task has ended."""
+        request = nodeapi.ReadLogs(task=task, tail=tail, since=since)
+        while True:
+            page = await self.log_page(node, request)
+            for line in page.lines:
+                yield line
+            if page.ended or (not follow and not page.lines):
+                return
+            wait = 2.0 if follow else 0.0
+            request = replace(request, cursor=page.cursor or request.cursor, wait=wait)
+
+    async def images(self, node: str) -> nodeapi.ImageList:
+        """The images on a node."""
+        return cast("nodeapi.ImageList", await self.ask_node(node, "image_list", nodeapi.ListImages()))
+
+    async def resolve_image(self, node: str, request: nodeapi.ResolveImage) -> nodeapi.ResolvedImage:
+        """What an image is on a node."""
+        answer = await self.ask_node(node, "image_resolve", request, timeout=DEPLOY_TIMEOUT)
+        return cast("nodeapi.ResolvedImage", answer)
+
+    async def load_chunk(self, node: str, chunk: nodeapi.LoadChunk) -> nodeapi.LoadAnswer:
+        """One chunk of an image's archive (`meshctl.transfer` sends whole archives)."""
+        timeout = DEPLOY_TIMEOUT if chunk.last else NODE_TIMEOUT * 3
+        return cast("nodeapi.LoadAnswer", await self.ask_node(node, "image_load", chunk, timeout=timeout))
+
+    async def remove_volume(self, node: str, name: str) -> None:
+        """Remove a named volume from a node. Raises Refused while it is in use."""
+        await self.ask_node(node, "volume_remove", nodeapi.RemoveVolume(name=name))
+
+    # events
+
+    def events(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        kinds: Collection[str] = (),
+        service: str = "",
+        node: str = "",
+        cursor: str = "",
+    ) -> AsyncGenerator[Event, None]:
+        """Events in the log's order, each once: from `since` (seconds since 1970; None: from now on), to `until`.
+
+        `kinds`: "task.failed", or "task" for all of a noun. `cursor` names a place kept by the server: reading goes on
+        after the last event that the loop was done with, also in another process.
+        """
+        wanted = EventFilter(kinds=frozenset(kinds), service=service, node=node)
+        return follow_events(self.bus, wanted, since=since, until=until, cursor=cursor, clock=self.clock)
+
+    async def _request(self, subject: str, data: bytes, timeout: float, *, attempts: int) -> bytes:
+        for attempt in range(attempts):
+            try:
+                return await self.bus.core.request(subject, data, timeout=timeout)
+            except Unreachable as error:
+                if attempt + 1 == attempts:
+                    raise _no_controller(error, wrote=attempts == 1) from error
+        raise AssertionError("attempts is at least 1")
+
+
+def _credentials(mesh: str | Credentials | None) -> Credentials:
+    from meshctl.contexts import credentials_for, user_contexts
+
+    if isinstance(mesh, Credentials):
+        return mesh
+    return credentials_for(mesh, os.environ, user_contexts())
+
+
+def _no_controller(error: Unreachable, *, wrote: bool) -> Unreachable:
+    hint = "is a controller running? (mesh-controller, or meshctl lab status)"
+    if wrote:
+        hint = f"it may or may not have been done: look before you repeat it; {hint}"
+    return Unreachable(f"no controller answers: {error.message}", hint=hint)

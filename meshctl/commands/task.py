@@ -1,0 +1,56 @@
+"""`meshctl task inspect`."""
+
+from __future__ import annotations
+
+import click
+
+from meshctl.client import Mesh
+from meshctl.commands.options import format_option, print_objects
+from meshctl.lazy import Group
+from meshctl.session import Session, pass_session
+from meshctl.views.objects import plain
+from schemas.api import TaskDetail, TaskView
+from schemas.errors import NotFound, UsageError
+
+
+@click.group(cls=Group, name="task")
+def task_group() -> None:
+    """Look at one task."""
+
+
+@task_group.command("inspect")
+@click.argument("tasks", nargs=-1, required=True, metavar="TASK...")
+@format_option
+@pass_session
+def inspect(session: Session, tasks: tuple[str, ...], form: str) -> None:
+    """Show all that is known of tasks: by id, unique prefix of one, name (web.1) or container id."""
+
+    async def work(mesh: Mesh) -> list[TaskDetail]:
+        return [await mesh.task((await find_task(mesh, task)).id) for task in tasks]
+
+    print_objects([plain(detail) for detail in session.run(work)], form)
+
+
+async def find_task(mesh: Mesh, text: str) -> TaskView:
+    """The task meant by an id, a unique prefix, `service.slot` or a container id (of 4 digits or more)."""
+    known = [task for task in (await mesh.tasks()).tasks if task.id]
+    return choose_task(known, text)
+
+
+def choose_task(known: list[TaskView], text: str) -> TaskView:
+    """The one of `known` that `text` means. Raises NotFound, or UsageError listing the candidates. Pure."""
+    for matches in (
+        [task for task in known if task.id == text],
+        [task for task in known if text in (f"{task.service}.{task.slot}", f"{task.service}.{task.slot}.{task.id}")][
+            :1
+        ],
+        [task for task in known if task.id.startswith(text)],
+        [task for task in known if len(text) >= 4 and task.container.startswith(text)],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            names = ", ".join(f"{task.id} ({task.service}.{task.slot})" for task in matches[:6])
+            more = f" and {len(matches) - 6} more" if len(matches) > 6 else ""
+            raise UsageError(f"'{text}' means {len(matches)} tasks", hint=f"write more of it: {names}{more}")
+    raise NotFound(f"there is no task '{text}'", hint="meshctl service ps SERVICE shows the ids")

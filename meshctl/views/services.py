@@ -1,0 +1,86 @@
+"""Rows of `service ls`, `stack services` and `stack ls`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from meshctl.format.output import Column, Listing, Row
+from meshctl.views.tasks import image_text
+from schemas.api import ServiceView, StackView
+from schemas.spec import Port
+
+
+def _fullness(row: Row) -> str:
+    if row["Running"] >= row["Desired"]:
+        return ""
+    return "yellow" if row["Running"] else "red"
+
+
+SERVICES = (
+    Column("NAME", "Name"),
+    Column("MODE", "Mode"),
+    Column("REPLICAS", "Replicas", colour=_fullness),
+    Column("IMAGE", "Image", 50),
+    Column("PORTS", "Ports", 50),
+)
+
+STACKS = (Column("NAME", "Name"), Column("SERVICES", "Services"), Column("REPLICAS", "Replicas", colour=_fullness))
+
+
+def service_listing(services: Iterable[ServiceView], *, no_trunc: bool = False) -> Listing:
+    """Services by name; one being removed says so."""
+    rows = [_row(view, no_trunc=no_trunc) for view in sorted(services, key=lambda view: view.record.name)]
+    return Listing(columns=SERVICES, rows=rows, key="Name")
+
+
+def stack_listing(stacks: Iterable[StackView], services: Iterable[ServiceView]) -> Listing:
+    """Stacks by name, with how much of them runs."""
+    views = list(services)
+    rows: list[dict[str, Any]] = []
+    for stack in sorted(stacks, key=lambda stack: stack.stack):
+        mine = [view for view in views if view.record.stack == stack.stack]
+        running, desired = sum(view.running for view in mine), sum(view.desired for view in mine)
+        rows.append(
+            {
+                "Name": stack.stack,
+                "Services": str(len(stack.services)),
+                "Replicas": f"{running}/{desired}",
+                "Orchestrator": "Dockmesh",
+                "Running": running,
+                "Desired": desired,
+                "Revision": stack.revision,
+            }
+        )
+    return Listing(columns=STACKS, rows=rows, key="Name")
+
+
+def replicas_text(view: ServiceView) -> str:
+    """`3/5`, with Docker's addition where a node may hold only so many."""
+    most = view.spec.task.placement.max_per_node
+    limit = f" (max {most} per node)" if most and view.record.mode == "replicated" else ""
+    return f"{view.running}/{view.desired}{limit}" + (" (removing)" if view.record.removed else "")
+
+
+def port_text(port: Port) -> str:
+    """`*:8080->80/tcp` as specified; a port that the engine picks is `*`."""
+    return f"{port.host_ip or '*'}:{port.published or '*'}->{port.target}/{port.protocol}"
+
+
+def _row(view: ServiceView, *, no_trunc: bool) -> dict[str, Any]:
+    container = view.spec.task.container
+    rollout = view.rollout
+    return {
+        "ID": view.record.name,
+        "Name": view.record.name,
+        "Mode": view.record.mode,
+        "Replicas": replicas_text(view),
+        "Image": image_text(container.image, no_trunc=no_trunc),
+        "Ports": ", ".join(port_text(port) for port in container.ports if port.published),
+        "Stack": view.record.stack,
+        "Running": view.running,
+        "Desired": view.desired,
+        "Revision": view.record.target,
+        "Phase": rollout.phase if rollout else "converging",
+        "Labels": view.spec.labels,
+    }

@@ -1,0 +1,101 @@
+"""Rows of `service ps`, `stack ps`, `node ps`: slots in order, each with its current task first, history below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from meshctl.format.output import Column, Listing, Row
+from meshctl.format.times import ago
+from meshctl.views.states import COLOURS, desired_state, docker_state, ended, trouble
+from schemas.api import TaskView
+from schemas.observation import BoundPort
+
+HISTORY = " \\_ "
+"""What docker puts before the name of a task that is history of the line above."""
+
+COLUMNS = (
+    Column("ID", "ID"),
+    Column("NAME", "Name"),
+    Column("IMAGE", "Image", 40),
+    Column("NODE", "Node"),
+    Column("DESIRED STATE", "DesiredState"),
+    Column("CURRENT STATE", "CurrentState", colour=lambda row: COLOURS.get(row["Word"], "")),
+    Column("ERROR", "Error", 80, colour=lambda row: "red" if row["Desired"] == "running" else ""),
+    Column("PORTS", "Ports", 40),
+)
+
+
+def task_listing(tasks: Iterable[TaskView], now: float, *, no_trunc: bool = False, indent: bool = True) -> Listing:
+    """The listing of `tasks`; times are told relative to `now` (seconds since 1970)."""
+    rows: list[Row] = []
+    above = ("", "")
+    for task in in_order(tasks):
+        slot = (task.service, task.slot)
+        rows.append(_row(task, now, history=indent and slot == above, no_trunc=no_trunc))
+        above = slot
+    return Listing(columns=COLUMNS, rows=rows, key="ID")
+
+
+def in_order(tasks: Iterable[TaskView]) -> list[TaskView]:
+    """By service and slot; in a slot what counts first, then what still lives, then history, newest first."""
+    return sorted(tasks, key=lambda task: (task.service, slot_order(task.slot), _rank(task), -task.since, task.id))
+
+
+def slot_order(slot: str) -> tuple[int, int, str]:
+    """Numbers in their order, then names."""
+    return (0, int(slot), "") if slot.isdigit() else (1, 0, slot)
+
+
+def task_name(task: TaskView) -> str:
+    """`service.slot`, Docker's name for it."""
+    return f"{task.service}.{task.slot}"
+
+
+def ports_text(ports: Iterable[BoundPort]) -> str:
+    """`*:32768->80/tcp`, each once."""
+    ordered = sorted(ports, key=lambda port: (port.target, port.published, port.protocol))
+    return ", ".join(
+        dict.fromkeys(f"{_host(port)}:{port.published}->{port.target}/{port.protocol}" for port in ordered)
+    )
+
+
+def _host(port: BoundPort) -> str:
+    return "*" if port.host_ip in ("", "0.0.0.0", "::") else port.host_ip
+
+
+def image_text(image: str, *, no_trunc: bool = False) -> str:
+    """An image reference without its digest, as docker lists it."""
+    return image if no_trunc or image.startswith("sha256:") else image.split("@", 1)[0]
+
+
+def _rank(task: TaskView) -> int:
+    if ended(task):
+        return 2
+    return 0 if task.current and task.desired == "running" else 1
+
+
+def _row(task: TaskView, now: float, *, history: bool, no_trunc: bool) -> dict[str, Any]:
+    word = docker_state(task)
+    when = ago(task.since, now)
+    return {
+        "ID": task.id,
+        "Name": (HISTORY if history else "") + task_name(task),
+        "Image": image_text(task.image, no_trunc=no_trunc),
+        "Node": task.node,
+        "DesiredState": desired_state(task),
+        "CurrentState": f"{word} {when[:1].lower()}{when[1:]}" if when else word,
+        "Error": trouble(task),
+        "Ports": ports_text(task.ports),
+        "Service": task.service,
+        "Slot": task.slot,
+        "State": task.state,
+        "Health": task.health,
+        "Word": word,
+        "Desired": task.desired if not ended(task) else "shutdown",
+        "Revision": task.revision,
+        "Container": task.container if no_trunc else task.container[:12],
+        "ExitCode": task.exit_code,
+        "Why": task.why,
+        "Current": task.current,
+    }
