@@ -1,0 +1,329 @@
+"""The election's shell: listens, stands, beats while leading. What to do is decided in `controller.election`.
+
+A takeover is one compare-and-set with a nonce in it. When its outcome is unknown the stream's leader is read until the
+nonce tells. While leading, "I lead" goes out every `LEADER_PERIOD`, and rounds run (`reign`); both end together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from bus.port import Bus as BusPort
+from bus.port import Busy, Committed, Entry, Put, Unknown, controller_user
+from controller import election as rules
+from controller.election import Election, Input
+from controller.highest import Highest, Memory, refusal
+from controller.mirror import Mirror
+from controller.records import Seen
+from schemas import subjects
+from schemas.clock import Clock
+from schemas.errors import BadMessage, MeshError, Refused, StoreMissing, Unreachable
+from schemas.liveness import LEADER_PERIOD, LeaderBeat
+from schemas.records import EpochRecord, MeshRecord
+from schemas.wire import decode, encode
+
+log = structlog.get_logger()
+
+STAND_TRIES = 20
+"""Tries at one takeover while the server is busy with others' writes."""
+
+REMEMBER_EVERY = 1.0
+"""Seconds between two looks whether the highest sequence is to be kept anew."""
+
+Reign = Callable[[int], Awaitable[None]]
+"""What a leader of that epoch does. Raises `Fenced` when a write was refused; otherwise it runs until cancelled."""
+
+
+class Fenced(Exception):
+    """Another leads: a write of this leader was refused."""
+
+
+class Over(Exception):
+    """The reign has to end."""
+
+
+@dataclass(frozen=True)
+class Office:
+    """What an elector works with."""
+
+    name: str
+    bus: BusPort
+    mirror: Mirror
+    clock: Clock
+    rng: random.Random
+    memory: Memory
+
+
+class Elector:
+    """One controller in the election. `barred`: why it does not stand; asked before each try, "" is fine."""
+
+    def __init__(self, office: Office, reign: Reign, barred: Callable[[], str] = lambda: "") -> None:
+        self.on_own_beat: Callable[[], None] = lambda: None
+        """Called when the own "I lead" has come back over the bus."""
+        self.trouble = ""
+        self._office = office
+        self._reign = reign
+        self._barred = barred
+        self._remembered = Highest()
+        self._leaving = False
+        self._nudged = asyncio.Event()
+        self._over = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._why = ""
+        self.election: Election = rules.begin(office.name, self._now(), self._chance())
+        office.mirror.listeners.append(self._record_seen)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this controller leads, as far as it knows."""
+        return self.election.role == "leader"
+
+    async def run(self) -> None:
+        """Take part for ever, or until `hand_over`."""
+        self._remembered = await self._office.memory.load()
+        async with asyncio.TaskGroup() as group:
+            helpers = [
+                group.create_task(self._hear_beats(), name="beats"),
+                group.create_task(self._hear_cuts(), name="cuts"),
+                group.create_task(self._remember(), name="remember"),
+            ]
+            await self._campaign()
+            for helper in helpers:
+                helper.cancel()
+
+    async def hand_over(self) -> None:
+        """Stop: whoever leads says so at once, in the store and over the bus. Returns when `run` is about to end."""
+        self._leaving = True
+        self._end("this controller stops")
+        self._nudged.set()
+        await self._gone.wait()
+
+    async def _campaign(self) -> None:
+        try:
+            while not self._leaving:
+                await self._until_due()
+                self._feed(rules.Tick())
+                if self.election.role == "standing":
+                    self._feed(await self._stand())
+                if self.leads:
+                    await self._lead(self.election.epoch)
+        finally:
+            self._gone.set()
+
+    async def _until_due(self) -> None:
+        while not self._leaving and (wait := self.election.due - self._now()) > 0:
+            self._nudged.clear()
+            try:
+                async with asyncio.timeout(wait):
+                    await self._nudged.wait()
+            except TimeoutError:
+                return
+
+    # standing
+
+    async def _stand(self) -> Input:
+        """One try to take over; what came of it."""
+        try:
+            mesh = await self._may_stand()
+            if self._leaving:
+                return rules.Lost()
+            return await self._take(mesh)
+        except MeshError as error:
+            if not isinstance(error, Unreachable):
+                self._trouble(error)
+            return rules.Barred()
+
+    async def _may_stand(self) -> MeshRecord:
+        """The store's identity. Raises StoreMissing, or whatever says that this store may not be led."""
+        state = self._office.bus.state
+        info = await state.info()
+        entry = await state.read(subjects.MESH)
+        if entry is None or entry.value is None:
+            raise StoreMissing("the state stream holds no `mesh` record: nothing is created in its place")
+        mesh = decode(entry.value, MeshRecord)
+        end = Highest(mesh_id=mesh.mesh_id, generation=mesh.generation, sequence=info.last)
+        why = refusal(self._remembered, end) or self._office.mirror.trouble or self._barred()
+        if why:
+            raise Refused(why)
+        self.trouble = ""
+        return mesh
+
+    async def _take(self, mesh: MeshRecord) -> Input:
+        known = self.election.epoch
+        entry = await self._office.bus.state.read(subjects.EPOCH)
+        last = entry.sequence if entry else 0
+        holder = _holder(entry)
+        if last > known and holder not in ("", self._office.name):
+            return rules.Lost(last, holder)
+        nonce = f"{self._office.rng.getrandbits(64):016x}"
+        record = EpochRecord(mesh_id=mesh.mesh_id, holder=self._office.name, nonce=nonce, why=self._reason(holder))
+        write = Put(subjects.EPOCH, encode(record), expected=last)
+        for _ in range(STAND_TRIES):
+            outcome = await self._office.bus.state.commit([write])
+            if isinstance(outcome, Busy):
+                await asyncio.sleep(0.01)
+            elif isinstance(outcome, Committed):
+                return rules.Won(outcome.sequence)
+            elif isinstance(outcome, Unknown):
+                return await self._look(nonce)
+            else:
+                break
+        entry = await self._office.bus.state.read(subjects.EPOCH)
+        return rules.Lost(entry.sequence if entry else 0, _holder(entry))
+
+    def _reason(self, holder: str) -> str:
+        if holder in ("", self._office.name):
+            return "nobody led"
+        return f"nothing was heard of {holder}"
+
+    async def _look(self, nonce: str) -> Input:
+        """The takeover's outcome is unknown: the nonce tells. Raises Unreachable."""
+        entry = await self._office.bus.state.read(subjects.EPOCH)
+        record = _epoch_record(entry)
+        if entry is not None and record is not None and record.nonce == nonce:
+            return rules.Won(entry.sequence)
+        return rules.Lost(entry.sequence if entry else 0, record.holder if record else "")
+
+    # leading
+
+    async def _lead(self, epoch: int) -> None:
+        log.info("leadership.taken", epoch=epoch, controller=self._office.name)
+        if self._leaving:
+            self._why = "this controller stops"
+        else:
+            self._over.clear()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._beat(epoch), name="beat")
+                group.create_task(self._govern(epoch), name="reign")
+                group.create_task(self._until_over(), name="until over")
+        except* Over:
+            pass
+        log.info("leadership.lost", epoch=epoch, controller=self._office.name, why=self._why)
+        if self._leaving and self.leads:
+            await self._give_away(epoch)
+
+    async def _govern(self, epoch: int) -> None:
+        try:
+            await self._reign(epoch)
+        except Fenced:
+            self._feed(rules.Deposed())
+            await asyncio.Event().wait()
+        raise RuntimeError("a reign ended by itself")
+
+    async def _until_over(self) -> None:
+        await self._over.wait()
+        raise Over
+
+    async def _beat(self, epoch: int) -> None:
+        while True:
+            await self._say(epoch)
+            await asyncio.sleep(LEADER_PERIOD)
+
+    async def _say(self, epoch: int, *, stepping_down: bool = False) -> None:
+        mesh = self._office.mirror.records.mesh
+        beat = LeaderBeat(
+            holder=self._office.name,
+            epoch=epoch,
+            mesh_id=mesh.mesh_id if mesh else "",
+            generation=mesh.generation if mesh else 1,
+            highest=self._office.mirror.sequence,
+            stepping_down=stepping_down,
+        )
+        try:
+            await self._office.bus.core.publish(subjects.LEADER, encode(beat))
+        except Unreachable:
+            log.debug("beat.unsent", epoch=epoch)
+
+    async def _give_away(self, epoch: int) -> None:
+        """Nobody leads from here on: the record's sequence fences the own writes off, too."""
+        mesh = self._office.mirror.records.mesh
+        record = EpochRecord(mesh_id=mesh.mesh_id if mesh else "", holder="", nonce="", why="handed over")
+        for _ in range(STAND_TRIES):
+            outcome = await self._office.bus.state.commit([Put(subjects.EPOCH, encode(record), expected=epoch)])
+            if not isinstance(outcome, Busy):
+                break
+            await asyncio.sleep(0.01)
+        await self._say(epoch, stepping_down=True)
+        log.info("leadership.handed_over", epoch=epoch, outcome=type(outcome).__name__)
+
+    # listening
+
+    async def _hear_beats(self) -> None:
+        async with self._office.bus.core.subscribe(subjects.LEADER) as beats:
+            async for message in beats:
+                try:
+                    beat = decode(message.data, LeaderBeat)
+                except BadMessage as error:
+                    log.warning("message.refused", subject=message.subject, why=error.message)
+                    continue
+                mesh = self._office.mirror.records.mesh
+                if mesh is not None and beat.mesh_id not in ("", mesh.mesh_id):
+                    continue
+                if self.leads and (beat.holder, beat.epoch) == (self._office.name, self.election.epoch):
+                    self.on_own_beat()
+                self._feed(rules.BeatHeard(beat.holder, beat.epoch, beat.stepping_down))
+
+    async def _hear_cuts(self) -> None:
+        async with self._office.bus.disconnects() as cuts:
+            async for message in cuts:
+                if message.subject == controller_user(self.election.holder):
+                    self._feed(rules.LeaderCut(self.election.holder))
+
+    def _record_seen(self, seen: Seen) -> None:
+        if seen.key == subjects.EPOCH and isinstance(seen.new, EpochRecord):
+            self._feed(rules.EpochShown(seen.new.holder, seen.sequence))
+
+    async def _remember(self) -> None:
+        while True:
+            await asyncio.sleep(REMEMBER_EVERY)
+            mesh = self._office.mirror.records.mesh
+            if mesh is None or self._office.mirror.trouble:
+                continue
+            now = Highest(mesh_id=mesh.mesh_id, generation=mesh.generation, sequence=self._office.mirror.sequence)
+            if now.pair > self._remembered.pair and not refusal(self._remembered, now):
+                self._remembered = now
+                await self._office.memory.keep(now)
+
+    # the rules
+
+    def _feed(self, event: Input) -> None:
+        due = self.election.due
+        self.election, actions = rules.step(self.election, event, self._now(), self._chance())
+        for action in actions:
+            if isinstance(action, rules.StepDown):
+                self._end(action.why)
+        if self.election.due < due:
+            self._nudged.set()
+
+    def _end(self, why: str) -> None:
+        self._why = why
+        self._over.set()
+
+    def _trouble(self, error: MeshError) -> None:
+        if error.message != self.trouble:
+            self.trouble = error.message
+            log.error("leadership.barred", code=error.code, why=error.message)
+
+    def _now(self) -> float:
+        return self._office.clock.monotonic()
+
+    def _chance(self) -> float:
+        return self._office.rng.uniform(0, 1)
+
+
+def _epoch_record(entry: Entry | None) -> EpochRecord | None:
+    try:
+        return decode(entry.value, EpochRecord) if entry is not None and entry.value is not None else None
+    except BadMessage:
+        return None
+
+
+def _holder(entry: Entry | None) -> str:
+    record = _epoch_record(entry)
+    return record.holder if record else ""

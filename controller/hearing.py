@@ -1,0 +1,250 @@
+"""Who is heard: heartbeats of nodes, presence of controllers, disconnects, and the own voice coming back.
+
+Every controller hears all heartbeats; only the leader answers. Times are this process's monotonic seconds and become
+stream time when a world is built. A silence counts only while the leader hears its own "I lead" come back: whoever
+can't hear itself can't tell who else is silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from bus.port import Bus, Message
+from controller.mirror import Mirror
+from controller.streamtime import StreamTime
+from controller.world import Dirty, Heard
+from schemas import subjects
+from schemas.clock import Clock
+from schemas.errors import BadMessage, MeshError, Unreachable
+from schemas.liveness import (
+    CONTROLLER_PERIOD,
+    HEARTBEAT_PERIOD,
+    ControllerBeat,
+    Heartbeat,
+    HeartbeatAnswer,
+    heartbeat_period,
+)
+from schemas.wire import decode, encode
+
+log = structlog.get_logger()
+
+DEAF_AFTER = 1.0
+"""Seconds without the own "I lead" after which the leader counts as deaf (five beats)."""
+
+GONE_AFTER = 3 * CONTROLLER_PERIOD
+"""Seconds of silence after which a controller is no longer listed."""
+
+OBSERVE_EVERY = 1.0
+NODES_PER_OBSERVATION_SECOND = 1000
+"""How often a node may store an observation: the mesh takes in about a thousand a second."""
+
+AGENT_USER = "agent-"
+
+
+@dataclass(frozen=True)
+class _Beat:
+    heartbeat: Heartbeat
+    at: float
+    suspect_at: float | None = None
+
+
+class Hearing:
+    """What this controller has heard. `epoch` is set while it leads, and then heartbeats are answered."""
+
+    def __init__(self, bus: Bus, mirror: Mirror, clock: Clock, time: StreamTime) -> None:
+        self.epoch = 0
+        self.rolled_back = ""
+        """Why this store must be an old one: an agent has obeyed a later assignment than it holds; "" if none has."""
+        self._bus = bus
+        self._mirror = mirror
+        self._clock = clock
+        self._time = time
+        self._beats: dict[str, _Beat] = {}
+        self._controllers: dict[str, tuple[float, ControllerBeat]] = {}
+        self._own_at = 0.0
+        self._hearing_since = 0.0
+        self._suspicion = (0, 0, "")
+        """The highest (generation, sequence) that an agent claims to obey and that the mirror did not show then."""
+        self._suspected = asyncio.Event()
+
+    async def run(self) -> None:
+        """Listen for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear_nodes(), name="heartbeats")
+            group.create_task(self._hear_controllers(), name="controllers")
+            group.create_task(self._hear_cuts(), name="node cuts")
+            group.create_task(self._verify(), name="verify")
+
+    # what was heard
+
+    def begin(self, epoch: int) -> None:
+        """This controller leads from now on: liveness clocks start anew."""
+        self.epoch = epoch
+        self._own_at = self._hearing_since = self._clock.monotonic()
+
+    def end(self) -> None:
+        """It leads no longer."""
+        self.epoch = 0
+
+    def own_beat(self) -> None:
+        """The own "I lead" has come back."""
+        now = self._clock.monotonic()
+        if now - self._own_at > DEAF_AFTER:
+            log.warning("hearing.recovered", deaf_seconds=round(now - self._own_at, 1))
+            self._hearing_since = now
+            self._mirror.mark(Dirty(everything=True))
+        self._own_at = now
+
+    def hearing_since(self) -> float:
+        """Stream time since which the own voice was heard without a break; now, while it is not."""
+        now = self._clock.monotonic()
+        return self._time.of(now if now - self._own_at > DEAF_AFTER else self._hearing_since)
+
+    def heard(self) -> dict[str, Heard]:
+        """What is known of each node that was ever heard."""
+        return {node: self._heard(beat) for node, beat in self._beats.items()}
+
+    def controllers(self) -> tuple[ControllerBeat, ...]:
+        """The controllers heard lately, by name."""
+        since = self._clock.monotonic() - GONE_AFTER
+        return tuple(beat for _, (at, beat) in sorted(self._controllers.items()) if at >= since)
+
+    def _heard(self, beat: _Beat) -> Heard:
+        heartbeat = beat.heartbeat
+        return Heard(
+            at=self._time.of(beat.at),
+            instance=heartbeat.instance,
+            boot=heartbeat.boot,
+            engine=heartbeat.engine,
+            applied=heartbeat.applied.pair,
+            observed=heartbeat.observed,
+            suspect_since=None if beat.suspect_at is None else self._time.of(beat.suspect_at),
+            leaving=heartbeat.leaving,
+        )
+
+    # listening
+
+    async def _hear_nodes(self) -> None:
+        async with self._bus.core.subscribe(subjects.HEARTBEAT_ALL, limit=16_384) as messages:
+            async for message in messages:
+                try:
+                    heartbeat = decode(message.data, Heartbeat)
+                except BadMessage as error:
+                    log.warning("message.refused", subject=message.subject, why=error.message)
+                    continue
+                if message.subject != subjects.heartbeat(heartbeat.node):
+                    log.warning("message.refused", subject=message.subject, why=f"a heartbeat of {heartbeat.node}")
+                    continue
+                await self._take(heartbeat, message)
+
+    async def _take(self, heartbeat: Heartbeat, message: Message) -> None:
+        refused = self._refusal(heartbeat)
+        if not refused:
+            self._note(heartbeat)
+        if not self.epoch:
+            return
+        try:
+            await self._bus.core.respond(message, encode(self._answer(heartbeat, refused)))
+        except Unreachable:
+            log.debug("heartbeat.unanswered", node=heartbeat.node)
+
+    def _refusal(self, heartbeat: Heartbeat) -> str:
+        """Why this agent is no member; "" if it is."""
+        stored = self._mirror.records.nodes.get(heartbeat.node)
+        if stored is None:
+            return f"node {heartbeat.node} has not joined"
+        if stored.record.removed:
+            return f"node {heartbeat.node} was removed from the mesh"
+        if stored.record.instance != heartbeat.instance:
+            return f"the name {heartbeat.node} belongs to another agent ({stored.record.instance[:12]})"
+        return ""
+
+    def _note(self, heartbeat: Heartbeat) -> None:
+        old = self._beats.get(heartbeat.node)
+        now = self._clock.monotonic()
+        self._beats[heartbeat.node] = _Beat(heartbeat, now)
+        verdict = self._mirror.records.liveness.get(heartbeat.node)
+        news = old is None or old.suspect_at is not None or _changed(old.heartbeat, heartbeat)
+        if news or (self.epoch and (verdict is None or verdict.verdict == "down")):
+            self._mirror.mark(Dirty(nodes=frozenset({heartbeat.node}), everything=old is None))
+        mesh = self._mirror.records.mesh
+        if mesh is not None and heartbeat.applied.pair > (mesh.generation, self._mirror.sequence):
+            self._suspicion = max(self._suspicion, (*heartbeat.applied.pair, heartbeat.node))
+            self._suspected.set()
+        elif self.rolled_back:
+            self._suspected.set()
+
+    async def _verify(self) -> None:
+        """An agent obeys what the mirror does not show: the mirror is late, or the store is an old one."""
+        while True:
+            await self._suspected.wait()
+            self._suspected.clear()
+            try:
+                info = await self._bus.state.info()
+            except MeshError:
+                await asyncio.sleep(1.0)
+                self._suspected.set()
+                continue
+            self._judge(info.last)
+
+    def _judge(self, last: int) -> None:
+        mesh = self._mirror.records.mesh
+        generation, sequence, node = self._suspicion
+        ends = (mesh.generation if mesh else 0, last)
+        if (generation, sequence) > ends:
+            if not self.rolled_back:
+                log.error("store.rolled_back", node=node, obeys=(generation, sequence), ends=ends)
+            claim = f"node {node} obeys {(generation, sequence)}, the store ends at {ends}"
+            self.rolled_back = f"store.rolled_back: {claim}"
+        elif self.rolled_back:
+            log.info("store.recovered", ends=ends)
+            self.rolled_back = ""
+            self._mirror.mark(Dirty(everything=True))
+
+    def _answer(self, heartbeat: Heartbeat, refused: str) -> HeartbeatAnswer:
+        mesh = self._mirror.records.mesh
+        desired = self._mirror.records.assignments.get(heartbeat.node)
+        members = len(self._mirror.records.nodes)
+        return HeartbeatAnswer(
+            count=heartbeat.count,
+            epoch=self.epoch,
+            generation=mesh.generation if mesh else 1,
+            period=max(HEARTBEAT_PERIOD, heartbeat_period(members)),
+            observe_every=max(OBSERVE_EVERY, members / NODES_PER_OBSERVATION_SECOND),
+            desired=desired.sequence if desired and not refused else 0,
+            refused=refused,
+        )
+
+    async def _hear_controllers(self) -> None:
+        async with self._bus.core.subscribe(subjects.CONTROLLER_ALL) as messages:
+            async for message in messages:
+                try:
+                    beat = decode(message.data, ControllerBeat)
+                except BadMessage as error:
+                    log.warning("message.refused", subject=message.subject, why=error.message)
+                    continue
+                if message.subject == subjects.controller(beat.name):
+                    self._controllers[beat.name] = (self._clock.monotonic(), beat)
+
+    async def _hear_cuts(self) -> None:
+        async with self._bus.disconnects() as cuts:
+            async for message in cuts:
+                node = message.subject.removeprefix(AGENT_USER)
+                beat = self._beats.get(node)
+                if beat is not None and message.subject.startswith(AGENT_USER):
+                    self._beats[node] = _Beat(beat.heartbeat, beat.at, beat.suspect_at or self._clock.monotonic())
+                    self._mirror.mark(Dirty(nodes=frozenset({node})))
+
+
+def _changed(old: Heartbeat, new: Heartbeat) -> bool:
+    """Whether a heartbeat says more than "still here"."""
+    return (old.instance, old.boot, old.engine, old.leaving, old.applied) != (
+        new.instance,
+        new.boot,
+        new.engine,
+        new.leaving,
+        new.applied,
+    )

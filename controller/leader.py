@@ -1,0 +1,264 @@
+"""The leader's loop: observe -> plan -> commit.
+
+It begins with snapshots that show the own epoch. A round decides from what the mirror shows; the next begins when the
+mirror shows what the last one stored. When an outcome is unknown, a fenced write goes after it: once that is stored,
+whatever came before is stored or never will be, and a new snapshot tells. While the store is not to be trusted nothing
+is decided.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import structlog
+
+from bus import port
+from bus.port import BATCH_MESSAGES, Bus, Committed, Outcome, Put
+from controller.committing import batches, commit_all, commit_fenced
+from controller.elector import Fenced
+from controller.hearing import Hearing
+from controller.mirror import Mirror
+from controller.streamtime import StreamTime
+from controller.teller import Teller
+from controller.world import Dirty, Plan, World
+from schemas import subjects
+from schemas.clock import Clock, iso
+from schemas.errors import MeshError, TimedOut
+from schemas.events import Event
+from schemas.records import CursorRecord, Reason
+from schemas.wire import encode
+
+log = structlog.get_logger()
+
+Planner: TypeAlias = Callable[[World, Dirty, float], Plan]
+
+GATHER = 0.01
+"""Seconds for which more that happens at once may come into one round."""
+
+MIRROR_WAIT = 2.0
+"""Seconds that the mirror has to show a round's commit before a snapshot is taken instead."""
+
+RETRY = 0.2
+CURSOR_EVERY = 5.0
+"""Seconds at most between an event being told and the cursor saying so."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What a leader works with."""
+
+    bus: Bus
+    mirror: Mirror
+    hearing: Hearing
+    teller: Teller
+    clock: Clock
+    time: StreamTime
+    plan: Planner
+
+
+class Leader:
+    """One controller's rounds, over all its reigns."""
+
+    def __init__(self, seat: Seat) -> None:
+        self.rounds = 0
+        """Rounds with changes since the takeover."""
+        self.alarms: tuple[Reason, ...] = ()
+        self.settled = asyncio.Event()
+        """Set after each round: what it answered may be cleared away."""
+        self.answered: dict[str, int] = {}
+        """Orders (id -> sequence) that a settled round has seen."""
+        self._seat = seat
+        self._epoch = 0
+        self._minted = 0
+        self._took_over = 0.0
+        self._wake_at: float | None = None
+        self._cursor_due = 0.0
+
+    @property
+    def frozen(self) -> str:
+        """Why nothing may be decided on this store; "" if all is well."""
+        return self._seat.mirror.trouble or self._seat.hearing.rolled_back
+
+    async def reign(self, epoch: int) -> None:
+        """Lead until cancelled. Raises `controller.elector.Fenced`."""
+        self._epoch, self._minted, self.rounds = epoch, 0, 0
+        self.alarms, self._wake_at = (), None
+        self.answered.clear()
+        try:
+            await self._observe()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._seat.teller.run(), name="teller")
+                group.create_task(self._rounds(), name="rounds")
+                group.create_task(self._watch_store(), name="watch store")
+        except* Fenced:
+            raise Fenced from None
+        finally:
+            self._seat.hearing.end()
+
+    def world(self) -> World:
+        """What is known now."""
+        records, hearing = self._seat.mirror.records, self._seat.hearing
+        return World(
+            epoch=self._epoch,
+            generation=records.mesh.generation if records.mesh else 1,
+            took_over=self._took_over,
+            services=records.services,
+            revisions=records.revisions,
+            nodes=records.nodes,
+            assignments=records.assignments,
+            observations=self._seat.mirror.observations,
+            rollouts=records.rollouts,
+            liveness=records.liveness,
+            orders=records.orders,
+            brake=records.brake,
+            heard=hearing.heard(),
+            hearing_since=hearing.hearing_since(),
+            nodes_total=sum(not stored.record.removed for stored in records.nodes.values()),
+            minted=self._minted,
+        )
+
+    async def _observe(self) -> None:
+        """Snapshots that show the own epoch; stream time starts there."""
+        seat = self._seat
+        while True:
+            try:
+                await seat.mirror.resync("takeover", self._epoch)
+                break
+            except MeshError as error:
+                log.info("leader.waited", epoch=self._epoch, why=error.message)
+                await asyncio.sleep(RETRY)
+        seat.time.set(seat.mirror.records.at)
+        self._took_over = seat.time.now()
+        seat.hearing.begin(self._epoch)
+        log.info("leader.observed", epoch=self._epoch, sequence=seat.mirror.sequence)
+
+    # rounds
+
+    async def _rounds(self) -> None:
+        while True:
+            await self._wait()
+            if self.frozen:
+                await asyncio.sleep(RETRY)
+                continue
+            try:
+                await self._round()
+            except Fenced:
+                raise
+            except Exception:
+                log.exception("round.failed", epoch=self._epoch)
+                await asyncio.sleep(1.0)
+                self._seat.mirror.mark(Dirty(everything=True))
+
+    async def _wait(self) -> None:
+        """Until something is dirty, or time alone asks for a decision."""
+        wait = CURSOR_EVERY if self._wake_at is None else min(CURSOR_EVERY, self._seat.time.until(self._wake_at))
+        try:
+            async with asyncio.timeout(wait):
+                await self._seat.mirror.wake.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(GATHER)
+
+    async def _watch_store(self) -> None:
+        """Say it when the store is not to be trusted, and when it is again."""
+        seat, said = self._seat, ""
+        while True:
+            await asyncio.sleep(RETRY)
+            if self.frozen == said:
+                continue
+            said = self.frozen
+            code, _, why = (said or "store.recovered: ").partition(": ")
+            log.error("leader.froze", epoch=self._epoch, why=said) if said else log.info("leader.thawed")
+            seat.mirror.mark(Dirty(everything=True))
+            at = seat.clock.wall()
+            event = Event(id=f"{code}@{self._epoch}/{at:.3f}", kind=code, at=iso(at), epoch=self._epoch, why=why)
+            await seat.teller.tell(event)
+
+    async def _round(self) -> None:
+        seat = self._seat
+        dirty = seat.mirror.take_dirty()
+        started, now = seat.clock.monotonic(), seat.time.now()
+        world = self.world()
+        orders = {name: stored.sequence for name, stored in world.orders.items()}
+        plan = seat.plan(world, dirty, now)
+        planned = seat.clock.monotonic()
+        self._minted, self._wake_at, self.alarms = max(self._minted, plan.minted), plan.wake_at, plan.alarms
+        cut = batches(plan.changes, seat.mirror.records.assignments)
+        cursor = self._cursor()
+        if cursor is not None and (cut or now >= self._cursor_due) and (not cut or len(cut[-1]) < BATCH_MESSAGES):
+            self._cursor_due = now + CURSOR_EVERY
+            cut = [*cut[:-1], [*cut[-1], cursor]] if cut else [[cursor]]
+        if cut:
+            outcome = await commit_all(seat.bus.state, cut, self._epoch)
+            self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
+            if not await self._settle(outcome):
+                return
+        self.answered.update(orders)
+        self.settled.set()
+
+    def _tell_round(self, plan: Plan, dirty: Dirty, outcome: Outcome, took: tuple[float, float]) -> None:
+        if not plan.changes:
+            return
+        self.rounds += 1
+        log.info(
+            "round.committed" if isinstance(outcome, Committed) else "round.uncommitted",
+            epoch=self._epoch,
+            round=self.rounds,
+            sequence=outcome.sequence if isinstance(outcome, Committed) else 0,
+            outcome=type(outcome).__name__,
+            dirty=f"{len(dirty.services)} services, {len(dirty.nodes)} nodes{', everything' * dirty.everything}",
+            changes=[change.describe() for change in plan.changes[:10]],
+            more=max(0, len(plan.changes) - 10),
+            plan_ms=round(took[0] * 1000, 1),
+            commit_ms=round(took[1] * 1000, 1),
+        )
+
+    async def _settle(self, outcome: Outcome) -> bool:
+        """Wait until the mirror shows what became of it; True: it is stored. Raises Fenced."""
+        if isinstance(outcome, Committed):
+            try:
+                await self._seat.mirror.reached(outcome.sequence, timeout=MIRROR_WAIT)
+            except TimedOut:
+                await self._resync("a round did not come back", outcome.sequence)
+            return True
+        if isinstance(outcome, port.Fenced):
+            raise Fenced
+        await self._after_unknown()
+        return False
+
+    async def _after_unknown(self) -> None:
+        """Store something after what is in doubt, then look. Raises Fenced."""
+        while True:
+            record = _cursor_write(self._seat)
+            outcome = await commit_fenced(self._seat.bus.state, [record], self._epoch)
+            if isinstance(outcome, Committed):
+                await self._resync("a round's outcome was unknown", outcome.sequence)
+                return
+            if isinstance(outcome, port.Fenced):
+                raise Fenced
+            log.info("leader.waited", epoch=self._epoch, why=f"the store takes no writes ({outcome})")
+            await asyncio.sleep(RETRY)
+
+    async def _resync(self, why: str, at_least: int) -> None:
+        while True:
+            try:
+                await self._seat.mirror.resync(why, at_least)
+                return
+            except MeshError as error:
+                log.info("leader.waited", epoch=self._epoch, why=error.message)
+                await asyncio.sleep(RETRY)
+
+    def _cursor(self) -> Put | None:
+        """The cursor, if events were told since it was written."""
+        if self._seat.teller.told <= self._seat.mirror.records.cursor.sequence:
+            return None
+        return _cursor_write(self._seat)
+
+
+def _cursor_write(seat: Seat) -> Put:
+    cursor = seat.mirror.records.cursor
+    told = max(seat.teller.told, cursor.sequence)
+    return Put(subjects.EVENTS_CURSOR, encode(CursorRecord(sequence=told, extra=cursor.extra)))

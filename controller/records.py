@@ -1,0 +1,288 @@
+"""The mirror's content: entries of the two stores decoded, with what each new entry makes dirty.
+
+Pure: no I/O, no clock. Bytes that are no record of their key change nothing and are told as `Garbage`; what stood there
+before goes on standing (absence is never a decision, and neither is nonsense).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from bus.port import Entry
+from controller.world import Dirty, Stored
+from schemas import subjects
+from schemas.assignment import Assignment
+from schemas.errors import BadMessage
+from schemas.observation import Observation
+from schemas.records import (
+    BrakeRecord,
+    CursorRecord,
+    EpochRecord,
+    LivenessRecord,
+    MeshRecord,
+    NodeRecord,
+    OrderRecord,
+    RevisionRecord,
+    RolloutRecord,
+    ServiceRecord,
+    StackRecord,
+)
+from schemas.wire import Wire, decode
+
+R = TypeVar("R", bound=Wire)
+
+KINDS: dict[str, type[Wire]] = {
+    "service": ServiceRecord,
+    "revision": RevisionRecord,
+    "stack": StackRecord,
+    "node": NodeRecord,
+    "order": OrderRecord,
+    "rollout": RolloutRecord,
+    "desired": Assignment,
+    "liveness": LivenessRecord,
+}
+"""First token of a key -> its record. The single keys are in `SINGLE`."""
+
+BARE = frozenset({"rollout", "liveness"})
+"""Kinds whose sequence nobody asks for: kept without it."""
+
+SINGLE: dict[str, type[Wire]] = {
+    subjects.MESH: MeshRecord,
+    subjects.EPOCH: EpochRecord,
+    subjects.BRAKE: BrakeRecord,
+    subjects.EVENTS_CURSOR: CursorRecord,
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A record was written or deleted. `old`/`new` None: there was / is none."""
+
+    key: str
+    old: Wire | None
+    new: Wire | None
+    sequence: int
+    at: float
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """An entry that is no record."""
+
+    key: str
+    sequence: int
+    why: str
+
+
+@dataclass
+class Marks:
+    """Dirty, while it gathers."""
+
+    services: set[str] = field(default_factory=set)
+    nodes: set[str] = field(default_factory=set)
+    everything: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.services or self.nodes or self.everything)
+
+    def add(self, dirty: Dirty) -> None:
+        """Put `dirty` to what is there."""
+        self.services |= dirty.services
+        self.nodes |= dirty.nodes
+        self.everything = self.everything or dirty.everything
+
+    def take(self) -> Dirty:
+        """What has gathered; nothing is left."""
+        dirty = Dirty(frozenset(self.services), frozenset(self.nodes), self.everything)
+        self.services, self.nodes, self.everything = set(), set(), False
+        return dirty
+
+
+class Records:
+    """The state stream's records as of `sequence`, by kind, each with the sequence of its last write."""
+
+    def __init__(self) -> None:
+        self.sequence = 0
+        self.at = 0.0
+        """Stream time of the last entry."""
+        self.services: dict[str, Stored[ServiceRecord]] = {}
+        self.revisions: dict[tuple[str, int], RevisionRecord] = {}
+        self.stacks: dict[str, Stored[StackRecord]] = {}
+        self.nodes: dict[str, Stored[NodeRecord]] = {}
+        self.assignments: dict[str, Stored[Assignment]] = {}
+        self.rollouts: dict[str, RolloutRecord] = {}
+        self.liveness: dict[str, LivenessRecord] = {}
+        self.orders: dict[str, Stored[OrderRecord]] = {}
+        self._single: dict[str, Stored[Wire]] = {}
+        self._numbers: dict[str, set[int]] = {}
+        self._tables: dict[str, dict[Any, Any]] = {
+            "service": self.services,
+            "stack": self.stacks,
+            "node": self.nodes,
+            "order": self.orders,
+            "desired": self.assignments,
+            "rollout": self.rollouts,
+            "liveness": self.liveness,
+        }
+        self._sequences: dict[str, int] = {}
+        """Of every key ever seen, tombstones too."""
+
+    @property
+    def mesh(self) -> MeshRecord | None:
+        """The store's identity."""
+        return self._one(subjects.MESH, MeshRecord)
+
+    @property
+    def epoch(self) -> tuple[int, EpochRecord | None]:
+        """The epoch and who holds it; (0, None): nobody ever led."""
+        stored = self._single.get(subjects.EPOCH)
+        return (stored.sequence, cast("EpochRecord", stored.record)) if stored else (0, None)
+
+    @property
+    def brake(self) -> BrakeRecord:
+        """The brake."""
+        return self._one(subjects.BRAKE, BrakeRecord) or BrakeRecord()
+
+    @property
+    def cursor(self) -> CursorRecord:
+        """How far decisions have been told."""
+        return self._one(subjects.EVENTS_CURSOR, CursorRecord) or CursorRecord()
+
+    def sequence_of(self, key: str) -> int | None:
+        """The sequence of a key's last entry, also if that deleted it; None: never seen."""
+        return self._sequences.get(key)
+
+    def revisions_of(self, service: str) -> tuple[int, ...]:
+        """The kept revisions of a service, oldest first."""
+        return tuple(sorted(self._numbers.get(service, ())))
+
+    def apply(self, entry: Entry) -> Seen | Garbage | None:
+        """Take an entry in; None: it was older than what is there, or of a key that is none of ours."""
+        if entry.sequence <= self._sequences.get(entry.key, 0):
+            return None
+        self._sequences[entry.key] = entry.sequence
+        if entry.sequence > self.sequence:
+            self.sequence, self.at = entry.sequence, entry.at
+        kind = SINGLE.get(entry.key) or KINDS.get(entry.key.partition(".")[0])
+        if kind is None:
+            return None
+        try:
+            new = None if entry.value is None else decode(entry.value, kind)
+            old = self._put(entry.key, new, entry.sequence)
+        except BadMessage as error:
+            return Garbage(entry.key, entry.sequence, error.message)
+        return Seen(entry.key, old, new, entry.sequence, entry.at)
+
+    def replace(self, entries: Iterable[Entry], sequence: int) -> list[Seen | Garbage]:
+        """Take over a snapshot, complete as of `sequence`: what it does not hold any more is gone."""
+        entries = sorted(entries, key=lambda entry: entry.sequence)
+        held = {entry.key for entry in entries}
+        gone = [key for key, last in self._sequences.items() if key not in held and last <= sequence]
+        told: list[Seen | Garbage] = []
+        told += [forgotten for key in sorted(gone) if (forgotten := self._forget(key, sequence)) is not None]
+        told += [seen for entry in entries if (seen := self.apply(entry)) is not None]
+        self.sequence = max(self.sequence, sequence)
+        return told
+
+    def _forget(self, key: str, sequence: int) -> Seen | None:
+        kind = SINGLE.get(key) or KINDS.get(key.partition(".")[0])
+        if kind is None:
+            return None
+        try:
+            old = self._put(key, None, 0)
+        except BadMessage:
+            return None
+        return Seen(key, old, None, sequence, self.at) if old is not None else None
+
+    def _put(self, key: str, new: Wire | None, sequence: int) -> Wire | None:
+        """Store or drop; the record that stood there. Raises BadMessage: no name that could be ours."""
+        if key in SINGLE:
+            return _swap(self._single, key, new, sequence)
+        noun, _, name = key.partition(".")
+        if noun == "revision":
+            return self._put_revision(key, name, new, sequence)
+        if not subjects.is_token(name):
+            raise BadMessage(f"{key} is no key of ours")
+        return _swap(self._tables[noun], name, new, sequence, bare=noun in BARE)
+
+    def _put_revision(self, key: str, name: str, new: Wire | None, sequence: int) -> Wire | None:
+        service, _, number = name.rpartition(".")
+        if not (number.isdigit() and subjects.is_token(service)):
+            raise BadMessage(f"{key} is no revision's key")
+        numbers = self._numbers.setdefault(service, set())
+        (numbers.discard if new is None else numbers.add)(int(number))
+        return _swap(self.revisions, (service, int(number)), new, sequence, bare=True)
+
+    def _one(self, key: str, kind: type[R]) -> R | None:
+        stored = self._single.get(key)
+        return stored.record if stored and isinstance(stored.record, kind) else None
+
+
+def _swap(table: dict[Any, Any], name: object, new: Wire | None, sequence: int, *, bare: bool = False) -> Wire | None:
+    old: Any = table.pop(name, None) if new is None else table.get(name)
+    if new is not None:
+        table[name] = new if bare else Stored(new, sequence)
+    return cast("Wire | None", old.record if isinstance(old, Stored) else old)
+
+
+def dirty_by(seen: Seen) -> Dirty:
+    """What a change of the state may ask to be decided anew."""
+    noun, _, name = seen.key.partition(".")
+    match noun:
+        case "service" | "rollout":
+            return Dirty(services=frozenset({name}))
+        case "revision":
+            return Dirty(services=frozenset({name.rpartition(".")[0]}))
+        case "desired":
+            return Dirty(services=_services_changed(seen.old, seen.new), nodes=frozenset({name}))
+        case "node" | "liveness" | "brake" | "order" | "mesh":
+            return Dirty(everything=True)
+        case _:
+            return Dirty()
+
+
+def _services_changed(old: Wire | None, new: Wire | None) -> frozenset[str]:
+    before = set(old.tasks) if isinstance(old, Assignment) else set()
+    after = set(new.tasks) if isinstance(new, Assignment) else set()
+    return frozenset(task.service for task in before ^ after)
+
+
+def dirty_by_observation(old: Observation | None, new: Observation) -> Dirty:
+    """What a new observation may ask to be decided anew; `everything` when the node itself is another."""
+    if old is None or _node_part(old) != _node_part(new):
+        return Dirty(nodes=frozenset({new.node}), everything=True)
+    before = {task.id: task for task in old.tasks}
+    after = {task.id: task for task in new.tasks}
+    services = {
+        task.service
+        for id_ in before.keys() | after.keys()
+        for task in (before.get(id_), after.get(id_))
+        if task is not None and before.get(id_) != after.get(id_)
+    }
+    return Dirty(services=frozenset(services), nodes=frozenset({new.node}))
+
+
+def _node_part(observation: Observation) -> tuple[object, ...]:
+    return (
+        observation.instance,
+        observation.boot,
+        observation.volumes,
+        observation.ports_taken,
+        observation.facts,
+        observation.engine,
+    )
+
+
+def observed_of(entry: Entry) -> Observation | Garbage | None:
+    """The observation in an entry of `KV_mesh_observed`; None: deleted."""
+    if entry.value is None:
+        return None
+    try:
+        observation = decode(entry.value, Observation)
+    except BadMessage as error:
+        return Garbage(entry.key, entry.sequence, error.message)
+    if observation.node != entry.key:
+        return Garbage(entry.key, entry.sequence, f"an observation of {observation.node}")
+    return observation
