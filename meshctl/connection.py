@@ -20,8 +20,6 @@ async def connected(credentials: Credentials, clock: Clock, timeout: float) -> A
         try:
             async with asyncio.timeout(timeout):
                 bus: Bus = await stack.enter_async_context(nats.connect(credentials, clock=clock))
-                while not bus.connected:
-                    await asyncio.sleep(0.02)
         except TimeoutError as error:
             servers = ", ".join(credentials.servers)
             raise Unreachable(

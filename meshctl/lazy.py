@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
 class Group(click.Group):
     """A group of one noun, which names the nearest verb when one is mistyped."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """In the order in which they were written."""
         return [name for name, command in self.commands.items() if not command.hidden]
 

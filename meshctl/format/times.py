@@ -70,5 +70,5 @@ def about(seconds: float) -> str:
 
 
 def ago(at: float, now: float) -> str:
-    """How long before `now` the moment `at` was: "3 minutes ago"; "" if it is not known. Clocks may differ: never < 0."""
+    """How long before `now` the moment `at` was: "3 minutes ago"; "" if not known. Clocks differ: never negative."""
     return f"{about(max(0.0, now - at))} ago" if at > 0 else ""

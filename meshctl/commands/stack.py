@@ -1,0 +1,212 @@
+"""`meshctl stack ...`: a Compose file as one thing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from meshctl.client import Mesh
+from meshctl.commands.options import DEFAULT_TIMEOUT, F, filter_option, listing_options, print_listing, wait_options
+from meshctl.display import display_for
+from meshctl.format.filters import parse_filters
+from meshctl.format.near import did_you_mean
+from meshctl.format.times import duration, parse_duration
+from meshctl.lazy import Group
+from meshctl.session import Session, pass_session
+from meshctl.views.selecting import SERVICE_KEYS, TASK_KEYS, service_admitted, task_admitted
+from meshctl.views.services import service_listing, stack_listing
+from meshctl.views.tasks import task_listing
+from meshctl.waiting import Goal
+from meshctl.watching import wait_until_gone, wait_until_running
+from schemas.api import DeployAnswer, DeployStack, ServiceView, StackList, TaskView
+from schemas.errors import NotFound
+
+if TYPE_CHECKING:
+    from meshctl.compose.load import LoadedStack
+
+WORDS = {"created": "Creating", "updated": "Updating", "scaled": "Scaling", "unchanged": "Unchanged"}
+
+
+@click.group(cls=Group, name="stack")
+def stack_group() -> None:
+    """Deploy Compose files and look after what they made."""
+
+
+def _compose_options(command: F) -> F:
+    text = "A Compose file; may be given several times, later ones add to earlier ones; - reads stdin."
+    profile = "Also the services of this profile."
+    spelling = ("-c", "--compose-file", "files")
+    command = click.option("--profile", "profiles", multiple=True, metavar="NAME", help=profile)(command)
+    return click.option(*spelling, multiple=True, required=True, metavar="FILE", help=text)(command)
+
+
+@stack_group.command("deploy")
+@click.argument("stack", required=False, default="")
+@_compose_options
+@click.option("--prune", is_flag=True, help="Remove services of the stack that the files no longer name.")
+@click.option(
+    "--resolve-image",
+    type=click.Choice(["always", "changed", "never"]),
+    default="always",
+    show_default=True,
+    help="When nodes are asked what an image is.",
+)
+@wait_options
+@pass_session
+def deploy(
+    session: Session,
+    stack: str,
+    files: tuple[str, ...],
+    profiles: tuple[str, ...],
+    prune: bool,
+    resolve_image: str,
+    detach: bool,
+    timeout: str,
+) -> None:
+    """Make STACK be what the Compose files say, and wait until it runs.
+
+    STACK may be left out where the file has a top-level `name`. Without a change nothing is replaced.
+    """
+    seconds = parse_duration(timeout, "--timeout")
+    loaded = _load(session, stack, files, profiles)
+
+    async def work(mesh: Mesh) -> None:
+        request = DeployStack(stack=loaded.name, services=loaded.services, prune=prune, resolve_image=resolve_image)
+        answer = await mesh.deploy_stack(request)
+        _tell(answer)
+        if detach or not answer.services:
+            return
+        monitors = {service.spec.name: service.spec for service in loaded.services}
+        goals = [
+            Goal(
+                service=deployed.service,
+                revision=deployed.revision,
+                settled=deployed.change == "unchanged",
+                fresh=deployed.change in ("created", "updated"),
+            )
+            for deployed in answer.services
+        ]
+        what = f"the deploy of {loaded.name}"
+        took = await wait_until_running(
+            mesh, goals, stack=loaded.name, timeout=seconds, display=display_for(session.environ), what=what
+        )
+        click.echo(f"Stack {loaded.name} runs: {_count(len(monitors), 'service')}, {duration(round(took, 1))}.")
+
+    session.run(work)
+
+
+@stack_group.command("config")
+@click.argument("stack", required=False, default="")
+@_compose_options
+@pass_session
+def config(session: Session, stack: str, files: tuple[str, ...], profiles: tuple[str, ...]) -> None:
+    """Show what the Compose files come to: merged, with variables put in. Asks no mesh."""
+    click.echo(_load(session, stack, files, profiles).rendered().rstrip("\n"))
+
+
+@stack_group.command("ls")
+@listing_options
+@pass_session
+def ls(session: Session, form: str, quiet: bool, no_trunc: bool) -> None:
+    """List stacks."""
+
+    async def work(mesh: Mesh) -> tuple[StackList, list[ServiceView]]:
+        return await mesh.stacks(), list((await mesh.services()).services)
+
+    stacks, services = session.run(work)
+    print_listing(session, stack_listing(stacks.stacks, services), form, quiet, no_trunc)
+
+
+@stack_group.command("ps")
+@click.argument("stack")
+@filter_option(*TASK_KEYS)
+@listing_options
+@pass_session
+def ps(session: Session, stack: str, filters: tuple[str, ...], form: str, quiet: bool, no_trunc: bool) -> None:
+    """List the tasks of a stack, with the last ended ones of each slot."""
+    wanted = parse_filters(filters, TASK_KEYS)
+
+    async def work(mesh: Mesh) -> list[TaskView]:
+        tasks = [task for task in (await mesh.tasks(stack=stack)).tasks if task_admitted(task, wanted)]
+        if not tasks:
+            await _known_stack(mesh, stack)
+        return tasks
+
+    listing = task_listing(session.run(work), session.now, no_trunc=no_trunc)
+    print_listing(session, listing, form, quiet, no_trunc)
+
+
+@stack_group.command("services")
+@click.argument("stack")
+@filter_option(*SERVICE_KEYS)
+@listing_options
+@pass_session
+def services(session: Session, stack: str, filters: tuple[str, ...], form: str, quiet: bool, no_trunc: bool) -> None:
+    """List the services of a stack."""
+    wanted = parse_filters(filters, SERVICE_KEYS)
+
+    async def work(mesh: Mesh) -> list[ServiceView]:
+        found = [view for view in (await mesh.services(stack=stack)).services if service_admitted(view, wanted)]
+        if not found:
+            await _known_stack(mesh, stack)
+        return found
+
+    print_listing(session, service_listing(session.run(work), no_trunc=no_trunc), form, quiet, no_trunc)
+
+
+@stack_group.command("rm")
+@click.argument("stacks", nargs=-1, required=True, metavar="STACK...")
+@click.option("-d", "--detach", is_flag=True, help="Exit at once instead of waiting until nothing of it runs.")
+@click.option("--timeout", default=DEFAULT_TIMEOUT, show_default=True, metavar="DURATION", help="How long to wait.")
+@pass_session
+def rm(session: Session, stacks: tuple[str, ...], detach: bool, timeout: str) -> None:
+    """Remove stacks with all their services. Named volumes stay."""
+    seconds = parse_duration(timeout, "--timeout")
+
+    async def work(mesh: Mesh) -> None:
+        removed: list[str] = []
+        for stack in stacks:
+            await _known_stack(mesh, stack)
+            names = [view.record.name for view in (await mesh.services(stack=stack)).services]
+            await mesh.remove_stack(stack)
+            for name in sorted(names):
+                click.echo(f"Removing service {name}")
+            removed += names
+        if not detach:
+            await wait_until_gone(mesh, removed, timeout=seconds, display=display_for(session.environ))
+
+    session.run(work)
+
+
+def _load(session: Session, stack: str, files: tuple[str, ...], profiles: tuple[str, ...]) -> LoadedStack:
+    """Read the Compose files and print their warnings."""
+    from meshctl.compose.load import load_stack
+
+    loaded = load_stack(files, stack=stack, profiles=profiles, environ=session.environ)
+    for warning in loaded.warnings:
+        click.echo(click.style("warning:", fg="yellow") + f" {warning}", err=True)
+    return loaded
+
+
+def _tell(answer: DeployAnswer) -> None:
+    for warning in answer.warnings:
+        click.echo(click.style("warning:", fg="yellow") + f" {warning}", err=True)
+    for deployed in answer.services:
+        if deployed.change == "unchanged":
+            click.echo(f"Service {deployed.service} is unchanged")
+        else:
+            click.echo(f"{WORDS.get(deployed.change, deployed.change)} service {deployed.service}")
+    for name in answer.pruned:
+        click.echo(f"Removing service {name}")
+
+
+async def _known_stack(mesh: Mesh, stack: str) -> None:
+    """Raises NotFound with the nearest name."""
+    known = [view.stack for view in (await mesh.stacks()).stacks]
+    if stack not in known:
+        raise NotFound(f"there is no stack '{stack}'", hint=did_you_mean(stack, known, "meshctl stack ls shows all"))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
