@@ -20,6 +20,7 @@ WINDOW = 5_000_000
 """Nanoseconds by which stamps may be out of order."""
 
 _CURSOR = re.compile(r"(\d{1,12})\.(\d{9})/(\d{1,12})")
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 _SECOND = 1_000_000_000
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
@@ -93,13 +94,20 @@ def _advance(fetch: Fetch, stamps: Sequence[int]) -> Cursor:
 
 def stamp(line: LogLine) -> int:
     """Nanoseconds since 1970 of a line; 0 if its stamp can't be read."""
-    whole, _, rest = line.at.partition(".")
+    return nanoseconds_of(line.at)
+
+
+def nanoseconds_of(text: str) -> int:
+    """An engine's time (RFC 3339 with up to 9 digits after the point) as nanoseconds since 1970; 0 if it is none."""
+    match = _STAMP.fullmatch(text)
+    if match is None:
+        return 0
+    whole, fraction, zone = match.groups()
     try:
-        moment = datetime.datetime.fromisoformat(whole.rstrip("Z") + "+00:00")
-        seconds = round((moment - _EPOCH).total_seconds())
-        return seconds * _SECOND + int((rest.rstrip("Z") + "0" * 9)[:9])
+        moment = datetime.datetime.fromisoformat(whole + zone.replace("Z", "+00:00"))
     except ValueError:
         return 0
+    return round((moment - _EPOCH).total_seconds()) * _SECOND + int(((fraction or "") + "0" * 9)[:9])
 
 
 def stamp_text(at: float) -> str:
