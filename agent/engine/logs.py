@@ -19,6 +19,12 @@ from schemas.nodeapi import LogLine, LogPage
 WINDOW = 5_000_000
 """Nanoseconds by which stamps may be out of order."""
 
+PAGE_BYTES = 512 * 1024
+"""A page ends after the line with which its text reaches that."""
+
+LINE_LIMIT = 64 * 1024
+"""Characters of one line; the rest of it is cut off."""
+
 _CURSOR = re.compile(r"(\d{1,12})\.(\d{9})/(\d{1,12})")
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 _SECOND = 1_000_000_000
@@ -67,20 +73,31 @@ def plan_fetch(query: LogQuery) -> Fetch:
 
 
 def take_page(lines: Sequence[LogLine], query: LogQuery, *, alive: bool) -> LogPage:
-    """The page out of what `plan_fetch` asked for (`lines`: at least the first `told + limit` of that).
+    """The page out of what `plan_fetch` asked for (`lines`: at least the first `told + limit + 1` of that).
 
-    `alive`: the container ran when the engine was asked; if not, a page that is not full is the last.
+    `alive`: the container ran when the engine was asked; if not, the page with the last line is the last.
     """
     fetch = plan_fetch(query)
     limit = 0 if fetch.from_tail and query.tail == 0 else query.limit
-    consumed = lines[: fetch.cursor.told + max(limit, 1 if fetch.from_tail else 0)]
-    told = consumed[fetch.cursor.told :] if limit else ()
-    full = len(lines) >= fetch.cursor.told + query.limit
+    before = fetch.cursor.told
+    consumed = lines[: before + _fitting(lines[before : before + limit])] if limit else lines[:1]
+    told = consumed[before:] if limit else ()
+    full = len(lines) > len(consumed)
     return LogPage(
         lines=tuple(told),
         cursor=str(_advance(fetch, [stamp(line) for line in consumed])),
         ended=not alive and not full,
     )
+
+
+def _fitting(lines: Sequence[LogLine]) -> int:
+    """How many of the lines make one page."""
+    size = 0
+    for count, line in enumerate(lines, start=1):
+        size += len(line.text)
+        if size >= PAGE_BYTES:
+            return count
+    return len(lines)
 
 
 def _advance(fetch: Fetch, stamps: Sequence[int]) -> Cursor:
@@ -124,7 +141,7 @@ def lines_of_frames(frames: Iterable[tuple[int, bytes]]) -> Iterable[LogLine]:
         line = _line(payload, "stderr" if stream == 2 else "stdout")
         before = open_lines.pop(stream, None)
         if before is not None:
-            line = LogLine(at=before.at, text=before.text + line.text, stream=before.stream)
+            line = LogLine(at=before.at, text=(before.text + line.text)[:LINE_LIMIT], stream=before.stream)
         if payload.endswith(b"\n"):
             yield line
         else:
@@ -145,7 +162,7 @@ def lines_of_text(chunks: Iterable[bytes]) -> Iterable[LogLine]:
 
 def _line(raw: bytes, stream: str) -> LogLine:
     at, _, text = raw.rstrip(b"\r\n").partition(b" ")
-    return LogLine(at=at.decode(errors="replace"), text=text.decode(errors="replace"), stream=stream)
+    return LogLine(at=at.decode(errors="replace"), text=text.decode(errors="replace")[:LINE_LIMIT], stream=stream)
 
 
 FRAME_HEADER = 8

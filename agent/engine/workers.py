@@ -34,10 +34,11 @@ class _Job(Generic[C]):
 class Workers(Generic[C]):
     """A bounded set of threads, each with its own connection."""
 
-    def __init__(self, count: int, name: str, connect: Callable[[], C]) -> None:
+    def __init__(self, count: int, name: str, connect: Callable[[], C], disconnect: Callable[[C], None]) -> None:
         self._count = count
         self._name = name
         self._connect = connect
+        self._disconnect = disconnect
         self._busy = 0
         self._threads: list[threading.Thread] = []
         self._jobs: queue.SimpleQueue[_Job[C] | None] = queue.SimpleQueue()
@@ -120,12 +121,17 @@ class Workers(Generic[C]):
                     connection = self._connect()
                 result = job.work(connection)
             except EngineUnavailable as unavailable:
-                connection, error = None, unavailable
+                error = unavailable
+                if connection is not None:
+                    self._disconnect(connection)
+                    connection = None
             except BaseException as raised:  # it belongs to whoever asked
                 error = raised
             if not self._tell(job.future, result, error):
-                return
+                break
             del job, result, error
+        if connection is not None:
+            self._disconnect(connection)
 
     def _tell(self, future: asyncio.Future[Any], result: object, error: BaseException | None) -> bool:
         """Hand a result to the loop; False if the loop is gone."""

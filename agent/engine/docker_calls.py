@@ -1,0 +1,219 @@
+"""The calls to Docker's API, synchronous: each runs in a worker thread with that thread's client."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+
+from agent.engine.docker_errors import translated
+from agent.engine.docker_texts import explain
+from agent.engine.docker_views import (
+    Json,
+    container_view,
+    image_view,
+    info_view,
+    listed_image_view,
+    listed_ports,
+    volume_views,
+)
+from agent.engine.logs import frames_of, lines_of_frames, lines_of_text, plan_fetch
+from agent.engine.port import Container, ContainerPlan, EngineInfo, ImageInfo, LogQuery, Owner, Volume, VolumePlan
+from schemas.errors import Conflict, EngineError
+from schemas.nodeapi import LogLine
+from schemas.observation import BoundPort
+
+CONNECT_LIMIT = 10.0
+
+Api = docker.APIClient
+
+
+def connect(address: str) -> Api:
+    """A client that speaks the engine's own version. Raises EngineUnavailable."""
+    with translated("connect", address, CONNECT_LIMIT):
+        return docker.APIClient(base_url=address, version="auto", timeout=int(CONNECT_LIMIT))
+
+
+def info(api: Api) -> EngineInfo:
+    """Facts and free space."""
+    data = api.info()
+    try:
+        usage = shutil.disk_usage(data.get("DockerRootDir") or "/nonexistent")
+        disk = (usage.total, usage.free)
+    except OSError:
+        disk = (0, 0)
+    return info_view(data, api.api_version, disk)
+
+
+def listed(api: Api, owner: Owner) -> list[dict[str, Any]]:
+    """The list entries of that owner's containers."""
+    labels = [f"{key}={value}" for key, value in owner.labels.items()]
+    found: list[dict[str, Any]] = api.containers(all=True, filters={"label": labels})
+    return found
+
+
+def inspect(api: Api, container: str) -> Container:
+    """One container. Raises NotFound (translated by the caller)."""
+    return container_view(api.inspect_container(container))
+
+
+def create(api: Api, plan: ContainerPlan) -> str:
+    """Make volumes and container; see `Engine.create`."""
+    for volume in plan.volumes:
+        ensure_volume(api, volume)
+    try:
+        made = api.create_container_from_config(  # type: ignore[no-untyped-call]
+            dict(plan.body), plan.name, plan.platform or None
+        )
+    except docker.errors.APIError as error:
+        if error.response is None or error.response.status_code != 409:
+            raise
+        there = inspect(api, plan.name)
+        if dict(there.labels) == dict(plan.labels):
+            return there.id
+        raise Conflict(explain(str(error.explanation))) from None
+    return str(made["Id"])
+
+
+def kill(api: Api, container: str, signal: str) -> None:
+    """Send a signal; one that has ended needs none."""
+    try:
+        api.kill(container, signal)
+    except docker.errors.APIError as error:
+        if "is not running" not in str(error.explanation):
+            raise
+
+
+def remove(api: Api, container: str, *, force: bool) -> None:
+    """Remove it; one that is gone, or about to go, is fine."""
+    try:
+        api.remove_container(container, v=True, force=force)
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as error:
+        if "already in progress" not in str(error.explanation):
+            raise
+
+
+def read_log(api: Api, container: str, query: LogQuery, *, tty: bool) -> list[LogLine]:
+    """The lines that `take_page` wants; no more are read than it needs."""
+    fetch = plan_fetch(query)
+    since = f"{fetch.since // 10**9}.{fetch.since % 10**9:09d}"
+    parameters = {
+        "stdout": "1",
+        "stderr": "1",
+        "timestamps": "1",
+        "since": since,
+        "tail": str(fetch.tail) if fetch.tail >= 0 else "all",
+    }
+    # docker-py's own call drops which stream a line came from, and the nanoseconds of `since`.
+    url = f"{api.base_url}/v{api.api_version}/containers/{container}/logs"
+    response = api.get(url, params=parameters, stream=True, timeout=api.timeout)
+    try:
+        if response.status_code >= 400:
+            raise docker.errors.APIError(response.text, response=response, explanation=_message(response))
+        chunks = response.iter_content(64 * 1024)
+        lines = lines_of_text(chunks) if tty else lines_of_frames(frames_of(chunks))
+        wanted = fetch.cursor.told + query.limit + 1
+        return [line for line, _ in zip(lines, range(wanted), strict=False)]
+    finally:
+        response.close()
+
+
+def _message(response: Any) -> str:
+    try:
+        return str(response.json()["message"])
+    except (ValueError, KeyError):
+        return f"HTTP status {response.status_code}"
+
+
+def is_tty(api: Api, container: str) -> tuple[bool, Container]:
+    """Whether it has a terminal, and how it is now."""
+    data = api.inspect_container(container)
+    return bool((data.get("Config") or {}).get("Tty")), container_view(data)
+
+
+def stop_signal(api: Api, container: str) -> tuple[str, Container]:
+    """The signal that asks it to end, and how it is now."""
+    data = api.inspect_container(container)
+    return (data.get("Config") or {}).get("StopSignal") or "SIGTERM", container_view(data)
+
+
+def other_ports(api: Api, owner: Owner) -> tuple[BoundPort, ...]:
+    """Host ports of running containers that are not that owner's."""
+    entries: list[Json] = api.containers()
+    return tuple(port for entry in entries if not owner.owns(entry.get("Labels") or {}) for port in listed_ports(entry))
+
+
+def volumes(api: Api) -> tuple[Volume, ...]:
+    """All named volumes."""
+    return volume_views(api.volumes())
+
+
+def ensure_volume(api: Api, plan: VolumePlan) -> None:
+    """Make a named volume that is not there. Raises EngineError for an external one."""
+    try:
+        api.inspect_volume(plan.name)
+    except docker.errors.NotFound:
+        if plan.external:
+            raise EngineError(f"external volume {plan.name} does not exist on this node") from None
+        driver, options = plan.driver or "local", dict(plan.driver_opts)
+        api.create_volume(plan.name, driver, options or None, dict(plan.labels) or None)
+
+
+def image(api: Api, reference: str) -> ImageInfo | None:
+    """The image, if it is here."""
+    try:
+        return image_view(api.inspect_image(reference))  # type: ignore[no-untyped-call]
+    except docker.errors.NotFound:
+        return None
+
+
+def images(api: Api) -> tuple[ImageInfo, ...]:
+    """All images, sorted by id."""
+    entries: list[Json] = api.images()
+    return tuple(sorted((listed_image_view(entry) for entry in entries), key=lambda one: one.id))
+
+
+def remove_image(api: Api, reference: str) -> None:
+    """Remove it with all its tags; one that is gone is fine."""
+    try:
+        api.remove_image(reference, force=reference.startswith("sha256:"))
+    except docker.errors.NotFound:
+        return
+
+
+def load(api: Api, chunks: Iterable[bytes]) -> tuple[str, ...]:
+    """Load an archive; what it held, as the engine tells it."""
+    names: list[str] = []
+    for message in api.load_image(chunks):  # type: ignore[no-untyped-call]
+        if error := message.get("error"):
+            raise EngineError(explain(str(error)))
+        text = str(message.get("stream", ""))
+        for sign in ("Loaded image ID: ", "Loaded image: "):
+            names += [line.removeprefix(sign).strip() for line in text.splitlines() if line.startswith(sign)]
+    return tuple(dict.fromkeys(names))
+
+
+def save(api: Api, reference: str) -> Iterator[bytes]:
+    """An image's archive in chunks."""
+    chunks: Iterator[bytes] = api.get_image(reference, chunk_size=256 * 1024)
+    return chunks
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Name and tag or digest of a reference; a missing tag is `latest`, never "all of them"."""
+    if "@" in reference:
+        name, _, digest = reference.partition("@")
+        return name, digest
+    name, colon, tag = reference.rpartition(":")
+    return (name, tag) if colon and "/" not in tag else (reference, "latest")
+
+
+def path_exists(path: str) -> bool:
+    """Whether the path is on this machine; the engine is taken to run here."""
+    return Path(path).exists()
