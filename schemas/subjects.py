@@ -85,6 +85,11 @@ def liveness_key(node: str) -> str:
     return f"liveness.{node}"
 
 
+def cursor_key(name: str) -> str:
+    """The place in the event log of a reader that goes by this name."""
+    return f"cursor.{name}"
+
+
 def heartbeat(node: str) -> str:
     """Where a node's agent sends its heartbeat."""
     return f"mesh.heartbeat.{node}"
