@@ -1,0 +1,48 @@
+"""The keys under a service's `deploy` that are honoured. Rows of `meshctl.compose.keys`."""
+
+from __future__ import annotations
+
+_D = "services.*.deploy"
+
+_POLICY = {
+    "": "stored with the service",
+    ".parallelism": "so many slots at once; 0 is all",
+    ".delay": "a duration between them",
+    ".failure_action": "what a failure leads to",
+    ".monitor": "a duration; how long a task is watched, 5s if not given",
+    ".max_failure_ratio": "0 to 1",
+    ".order": "`stop-first` or `start-first`",
+}
+
+_NOTES = {
+    "": "how the service runs in the mesh",
+    ".mode": "`replicated` or `global`",
+    ".replicas": "0 to 100000, for replicated services; as it is if not given, 1 for a new one",
+    ".labels": "on the service; a mapping or a list",
+    ".labels.*": "one label",
+    ".resources": "limits are enforced by the engine, reservations are set aside by placement",
+    ".resources.limits": "what a task may use",
+    ".resources.limits.cpus": "cores",
+    ".resources.limits.memory": "a size, at least 6 MiB",
+    ".resources.limits.pids": "a whole number",
+    ".resources.reservations": "what a node must have free",
+    ".resources.reservations.cpus": "cores",
+    ".resources.reservations.memory": "a size",
+    ".restart_policy": "waits double from `delay` up to `x-mesh.restart.max_delay`",
+    ".restart_policy.condition": "`none`, `on-failure` or `any`",
+    ".restart_policy.delay": "a duration; the first wait, 0.5s if not given",
+    ".restart_policy.max_attempts": "a whole number; 0 is without limit",
+    ".restart_policy.window": "a duration within which attempts are counted",
+    ".placement": "which nodes",
+    ".placement.constraints": "a list of `key == value` and `key != value`",
+    ".placement.preferences": "a list; outermost first",
+    ".placement.preferences[]": "one level",
+    ".placement.preferences[].spread": "the key to spread over, as `node.labels.zone`",
+    ".placement.max_replicas_per_node": "a whole number, for replicated services",
+    **{f".update_config{key}": note for key, note in _POLICY.items()},
+    **{f".rollback_config{key}": note for key, note in _POLICY.items()},
+    ".update_config.failure_action": "`pause`, `continue` or `rollback`",
+    ".rollback_config.failure_action": "`pause` or `continue`",
+}
+
+DEPLOY = {_D + path: note for path, note in _NOTES.items()}

@@ -1,0 +1,102 @@
+"""One service of the document becomes one `ServiceDeploy`."""
+
+from __future__ import annotations
+
+from meshctl.compose import deploy as deploys
+from meshctl.compose.container import read_container, read_labels
+from meshctl.compose.cursor import At
+from meshctl.compose.keycheck import check_keys
+from meshctl.compose.problems import quote
+from meshctl.compose.project import Project, has_placeholders
+from meshctl.compose.scalars import texts
+from meshctl.compose.tree import Mapping, Node, Scalar, is_extension
+from schemas.api import ServiceDeploy
+from schemas.spec import SPEC_LIMIT, ServiceSpec, TaskSpec
+from schemas.subjects import is_token, suggest_token
+from schemas.wire import encode
+
+NAME_LIMIT = 63
+
+_FILLED_IN = {"hostname", "environment", "env_file", "volumes", "tmpfs"}
+
+
+def read_service(name: str, service: At, project: Project) -> ServiceDeploy | None:
+    """The service as the mesh is asked for it; None with problems told."""
+    full = check_name(name, service, project.stack)
+    if not isinstance(service.node, Mapping):
+        service.refuse("a service is described by a mapping", "write keys like `image:` under it")
+        return None
+    check_keys(service, "services.*")
+    _check_literals(service)
+    deploy = service.get("deploy")
+    if deploy is not None and not deploy.is_mapping:
+        deploy.refuse("`deploy` is a mapping", "write keys like `replicas:` under it")
+    mode = deploys.read_mode(deploy)
+    limits = deploys.read_limits(service)
+    task = TaskSpec(
+        container=read_container(service, project),
+        limits=limits,
+        reservations=deploys.read_reservations(service, limits),
+        restart=deploys.read_restart(service),
+        placement=deploys.read_placement(deploy, mode),
+    )
+    spec = ServiceSpec(
+        name=full,
+        stack=project.stack,
+        mode=mode,
+        task=task,
+        labels=read_labels(deploy.get("labels") if deploy else None),
+        update=deploys.read_policy(deploy.get("update_config") if deploy else None, rollback=False),
+        rollback=deploys.read_policy(deploy.get("rollback_config") if deploy else None, rollback=True),
+    )
+    _check_size(service, spec)
+    return ServiceDeploy(spec=spec, replicas=deploys.read_replicas(deploy, mode))
+
+
+def enabled(service: At, profiles: frozenset[str]) -> bool:
+    """Whether the service belongs to the stack: it has no profiles, or one of them is enabled."""
+    at = service.get("profiles")
+    wanted = texts(at)
+    return not wanted or "*" in profiles or not profiles.isdisjoint(wanted)
+
+
+def check_name(name: str, at: At, stack: str) -> str:
+    """`<stack>_<service>`, after telling what is wrong with it."""
+    full = f"{stack}_{name}"
+    if not is_token(name):
+        better = suggest_token(name)
+        at.refuse(f"{quote(name)} can't be a service's name", f"write {better}" if better else "use a-z, 0-9, - and _")
+    elif len(full) > NAME_LIMIT:
+        at.refuse(
+            f"{quote(full)} has {len(full)} characters, more than {NAME_LIMIT}", "shorten the stack's or service's name"
+        )
+    return full
+
+
+def _check_literals(service: At) -> None:
+    """Tell of placeholders where nobody fills them in."""
+    for key, at in service.entries():
+        if key not in _FILLED_IN and not is_extension(key) and (held := _holding(at.node)):
+            at.refuse(f"{quote(held)} is not filled in here", "placeholders are for hostname, environment and volumes")
+
+
+def _holding(node: Node) -> str:
+    if isinstance(node, Scalar):
+        return node.text if has_placeholders(node.text) else ""
+    nodes = node.items.values() if isinstance(node, Mapping) else node.items
+    return next((held for held in map(_holding, nodes) if held), "")
+
+
+def _check_size(service: At, spec: ServiceSpec) -> None:
+    size = len(encode(spec))
+    if size <= SPEC_LIMIT:
+        return
+    container = spec.task.container
+    parts = {field: len(encode(getattr(container, field))) for field in container.__struct_fields__}
+    parts["deploy.labels"] = len(encode(spec.labels))
+    parts["deploy.placement"] = len(encode(spec.task.placement))
+    biggest = sorted(parts, key=lambda field: -parts[field])[:2]
+    told = ", ".join(f"{field} {parts[field]} bytes" for field in biggest)
+    service.refuse(
+        f"the service has {size} bytes, more than {SPEC_LIMIT} ({told})", "put large values into files on the nodes"
+    )
