@@ -48,6 +48,8 @@ def _bring_up(lab: Lab, say: Say) -> None:
 
     plan = lab.plan
     ports = lab.rack.boot_switch()
+    if plan.outlet:
+        lab.rack.boot_outlet()
     users, route_word = _write_secrets(lab, ports)
     servers, nodes, controllers = plan.of("nats"), plan.of("node"), plan.of("controller")
     for machine in (*servers, *controllers, *nodes):

@@ -86,7 +86,7 @@ def make_plan(
     for kind, count in counts.items():
         if not 0 <= count <= MOST[kind]:
             raise UsageError(f"a lab can't have {count} machines of kind {kind}", hint=f"0 to {MOST[kind]}")
-    machines = [_machine("switch", "switch", 1)]
+    machines = [_machine("switch", "switch", 1), *([_machine("outlet", "outlet", 2)] if outlet else [])]
     for kind in ("nats", "controller", "node"):
         for number in range(1, counts[kind] + 1):
             machine = _machine(f"{kind}-{number}", kind, number)

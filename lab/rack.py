@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
 import lab.relay
-from lab import network
+from lab import network, outlet
 from lab.machine import Host
 from lab.paths import LabPaths, Tools
 from lab.plan import NATS_PORT, LabPlan, Machine, Service, services_of
@@ -45,7 +47,7 @@ class Rack:
         host = self.host(machine.name)
         if host.pid() is not None:
             return
-        pid = host.boot(resolver=OUTLET_RESOLVER if self.plan.outlet else NO_RESOLVER)
+        pid = host.boot(resolver=outlet.RESOLVER if self.plan.outlet else NO_RESOLVER)
         network.run_ip(self.switch_pid(), network.cable_in_switch(machine, pid))
         network.run_ip(pid, network.cable_in_machine(machine, outlet=self.plan.outlet))
 
@@ -62,6 +64,18 @@ class Rack:
         finally:
             for listener in listeners:
                 listener.close()
+
+    def boot_outlet(self) -> None:
+        """Make the way out: a process of the host's network that holds the switch's namespace by a descriptor."""
+        switch = self.switch_pid()
+        namespace = os.open(f"/proc/{switch}/ns/net", os.O_RDONLY)
+        try:
+            host = self.host("outlet")
+            host.boot(resolver=Path("/etc/resolv.conf").read_text(), keep=(namespace,))
+            host.start(outlet.service(namespace))
+        finally:
+            os.close(namespace)
+        outlet.route(switch, network.BRIDGE)
 
     def unplug(self, machine: Machine) -> None:
         """Pull the cable at the switch."""
@@ -95,9 +109,6 @@ class Rack:
 
 NO_RESOLVER = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 """Nobody listens there: a look-up is refused at once."""
-
-OUTLET_RESOLVER = "nameserver 10.0.2.3\noptions timeout:2 attempts:1\n"
-"""slirp4netns answers there with the host's resolver."""
 
 
 def in_parallel(work: Callable[[T], object], items: Iterable[T]) -> None:
