@@ -186,7 +186,7 @@ class MemoryBus:
         self.core: Core = MemoryCore(broker.core, user, self)
         self.state: Store = MemoryStore(broker.state, user, self)
         self.observed: Store = MemoryStore(broker.observed, user, self)
-        self.events: EventLog = MemoryEvents(broker.events, user)
+        self.events: EventLog = MemoryEvents(broker.events, user, self.state)
 
     @property
     def connected(self) -> bool:

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from bus.cursors import load_cursor, save_cursor
 from bus.matching import matches
 from bus.memory_faults import Faults
 from bus.memory_store import REQUEST_TIMEOUT, call
 from bus.memory_wire import MemoryWire
 from bus.permissions import check_controller, check_publish
-from bus.port import EventReader, From, LoggedEvent, StoreInfo
+from bus.port import EventReader, From, LoggedEvent, Store, StoreInfo
 from schemas.clock import Clock
 from schemas.errors import StoreMissing, Unreachable
 
@@ -29,7 +30,6 @@ class EventHub:
         self.log: list[LoggedEvent] = []
         self.exists = True
         self.paused_until = 0.0
-        self.cursors: dict[str, int] = {}
         self._ids: dict[str, tuple[int, float]] = {}
         self._readers: dict[MemoryEventReader, None] = {}
 
@@ -60,10 +60,8 @@ class EventHub:
         """A reader goes."""
         self._readers.pop(reader, None)
 
-    def first_after(self, start: From) -> int:
-        """The sequence after which reading starts."""
-        if start.cursor and start.cursor in self.cursors:
-            return self.cursors[start.cursor]
+    def fresh_place(self, start: From) -> int:
+        """The sequence after which reading starts where no cursor is known."""
         if start.after is not None:
             return start.after
         if start.since is not None:
@@ -74,12 +72,14 @@ class EventHub:
 class MemoryEventReader:
     """One reader of the log; stands still while its user is cut off."""
 
-    def __init__(self, hub: EventHub, user: str, start: From, subjects: Sequence[str]) -> None:
+    def __init__(self, hub: EventHub, user: str, state: Store, start: From, subjects: Sequence[str]) -> None:
         self._hub = hub
         self._user = user
+        self._state = state
         self._start = start
         self._subjects = tuple(subjects)
         self._position = 0
+        self._confirmed = 0
         self._more = asyncio.Event()
 
     def wake(self) -> None:
@@ -96,11 +96,10 @@ class MemoryEventReader:
             await self._more.wait()
 
     async def confirm(self, sequence: int) -> None:
-        """See `bus.port.EventReader`."""
-        cursor = self._start.cursor
-        if cursor:
-            known = self._hub.cursors.get(cursor, 0)
-            self._hub.cursors[cursor] = max(known, sequence)
+        """See `bus.port.EventReader`. Raises Unreachable."""
+        if self._start.cursor and sequence > self._confirmed:
+            await save_cursor(self._state, self._start.cursor, sequence)
+            self._confirmed = sequence
 
     def _take(self) -> LoggedEvent | None:
         if not self._hub.wire.link(self._user).open:
@@ -120,9 +119,13 @@ class MemoryEventReader:
         return await self.next()
 
     async def __aenter__(self) -> MemoryEventReader:
-        self._position = self._hub.first_after(self._start)
+        self._position = self._hub.fresh_place(self._start)
         if self._start.cursor:
-            self._hub.cursors.setdefault(self._start.cursor, self._position)
+            known = await load_cursor(self._state, self._start.cursor)
+            if known is None:
+                await save_cursor(self._state, self._start.cursor, self._position)
+            else:
+                self._position = known
         self._hub.add(self)
         return self
 
@@ -135,9 +138,10 @@ class MemoryEventReader:
 class MemoryEvents:
     """The log as one user sees it."""
 
-    def __init__(self, hub: EventHub, user: str) -> None:
+    def __init__(self, hub: EventHub, user: str, state: Store) -> None:
         self._hub = hub
         self._user = user
+        self._state = state
 
     async def append(self, subject: str, data: bytes, message_id: str) -> int:
         """See `bus.port.EventLog`."""
@@ -152,7 +156,7 @@ class MemoryEvents:
     def read(self, start: From, subjects: Sequence[str] = ("mesh.event.>",)) -> EventReader:
         """See `bus.port.EventLog`."""
         check_controller(self._user, "read events")
-        return MemoryEventReader(self._hub, self._user, start, subjects)
+        return MemoryEventReader(self._hub, self._user, self._state, start, subjects)
 
     async def info(self) -> StoreInfo:
         """See `bus.port.EventLog`."""

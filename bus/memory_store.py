@@ -121,9 +121,10 @@ class MemoryWatch:
 
     def deliver(self, entry: Entry) -> None:
         """An entry has arrived."""
-        if entry.sequence <= self.seen:
+        whole = self.pattern == ">"
+        if entry.sequence == self.seen or (whole and entry.sequence < self.seen):
             return
-        if self.pattern == ">" and entry.sequence != self.seen + 1:
+        if whole and entry.sequence != self.seen + 1:
             self._feed.push(Gap(f"{self.seen + 1}..{entry.sequence - 1} did not come"))
         self.seen = entry.sequence
         if not self._feed.push(entry):

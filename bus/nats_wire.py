@@ -93,7 +93,7 @@ def write_headers(write: Write) -> dict[str, str]:
 
 
 def fence_headers(fence: Fence, prefix: str) -> dict[str, str]:
-    """The headers that have the server check the fence. The subject is literal: a wildcard lets stale writes through."""
+    """The headers that have the server check the fence, on a literal subject: a wildcard lets stale writes through."""
     return {EXPECTED: str(fence.epoch), EXPECTED_SUBJECT: prefix + EPOCH}
 
 
