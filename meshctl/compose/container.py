@@ -37,6 +37,7 @@ _IMAGE = re.compile(
     r"(?::\w[\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
     re.ASCII,
 )
+_SIGNAL = re.compile(r"[A-Za-z0-9+-]{1,12}")
 _PLATFORM = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+(/[a-z0-9_.]+)?)?")
 _PullPolicy: TypeAlias = Literal["missing", "always", "never"]
 _PULL: dict[str, _PullPolicy] = {
@@ -65,9 +66,7 @@ def read_container(service: At, project: Project) -> ContainerSpec:
         init=truth(service.get("init")) if service.get("init") else None,
         tty=truth(service.get("tty")),
         stdin_open=truth(service.get("stdin_open")),
-        stop_signal=_matching(
-            service.get("stop_signal"), re.compile(r"[A-Z0-9+]{1,12}"), "a signal", "write it as SIGTERM"
-        ),
+        stop_signal=_matching(service.get("stop_signal"), _SIGNAL, "a signal", "write it as SIGTERM").upper(),
         stop_grace=duration(service.get("stop_grace_period"), 10.0),
         healthcheck=read_health(service.get("healthcheck")),
         mounts=read_mounts(service, project),
@@ -191,7 +190,10 @@ def _devices(at: At | None) -> tuple[Device, ...]:
             parts += ["rwm"] if len(parts) == 2 else []
         good = len(parts) == 3 and parts[0].startswith("/") and parts[1].startswith("/")
         if not good or not re.fullmatch(r"[rwm]{1,3}", parts[2]):
-            item.refuse("no device", "write /dev/host:/dev/container:rwm")
+            item.refuse(
+                f"{quote(text(item))} is no device" if not item.is_mapping else "no device",
+                "write /dev/host:/dev/container:rwm",
+            )
             continue
         found.append(Device(source=parts[0], target=parts[1], permissions=parts[2]))
     return tuple(found)
@@ -248,8 +250,5 @@ def _is_host_address(address: str) -> bool:
 
 def _logging(at: At | None) -> LogDriver | None:
     if at is None:
-        return None
-    if not at.is_mapping:
-        at.refuse("`logging` is a mapping", "write `driver:` and `options:` under it")
         return None
     return LogDriver(driver=text(at.get("driver")) or "json-file", options=pairs(at.get("options")))

@@ -16,6 +16,8 @@ REPLICAS_LIMIT = 100_000
 LEAST_MEMORY = 6 * 1024 * 1024
 """The engine refuses a lower limit."""
 
+LEAST_CPUS = 0.001
+
 _D = "services.*.deploy"
 _KEYS = ("node.id", "node.hostname", "node.role", "node.ip", "node.platform.os", "node.platform.arch")
 _LABEL_KEYS = re.compile(r"(?:node|engine)\.labels\.[A-Za-z0-9_][A-Za-z0-9_./-]*")
@@ -49,10 +51,13 @@ def read_replicas(deploy: At | None, mode: Mode) -> int | None:
 def read_limits(service: At) -> Resources:
     """deploy.resources.limits, with mem_limit and cpus of the service."""
     limits = service.dig("deploy", "resources", "limits")
-    cpus, memory = _cpus(limits), size(limits.get("memory") if limits else None, least=LEAST_MEMORY)
+    cpus, memory = (
+        _cpus(limits.get("cpus") if limits else None),
+        size(limits.get("memory") if limits else None, least=LEAST_MEMORY),
+    )
     old_cpus = service.get("cpus")
     if old_cpus is not None:
-        value = decimal(old_cpus, most=100_000)
+        value = _cpus(old_cpus)
         _agree(old_cpus, bool(cpus) and cpus != value, "deploy.resources.limits.cpus")
         cpus = value
     old_memory = service.get("mem_limit")
@@ -68,7 +73,7 @@ def read_reservations(service: At, limits: Resources) -> Resources:
     at = service.dig("deploy", "resources", "reservations")
     if at is None:
         return Resources()
-    cpus, memory = _cpus(at), size(at.get("memory"))
+    cpus, memory = _cpus(at.get("cpus")), size(at.get("memory"))
     if limits.cpus and cpus > limits.cpus:
         (at.get("cpus") or at).refuse(f"{cpus:g} CPUs reserved, above the limit of {limits.cpus:g}", "lower it")
     if limits.memory and memory > limits.memory:
@@ -147,7 +152,10 @@ def read_policy(at: At | None, *, rollback: bool) -> UpdatePolicy:
 
 
 def _cpus(at: At | None) -> float:
-    return decimal(at.get("cpus") if at else None, most=100_000)
+    cpus = decimal(at, most=100_000)
+    if at is not None and 0 < cpus < LEAST_CPUS:
+        at.refuse(f"{text(at)} CPUs are too few", f"write at least {LEAST_CPUS}, or 0 for no limit")
+    return round(cpus, 9)
 
 
 def _agree(at: At, differs: bool, key: str) -> None:
@@ -192,7 +200,6 @@ def _constraint(at: At) -> Constraint | None:
 
 def _spread(at: At) -> str:
     if not at.is_mapping:
-        at.refuse("a preference is a mapping", "write `- spread: node.labels.zone`")
         return ""
     spread = at.get("spread")
     key = text(spread)

@@ -15,9 +15,6 @@ def read_health(at: At | None) -> HealthCheck | None:
     """The check. Without a `test` the image's own is run with these times (an empty test, as the engine has it)."""
     if at is None:
         return None
-    if not at.is_mapping:
-        at.refuse("`healthcheck` is a mapping", "write `test:` under it")
-        return None
     test = _test(at.get("test"))
     if truth(at.get("disable")) or test == ("NONE",):
         return _NONE

@@ -18,6 +18,8 @@ OUTPUT_LIMIT = 8 * 1024 * 1024
 
 _NEST_LIMIT = 20
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FREE_NAMES = ("services", "volumes", "environment", "labels", "options", "driver_opts", "sysctls", "extra_hosts")
+"""Under these a key that begins with `x-` is a name like any other."""
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 
 
@@ -48,7 +50,7 @@ class _Walk:
 
     def mapping(self, node: Mapping, path: str) -> Mapping:
         items = {
-            key: value if not path and is_extension(key) else self._node(value, f"{path}.{key}" if path else key)
+            key: value if _is_note(key, path) else self._node(value, f"{path}.{key}" if path else key)
             for key, value in node.items.items()
         }
         return Mapping(node.where, items, node.keys, node.tag)
@@ -87,6 +89,10 @@ class _Walk:
                 f"the variable {name} is not set and counts as empty",
                 f"set it, or write ${{{name}:-}} if that is meant",
             )
+
+
+def _is_note(key: str, path: str) -> bool:
+    return is_extension(key) and path.rpartition(".")[2] not in _FREE_NAMES
 
 
 class _Expansion:

@@ -7,7 +7,12 @@ import difflib
 from meshctl.compose.cursor import At
 from meshctl.compose.keys import KEYS, Outcome, children, row
 from meshctl.compose.problems import quote
-from meshctl.compose.tree import is_extension
+from meshctl.compose.tree import is_extension, is_null, kind_of
+
+_SHORT_FORMS = {
+    f"services.*.{key}" for key in ("extends", "env_file[]", "ports[]", "volumes[]", "devices[]", "ulimits.*")
+}
+"""Places where something shorter than a mapping is right, too; their readers judge it."""
 
 
 def check_keys(at: At, pattern: str) -> None:
@@ -18,7 +23,13 @@ def check_keys(at: At, pattern: str) -> None:
             for item in at.elements():
                 check_keys(item, f"{pattern}[]")
         return
-    if not names or not at.is_mapping:
+    if not names:
+        return
+    if not at.is_mapping:
+        if names != ("*",) and pattern not in _SHORT_FORMS and not is_null(at.node):
+            at.refuse(
+                f"{kind_of(at.node)} where a mapping belongs", f"write keys like `{_first_usable(pattern)}:` under it"
+            )
         return
     for key, value in at.entries():
         if names == ("*",):
@@ -27,6 +38,11 @@ def check_keys(at: At, pattern: str) -> None:
             _unlisted(value, key, pattern)
         else:
             _listed(value, key, f"{pattern}.{key}" if pattern else key)
+
+
+def _first_usable(pattern: str) -> str:
+    names = (name for name in children(pattern) if (found := row(_join(pattern, name))) and _usable(found.outcome))
+    return next(names, "name")
 
 
 def _unlisted(at: At, key: str, pattern: str) -> None:

@@ -23,15 +23,13 @@ from meshctl.compose.project import Files, Project, read_volumes
 from meshctl.compose.render import render
 from meshctl.compose.scalars import text
 from meshctl.compose.service import enabled, read_service
-from meshctl.compose.sources import ComposeSource, Disk
+from meshctl.compose.sources import ComposeSource, Disk, read_source
 from meshctl.compose.tree import Mapping as MappingNode
 from meshctl.compose.tree import Where
-from meshctl.compose.yamltext import parse
+from meshctl.compose.yamltext import NODE_LIMIT, parse, values_in
 from schemas.api import ServiceDeploy
 from schemas.errors import ManifestError, UsageError
 from schemas.subjects import is_token, suggest_token
-
-_KEYS_ONCE = ("services", "volumes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class LoadedStack:
 
 
 def load_stack(
-    files: Sequence[ComposeSource],
+    files: Sequence[ComposeSource | str],
     *,
     stack: str | None = None,
     environment: Mapping[str, str] | None = None,
@@ -56,7 +54,7 @@ def load_stack(
     project_dir: Path | str | None = None,
     disk: Files | None = None,
 ) -> LoadedStack:
-    """The stack that `files` describe, later ones upon earlier ones.
+    """The stack that `files` (sources, or paths, or "-" for standard input) describe, later ones upon earlier ones.
 
     `stack` wins over the files' `name`. `environment` is the shell's; it wins over `.env` beside the first file.
     `project_dir`: where relative paths begin; the first file's directory (or the current one) if not given.
@@ -65,13 +63,14 @@ def load_stack(
         ManifestError: something is wrong; the text lists all of it, a line each.
         UsageError: no file was given.
     """
-    if not files:
+    sources = [read_source(file) if isinstance(file, str) else file for file in files]
+    if not sources:
         raise UsageError("no Compose file was given", hint="name one with -c FILE")
     disk = disk or Disk()
     problems = Problems()
-    directory = str(Path(project_dir or files[0].directory or ".").resolve())
-    variables = _variables(files[0].directory or directory, environment or {}, disk, problems)
-    document = _document(files, variables, problems)
+    directory = str(Path(project_dir or sources[0].directory or ".").resolve())
+    variables = _variables(sources[0].directory or directory, environment or {}, disk, problems)
+    document = _document(sources, variables, problems)
     if document is None:
         problems.check()
         raise ManifestError("there is nothing in the files")
@@ -101,6 +100,11 @@ def _document(files: Sequence[ComposeSource], variables: Mapping[str, str], prob
         assert isinstance(joined, MappingNode)
         merged = joined
     if merged is None:
+        return None
+    if values_in(merged) > NODE_LIMIT:
+        problems.add(
+            Where(files[0].name, 0), "", f"more than {NODE_LIMIT} values once services are extended", "use fewer"
+        )
         return None
     clean = without_tags(merged)
     return At(clean, "", Where(files[0].name, 1), problems)

@@ -26,7 +26,7 @@ _ANY_NAME = {"services", "volumes", "networks", "secrets", "configs", "services.
 
 def merge(base: Node, over: Node, pattern: str) -> Node:
     """`over` upon `base`, both at the registry's path `pattern`."""
-    if over.tag in (OVERRIDE, RESET):
+    if over.tag in (OVERRIDE, RESET) or base.tag == RESET:
         return over
     if is_null(over) and not pattern.startswith("services.*.environment."):
         return base

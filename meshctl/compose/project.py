@@ -12,8 +12,6 @@ from meshctl.compose.cursor import At
 from meshctl.compose.keys import remedy
 from meshctl.compose.problems import quote
 from meshctl.compose.scalars import pairs, text, truth
-from meshctl.compose.tree import Mapping as MappingNode
-from meshctl.compose.tree import is_null
 from schemas.placeholders import expand, unknown_placeholders
 
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9{][a-zA-Z0-9_.{} -]*")
@@ -82,11 +80,6 @@ def has_placeholders(value: str) -> bool:
 
 
 def _volume(name: str, at: At, stack: str) -> Volume:
-    if is_null(at.node):
-        return Volume(f"{stack}_{name}")
-    if not isinstance(at.node, MappingNode):
-        at.refuse("a volume is described by a mapping", "write nothing after the colon, or keys like `driver:`")
-        return Volume(f"{stack}_{name}")
     external, alias = _external(at.get("external"))
     given = at.get("name")
     engine_name = text(given) or alias or (name if external else f"{stack}_{name}")

@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable
 
 from meshctl.compose.cursor import At
 from meshctl.compose.problems import quote
-from meshctl.compose.tree import BROKEN, Scalar, kind_of
+from meshctl.compose.tree import BROKEN, Scalar, is_null, kind_of
 
 _TRUTHS = {"true": True, "yes": True, "y": True, "on": True, "false": False, "no": False, "n": False, "off": False}
 _DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ns|us|µs|ms|s|m|h))+|0")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,9})?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 _WHOLE = re.compile(r"[-+]?\d{1,18}")
 _LARGEST = 2**63 - 1
@@ -104,7 +104,7 @@ def duration(at: At | None, default: float) -> float:
             at.refuse(f"{quote(value)} is no duration", remedy)
         return default
     seconds = math.fsum(float(number) * _UNIT_SECONDS[unit] for number, unit in _PART.findall(value))
-    if seconds > 1e9:
+    if seconds >= 1e9:
         at.refuse(f"{quote(value)} is longer than 30 years", "write a shorter one")
         return default
     return round(seconds, 9)
@@ -120,7 +120,8 @@ def size(at: At | None, default: int = 0, *, least: int = 0) -> int:
         if isinstance(at.node, Scalar):
             at.refuse(f"{quote(value)} is no size", "write it as 512k, 64m or 2g")
         return default
-    result = int(float(match[1]) * _UNIT_BYTES[match[2].lower()])
+    unit = _UNIT_BYTES[match[2].lower()]
+    result = int(match[1]) * unit if match[1].isdigit() else int(float(match[1]) * unit)
     if not least <= result <= _LARGEST:
         at.refuse(
             f"{quote(value)} is out of range", f"write at least {least} bytes" if result < least else "write less"
@@ -131,12 +132,12 @@ def size(at: At | None, default: int = 0, *, least: int = 0) -> int:
 
 def texts(at: At | None) -> tuple[str, ...]:
     """A list of texts."""
-    return tuple(text(item) for item in at.elements()) if at else ()
+    return tuple(_present(item) for item in at.elements()) if at else ()
 
 
 def text_or_texts(at: At | None) -> tuple[str, ...]:
     """A list of texts, or one text alone."""
-    return tuple(text(item) for item in at.one_or_more()) if at else ()
+    return tuple(_present(item) for item in at.one_or_more()) if at else ()
 
 
 def words(at: At | None) -> tuple[str, ...] | None:
@@ -169,6 +170,12 @@ def entries(at: At | None, separators: str = "=") -> Iterable[tuple[str, At | st
             item.refuse(f"{quote(text(item))} has no name", f"write name{separators[0]}value")
         elif item.node.tag != BROKEN:
             yield name, value if sign else ""
+
+
+def _present(at: At) -> str:
+    if is_null(at.node):
+        at.refuse("nothing where text belongs", 'write the text, or "" if it is empty')
+    return text(at)
 
 
 def split(line: str, separators: str) -> tuple[str, str, str]:

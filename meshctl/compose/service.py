@@ -6,10 +6,11 @@ from meshctl.compose import deploy as deploys
 from meshctl.compose.container import read_container, read_labels
 from meshctl.compose.cursor import At
 from meshctl.compose.keycheck import check_keys
+from meshctl.compose.keys import remedy
 from meshctl.compose.problems import quote
 from meshctl.compose.project import Project, has_placeholders
 from meshctl.compose.scalars import texts
-from meshctl.compose.tree import Mapping, Node, Scalar, is_extension
+from meshctl.compose.tree import Mapping, Node, Scalar, is_extension, is_null
 from schemas.api import ServiceDeploy
 from schemas.spec import SPEC_LIMIT, ServiceSpec, TaskSpec
 from schemas.subjects import is_token, suggest_token
@@ -23,14 +24,13 @@ _FILLED_IN = {"hostname", "environment", "env_file", "volumes", "tmpfs"}
 def read_service(name: str, service: At, project: Project) -> ServiceDeploy | None:
     """The service as the mesh is asked for it; None with problems told."""
     full = check_name(name, service, project.stack)
-    if not isinstance(service.node, Mapping):
-        service.refuse("a service is described by a mapping", "write keys like `image:` under it")
-        return None
     check_keys(service, "services.*")
+    if not service.is_mapping:
+        if is_null(service.node):
+            service.refuse("a service without any keys", remedy("services.*.image (missing)"))
+        return None
     _check_literals(service)
     deploy = service.get("deploy")
-    if deploy is not None and not deploy.is_mapping:
-        deploy.refuse("`deploy` is a mapping", "write keys like `replicas:` under it")
     mode = deploys.read_mode(deploy)
     limits = deploys.read_limits(service)
     task = TaskSpec(

@@ -115,6 +115,17 @@ def _excerpt(text: str, line: int, column: int) -> str:
     return f"\n    {cut}\n    {' ' * min(column - start, len(cut))}^"
 
 
+def values_in(node: Node, known: dict[int, int] | None = None) -> int:
+    """How many values a tree holds, shared parts counted as often as they are used."""
+    known = {} if known is None else known
+    if isinstance(node, Scalar):
+        return 1
+    if id(node) not in known:
+        parts = node.items.values() if isinstance(node, Mapping) else node.items
+        known[id(node)] = 1 + sum(values_in(part, known) for part in parts)
+    return known[id(node)]
+
+
 class _TooMuch(Exception):
     def __init__(self, where: Where, what: str) -> None:
         super().__init__(what)
@@ -182,7 +193,7 @@ class _Builder:
             return Scalar(where, "", "", BROKEN)
         is_text = raw.style is not None or str(raw.tag or "") == _TAG + "str"
         value = text if is_text else plain_value(text)
-        return Scalar(where, value, text, tag)
+        return Scalar(where, value, text.lower() if isinstance(value, bool) else text, tag)
 
     def _mapping(self, raw: MappingNode, where: Where, tag: str, path: str) -> _Built:
         items: dict[str, Node] = {}
