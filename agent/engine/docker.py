@@ -8,7 +8,7 @@ done by the thread that has it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -235,17 +235,15 @@ class DockerEngine:
 
     async def load(self, chunks: AsyncIterator[bytes]) -> tuple[str, ...]:
         pipe = ToThread()
-        failure: BaseException | None = None
-        loaded: tuple[str, ...] = ()
         async with asyncio.TaskGroup() as group:
-            feeding = group.create_task(_quietly(pipe.feed(chunks)))
-            try:
-                loaded = await self._transfer("load", lambda api: calls.load(api, iter(pipe)))
-            except Exception as error:
-                failure = error
+            feeding = group.create_task(_outcome(pipe.feed(chunks)))
+            loading = group.create_task(_outcome(self._transfer("load", lambda api: calls.load(api, iter(pipe)))))
+            loaded = await loading
             feeding.cancel()
-        if failure is not None:
-            raise failure
+        if not feeding.cancelled() and isinstance(fed := feeding.result(), Exception):
+            raise fed  # it is the cause of whatever the engine says
+        if isinstance(loaded, Exception):
+            raise loaded
         return loaded
 
     async def save(self, reference: str) -> AsyncIterator[bytes]:
@@ -312,7 +310,9 @@ class DockerEngine:
         return guarded
 
 
-async def _quietly(feeding: Any) -> None:
-    """A feed whose end is told through its pipe."""
-    with suppress(Exception):
-        await feeding
+async def _outcome(work: Coroutine[Any, Any, T]) -> T | Exception:
+    """Its result or its error, as a value: one that fails shall not cancel its group."""
+    try:
+        return await work
+    except Exception as error:
+        return error

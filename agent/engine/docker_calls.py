@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,16 @@ Api = docker.APIClient
 def connect(address: str) -> Api:
     """A client that speaks the engine's own version. Raises EngineUnavailable."""
     with translated("connect", address, CONNECT_LIMIT):
+        _knock(address)
         return docker.APIClient(base_url=address, version="auto", timeout=int(CONNECT_LIMIT))
+
+
+def _knock(address: str) -> None:
+    """Raise the plain OSError if nobody listens: docker-py's own error for it is vague, and it leaves a socket open."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(CONNECT_LIMIT)
+            probe.connect(address.removeprefix("unix://"))
 
 
 def info(api: Api) -> EngineInfo:

@@ -41,6 +41,9 @@ _ACTIONS: dict[str, EventAction] = {
     "kill": "kill",
     "destroy": "destroy",
 }
+_NO_LABELS = frozenset({"image", "name", "exitCode", "signal", "execID", "execDuration"})
+"""Attributes that Docker puts among the labels in its events."""
+
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
 _EVERYWHERE = ("", "0.0.0.0", "::")
 
@@ -193,7 +196,7 @@ def event_view(data: Json) -> EngineEvent | None:
     return EngineEvent(
         action="health" if action == "health_status" else _ACTIONS.get(action, "other"),
         container=data["Actor"].get("ID", ""),
-        labels=attributes,
+        labels={key: value for key, value in attributes.items() if key not in _NO_LABELS},
         at=int(data.get("timeNano") or 0) / 1e9,
         exit_code=int(code) if code.lstrip("-").isdigit() and action == "die" else None,
         health=_health(detail) if action == "health_status" else "",

@@ -33,7 +33,7 @@ from agent.engine.port import (
     owner_of,
 )
 from schemas.clock import Clock
-from schemas.errors import Conflict, EngineError, NotFound, Refused
+from schemas.errors import Conflict, EngineError, ImageUnavailable, NotFound, Refused
 from schemas.nodeapi import LogPage
 from schemas.observation import BoundPort
 
@@ -131,7 +131,7 @@ class MemoryEngine:
             if path not in self.paths:
                 raise EngineError(f"bind source path does not exist: {path}")
         if plan.image not in self.shelf.held:
-            raise NotFound(f"no such image: {plan.image}")
+            raise ImageUnavailable(f"no such image: {plan.image}")
         for life in self.lives.values():
             if life.view.name == plan.name:
                 if dict(life.view.labels) == dict(plan.labels):
@@ -285,7 +285,7 @@ class MemoryEngine:
         if plan.name in self._volumes:
             return
         if plan.external:
-            raise NotFound(f"external volume {plan.name} does not exist on this node")
+            raise EngineError(f"external volume {plan.name} does not exist on this node")
         self._volumes[plan.name] = Volume(plan.name, plan.driver or "local", dict(plan.labels))
 
     async def remove_volume(self, name: str) -> None:

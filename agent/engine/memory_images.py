@@ -80,8 +80,9 @@ class MemoryRegistry:
     def known(self, found: ArchivedImage) -> MemoryImage:
         """The image that an archive tells of; one that nobody saved here does nothing particular."""
         known = self._programs.get(found.config)
-        program, config = (known.program, known.config) if known else (Program(), b"{}")
-        return MemoryImage(ImageInfo(found.config, found.tags, architecture="amd64"), program, config)
+        if known is None:
+            return MemoryImage(ImageInfo(found.config, found.tags, architecture="amd64"), Program())
+        return replace(known, info=replace(known.info, tags=found.tags))
 
 
 class ImageShelf:

@@ -2,7 +2,8 @@
 
 Two adapters: `agent.engine.docker` (real) and `agent.engine.memory` (simulation). Every method raises
 `EngineUnavailable` when the engine does not answer within the call's time limit (whether it was done is then
-unknown: look again), `NotFound` when the named thing is not there, else `EngineError` with one readable line.
+unknown: look again), `NotFound` when the named container or volume is not there, `Conflict` when it is in use or its
+name is taken, `ImageUnavailable` for a missing image, else `EngineError`: all `MeshError`s with one readable line.
 An adapter changes only containers that carry the labels of an `Owner` which it has been asked about or has created
 for: any other one is `Refused`.
 """
@@ -225,7 +226,8 @@ class Engine(Protocol):
         """Make its volumes and then the container; its id. One of that name which has equal labels is it already.
 
         Raises:
-            EngineError: a bind path or external volume is missing, the image is not there, disk full, name taken.
+            ImageUnavailable: the image is not there. Conflict: the name is taken.
+            EngineError: a bind path or external volume is missing, disk full, a field that the engine refuses.
         """
         ...
 
@@ -276,7 +278,7 @@ class Engine(Protocol):
         ...
 
     async def remove_image(self, reference: str) -> None:
-        """Remove it; does nothing when it is gone. Raises EngineError while a container needs it."""
+        """Remove it with its tags; does nothing when it is gone. Raises Conflict while a container needs it."""
         ...
 
     async def volumes(self) -> tuple[Volume, ...]:
@@ -284,11 +286,11 @@ class Engine(Protocol):
         ...
 
     async def create_volume(self, plan: VolumePlan) -> None:
-        """Make it; does nothing when it is there. Raises NotFound for an external one that is not."""
+        """Make it; does nothing when it is there. Raises EngineError for an external one that is not."""
         ...
 
     async def remove_volume(self, name: str) -> None:
-        """Remove it. Raises NotFound, or EngineError while a container uses it."""
+        """Remove it. Raises NotFound, or Conflict while a container uses it."""
         ...
 
     async def other_ports(self, owner: Owner) -> tuple[BoundPort, ...]:
