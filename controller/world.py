@@ -2,8 +2,8 @@
 
 `World` is a view of the mirror (records as the stream shows them) and of what only this leader knows: when it
 heard whom. A plan is a tuple of `Change`s; each is the write of one record that the leader owns. Nothing here
-decides. Times are *stream time*: seconds since 1970 as the last stored message had it, plus the leader's monotonic clock
-since then.
+decides. Times are *stream time*: seconds since 1970 as the last stored message had it, plus the leader's monotonic
+clock since then.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from schemas.records import (
     LivenessRecord,
     NodeRecord,
     OrderRecord,
+    Reason,
     RevisionRecord,
     RolloutRecord,
     ServiceRecord,
@@ -53,7 +54,7 @@ class Heard:
     suspect_since: float | None = None
     """Stream time of a disconnect advisory since the last heartbeat."""
     leaving: bool = False
-    """Its last heartbeat said that the agent is about to stop by itself (a restart, most often)."""
+    """The last heartbeat said that the agent is about to stop; its containers run on."""
 
 
 @dataclass(frozen=True)
@@ -183,3 +184,5 @@ class Plan:
     changes: tuple[Change, ...] = ()
     minted: int = 0
     wake_at: float | None = None
+    alarms: tuple[Reason, ...] = ()
+    """What should not be: tasks whose service, revision or node is not in the store. Nothing is stopped for it."""

@@ -128,6 +128,14 @@ class SlotHistory(Wire, frozen=True, kw_only=True):
     """Stream times of failures within the last 5 minutes."""
     next_at: float = 0.0
     """Stream time before which no further task is assigned to this slot."""
+    restarted_at: tuple[float, ...] = ()
+    """Stream times of the restarts that count against `max_attempts`, oldest first."""
+    complete: str = ""
+    """The spec hash with which the slot did its work and ended, where the restart policy wants no other task."""
+    given_up: str = ""
+    """The spec hash with which the slot failed for good: the restart policy allows no further attempt."""
+    retired: bool = False
+    """The slot is not wanted any more; only its history is kept."""
 
 
 class RolloutRecord(Wire, frozen=True, kw_only=True):
@@ -145,6 +153,8 @@ class RolloutRecord(Wire, frozen=True, kw_only=True):
     """Slots whose current task is of the wanted spec and running (healthy)."""
     updated: Count = 0
     """Slots whose current task is of the wanted spec."""
+    complete: Count = 0
+    """Slots that did their work and need no task any more (restart policy `none` or `on-failure`)."""
     since: float = 0.0
     """Stream time at which this phase began."""
     started: float = 0.0
@@ -164,6 +174,14 @@ class LivenessRecord(Wire, frozen=True, kw_only=True):
     instance: str = ""
     ended: bool = False
     """Set by `node confirm-dead`: nothing of it runs any more."""
+    boot: str = ""
+    """Boot id with which it was last heard."""
+    observed: Count = 0
+    """Counter of the last observation before it was declared down: it is back once a newer one is in."""
+    back_since: float = 0.0
+    """Stream time at which a node that is down was heard again; 0 while it is silent."""
+    order: Count = 0
+    """Sequence of the last order about this node that was carried out."""
 
 
 class BrakeRecord(Wire, frozen=True, kw_only=True):
@@ -172,8 +190,12 @@ class BrakeRecord(Wire, frozen=True, kw_only=True):
     engaged: bool = False
     since: float = 0.0
     silent: tuple[str, ...] = ()
+    of: Count = 0
+    """How many nodes were ready within the minute before."""
     why: str = ""
     released_by: str = ""
+    order: Count = 0
+    """Sequence of the last order that released it."""
 
 
 class CursorRecord(Wire, frozen=True, kw_only=True):

@@ -1,0 +1,133 @@
+"""All tasks of some services, assigned or only observed, each with how far its life is.
+
+One pass over the nodes; what this finds is the only picture of running tasks that deciding uses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from controller.nodes import NodeView
+from controller.task_ids import age
+from controller.world import World
+from schemas.assignment import AssignedTask
+from schemas.observation import Observation, ObservedTask
+
+Life: TypeAlias = Literal["pending", "up", "ending", "ended", "lost"]
+"""pending: to run, not (yet) up. up: running, healthy. ending: to end, not yet seen ended. lost: its node is down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task. `assigned` None: nobody asked for it (any more), its node ends it."""
+
+    id: str
+    service: str
+    slot: str
+    node: str
+    spec: str
+    life: Life
+    assigned: AssignedTask | None
+    seen: ObservedTask | None = None
+    fixed: bool = False
+    """Its node's assignment may not be changed now."""
+
+    @property
+    def candidate(self) -> bool:
+        """Whether it fills its slot on a live node."""
+        return self.life in ("up", "pending")
+
+    @property
+    def live(self) -> bool:
+        """Whether something of it may run on a live node."""
+        return self.life in ("up", "pending", "ending")
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Service -> slot -> tasks, oldest first; and assigned tasks per service that the store doesn't know."""
+
+    services: Mapping[str, Mapping[str, list[Task]]]
+    orphans: Mapping[str, int]
+
+    def of(self, service: str) -> Mapping[str, list[Task]]:
+        """Slot -> tasks."""
+        return self.services.get(service, {})
+
+
+def services_on(world: World, nodes: Iterable[str]) -> set[str]:
+    """Services that have, or seem to have, a task on one of the nodes."""
+    found: set[str] = set()
+    for node in nodes:
+        if (assignment := world.assignments.get(node)) is not None:
+            found.update(task.service for task in assignment.record.tasks)
+        if (observation := world.observations.get(node)) is not None:
+            found.update(task.service for task in observation.tasks)
+    return found
+
+
+def take_census(world: World, nodes: Mapping[str, NodeView], services: Container[str]) -> Census:
+    """The tasks of `services` on all nodes."""
+    found: dict[str, dict[str, list[Task]]] = defaultdict(lambda: defaultdict(list))
+    orphans: Counter[str] = Counter()
+    for name, view in nodes.items():
+        stored = world.assignments.get(name)
+        assigned = stored.record.tasks if stored is not None else ()
+        orphans.update(task.service for task in assigned if task.service not in world.services)
+        mine = [task for task in assigned if task.service in services]
+        observed = view.observation.tasks if view.observation is not None else ()
+        theirs = {task.id: task for task in observed if task.service in services}
+        if not mine and not theirs:
+            continue
+        pair = (world.generation, stored.sequence) if stored is not None else (0, 0)
+        for task in (*_assigned(view, mine, theirs, pair), *_strays(view, mine, theirs)):
+            found[task.service][task.slot].append(task)
+    for slots in found.values():
+        for tasks in slots.values():
+            tasks.sort(key=lambda task: (age(task.id), task.id, task.node))
+    return Census(found, orphans)
+
+
+def _assigned(
+    view: NodeView, mine: Iterable[AssignedTask], theirs: Mapping[str, ObservedTask], pair: tuple[int, int]
+) -> Iterable[Task]:
+    fixed = not view.editable
+    for task in mine:
+        seen = theirs.get(task.id)
+        life = life_of(view, task, seen, applied=_has_applied(view.observation, pair))
+        yield Task(task.id, task.service, task.slot, view.name, task.spec, life, task, seen, fixed)
+
+
+def _strays(view: NodeView, mine: Iterable[AssignedTask], theirs: Mapping[str, ObservedTask]) -> Iterable[Task]:
+    """Live tasks that no assignment names. Those of a silent or dead node are no more than a memory."""
+    if view.status == "down" or view.gone:
+        return
+    named = {task.id for task in mine}
+    for seen in theirs.values():
+        if seen.id not in named and (not seen.ended or seen.predecessor):
+            life: Life = "ended" if seen.ended else "ending"
+            yield Task(seen.id, seen.service, seen.slot, view.name, seen.spec, life, None, seen, not view.editable)
+
+
+def _has_applied(observation: Observation | None, pair: tuple[int, int]) -> bool:
+    return observation is not None and observation.applied.pair >= pair
+
+
+def life_of(view: NodeView, assigned: AssignedTask, seen: ObservedTask | None, *, applied: bool) -> Life:
+    """How far a task's life is. On a node that may not be touched now an ended one counts as pending: wait and see."""
+    if view.gone:
+        return "ended"
+    if view.status == "down":
+        return "lost"
+    to_end = assigned.desired == "shutdown"
+    if view.editable:
+        if seen is not None and seen.ended:
+            return "ended"
+        if seen is None and to_end and applied:
+            return "ended"
+    if to_end:
+        return "ending"
+    return "up" if seen is not None and seen.up else "pending"

@@ -1,0 +1,173 @@
+"""What each node has left, in this round: tasks, reservations, host ports, bytes of its assignment.
+
+Rooms are read when first asked for, after ended tasks were dropped, and follow each placement. CPUs are counted in
+billionths of a core, so that sums do not depend on their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from controller.draft import Draft
+from controller.nodes import NodeView
+from schemas.assignment import AssignedTask
+from schemas.observation import ObservedTask
+from schemas.spec import TaskSpec
+from schemas.wire import encode
+
+TASK_BYTES = 600
+"""The most that one encoded `AssignedTask` takes: names and reasons are bounded."""
+
+_NANO = 1_000_000_000
+_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A port of the host that a task publishes."""
+
+    port: int
+    protocol: str
+    address: str
+
+    def clashes(self, address: str) -> bool:
+        """Whether the same port on `address` is the same place."""
+        return self.address == address or self.address in _ANY_ADDRESS or address in _ANY_ADDRESS
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What one task of a spec takes from a node."""
+
+    spec: str
+    cpus: int
+    memory: int
+    ports: tuple[HostPort, ...]
+    size: int
+    """Bytes of the encoded spec, which an assignment holds once."""
+
+
+NOTHING = Needs("", 0, 0, (), 0)
+
+
+@dataclass(slots=True)
+class Room:
+    """One node's capacity and what is taken of it."""
+
+    cpus: int
+    memory: int
+    tasks: int = 0
+    cpus_taken: int = 0
+    memory_taken: int = 0
+    ports: dict[tuple[int, str], list[tuple[str, str]]] = field(default_factory=dict)
+    """(port, protocol) -> (address, task id or "") of all who hold it."""
+    specs: dict[str, int] = field(default_factory=dict)
+    """Bytes of each spec."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the assignment, at the most."""
+        return self.tasks * TASK_BYTES + sum(self.specs.values())
+
+    def without(self, task: str, freed: Needs) -> Room:
+        """The room as it were if the task, which holds `freed`, had ended."""
+        ports = {place: [held for held in holders if held[1] != task] for place, holders in self.ports.items()}
+        return replace(
+            self,
+            tasks=self.tasks - 1,
+            cpus_taken=self.cpus_taken - freed.cpus,
+            memory_taken=self.memory_taken - freed.memory,
+            ports=ports,
+        )
+
+    def hold(self, port: HostPort, owner: str) -> None:
+        """Note who holds a port."""
+        self.ports.setdefault((port.port, port.protocol), []).append((port.address, owner))
+
+
+class Ledger:
+    """The rooms of all nodes."""
+
+    def __init__(self, draft: Draft, nodes: Mapping[str, NodeView]) -> None:
+        self._draft = draft
+        self._nodes = nodes
+        self._rooms: dict[str, Room] = {}
+        self._needs: dict[str, Needs] = {}
+
+    def needs(self, name: str, spec: TaskSpec | None) -> Needs:
+        """What a task of the spec takes; `name` is the spec hash."""
+        if spec is None:
+            return NOTHING
+        found = self._needs.get(name)
+        if found is None:
+            found = self._needs[name] = needs_of(name, spec)
+        return found
+
+    def room(self, node: str) -> Room:
+        """The node's room as it is now."""
+        found = self._rooms.get(node)
+        if found is None:
+            found = self._rooms[node] = self._read(self._nodes[node])
+        return found
+
+    def take(self, node: str, task: str, needs: Needs) -> None:
+        """A task was placed."""
+        _add(self.room(node), task, needs)
+
+    def _read(self, view: NodeView) -> Room:
+        facts = view.facts
+        room = Room(round(facts.cpus * _NANO), facts.memory)
+        observed = {task.id: task for task in view.observation.tasks} if view.observation is not None else {}
+        for task in self._draft.tasks(view.name):
+            seen = observed.get(task.id)
+            needs = self.needs(task.spec, self._draft.spec(view.name, task.spec))
+            if seen is not None and seen.ended:
+                room.tasks += 1
+                room.specs[needs.spec] = needs.size
+            else:
+                _add(room, task.id, needs)
+                _hold_bound(room, task, seen)
+        if view.observation is not None:
+            for bound in view.observation.ports_taken:
+                room.hold(HostPort(bound.published, bound.protocol, bound.host_ip), "")
+        return room
+
+
+def needs_of(name: str, spec: TaskSpec) -> Needs:
+    """What a task of the spec takes."""
+    return Needs(
+        spec=name,
+        cpus=round(spec.reservations.cpus * _NANO),
+        memory=spec.reservations.memory,
+        ports=tuple(
+            HostPort(port.published, port.protocol, port.host_ip)
+            for port in spec.container.ports
+            if port.published and port.mode == "host"
+        ),
+        size=len(encode(spec)) + 32,
+    )
+
+
+def clash(room: Room, ports: Iterable[HostPort]) -> HostPort | None:
+    """The first port that somebody holds."""
+    for port in ports:
+        for address, _ in room.ports.get((port.port, port.protocol), ()):
+            if port.clashes(address):
+                return port
+    return None
+
+
+def _add(room: Room, task: str, needs: Needs) -> None:
+    room.tasks += 1
+    room.cpus_taken += needs.cpus
+    room.memory_taken += needs.memory
+    room.specs[needs.spec] = needs.size
+    for port in needs.ports:
+        room.hold(port, task)
+
+
+def _hold_bound(room: Room, task: AssignedTask, seen: ObservedTask | None) -> None:
+    """Ports that the engine picked are taken, too."""
+    for bound in seen.ports if seen is not None else ():
+        room.hold(HostPort(bound.published, bound.protocol, bound.host_ip), task.id)

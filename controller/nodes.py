@@ -1,0 +1,93 @@
+"""Each node as one round sees it: its record, the leader's verdict, and whether its observation can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controller.liveness import Judged, Status
+from controller.world import World
+from schemas.observation import NodeFacts, Observation
+from schemas.records import NodeRecord
+
+_NO_FACTS = NodeFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node, or a name that tasks stand under without a node record."""
+
+    name: str
+    record: NodeRecord | None
+    status: Status
+    observation: Observation | None
+    settled: bool
+    """The observation is of the node's present life: same agent, same boot."""
+    gone: bool = False
+    """Nothing of it runs, and never will again: removed while down, or confirmed dead."""
+
+    @property
+    def facts(self) -> NodeFacts:
+        """What the node says it is; empty before its first observation."""
+        return self.observation.facts if self.observation is not None else _NO_FACTS
+
+    @property
+    def editable(self) -> bool:
+        """Whether its assignment may be changed: not while it is silent, unknown or without a record."""
+        if self.record is None:
+            return False
+        return self.gone or (self.settled and self.status in ("ready", "not-ready"))
+
+    @property
+    def leaving(self) -> bool:
+        """Its tasks are to be moved away."""
+        return self.record is not None and (self.record.removed or self.record.availability == "drain")
+
+    @property
+    def open(self) -> bool:
+        """Whether new tasks may come, as far as its state goes."""
+        return (
+            self.record is not None
+            and self.settled
+            and self.status == "ready"
+            and not self.record.removed
+            and self.record.availability == "active"
+        )
+
+    @property
+    def trouble(self) -> str:
+        """Why it takes no new tasks now: "down", "drained", ...; "" if it does."""
+        if self.record is None:
+            return "without a node record"
+        if self.record.removed:
+            return "removed"
+        if self.status == "unknown" or (self.status != "down" and not self.settled):
+            return "not heard yet"
+        if self.status != "ready":
+            return self.status.replace("-", " ")
+        return {"active": "", "pause": "paused", "drain": "drained"}[self.record.availability]
+
+
+def view_nodes(world: World, judged: Mapping[str, Judged]) -> dict[str, NodeView]:
+    """A view of each name that has a record, an assignment or an observation, in sorted order."""
+    names = {*world.nodes, *world.assignments, *world.observations}
+    return {name: _view(world, name, judged.get(name)) for name in sorted(names)}
+
+
+def _view(world: World, name: str, verdict: Judged | None) -> NodeView:
+    stored = world.nodes.get(name)
+    observation = world.observations.get(name)
+    if stored is None:
+        return NodeView(name, None, "unknown", observation, settled=False)
+    record = stored.record
+    if verdict is None:
+        return NodeView(name, record, "down" if record.removed else "unknown", observation, settled=False)
+    heard = world.heard.get(name)
+    settled = (
+        observation is not None
+        and heard is not None
+        and (observation.instance, observation.boot) == (heard.instance, heard.boot)
+    )
+    down = verdict.status == "down"
+    confirmed = verdict.record is not None and verdict.record.ended
+    return NodeView(name, record, verdict.status, observation, settled, gone=down and (record.removed or confirmed))

@@ -1,0 +1,227 @@
+"""Where a slot's next task goes: filters first, then the order of `controller.spread`; nodes that keep failing last.
+
+A `Group` places the identical tasks of one service, so that a node is looked at once for all of them. A
+slot with a volume goes where the volume is. Every answer carries its reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.constraints import values_of
+from controller.draft import Draft
+from controller.ledger import Ledger, Needs
+from controller.nodes import NodeView
+from controller.placement_filters import changing_miss, steady_miss
+from controller.reasons import Miss, nodes_text
+from controller.spread import Branch, Key, Spread, count_branches
+from controller.volumes import Pin, Slot, VolumeMap, named_volumes
+from controller.world import World
+from schemas.spec import ServiceSpec, TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The slot's task goes there."""
+
+    node: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No node can take it now. `elsewhere`: it waits for a node that is away, not for room."""
+
+    why: str
+    elsewhere: bool = False
+
+
+class Site:
+    """The ground that all groups of a round build on."""
+
+    def __init__(self, world: World, draft: Draft, nodes: Mapping[str, NodeView]) -> None:
+        self.nodes = nodes
+        self.ledger = Ledger(draft, nodes)
+        self.limit = world.tasks_per_node
+        self._volumes: VolumeMap | None = None
+        self._world = world
+        self._draft = draft
+        self._eligible: dict[object, tuple[tuple[str, ...], Counter[Miss]]] = {}
+
+    @property
+    def volumes(self) -> VolumeMap:
+        """Read when the first spec with a named volume asks."""
+        if self._volumes is None:
+            self._volumes = VolumeMap(self._world, self._draft, self.nodes)
+        return self._volumes
+
+    def eligible(self, spec: TaskSpec) -> tuple[tuple[str, ...], Counter[Miss]]:
+        """Nodes that may take the spec as far as this round can't change it, and the others' misses."""
+        key = (spec.placement.constraints, spec.container.platform)
+        found = self._eligible.get(key)
+        if found is None:
+            misses: Counter[Miss] = Counter()
+            good = []
+            for name, view in self.nodes.items():
+                miss = steady_miss(spec, view)
+                if miss is None:
+                    good.append(name)
+                elif view.record is None or not view.record.removed:
+                    misses[miss] += 1
+            found = self._eligible[key] = (tuple(good), misses)
+        return found
+
+
+class Group:
+    """The identical tasks of one service. `counts`: its live tasks by node; `failing`: nodes to try last."""
+
+    def __init__(
+        self, site: Site, service: ServiceSpec, spec_hash: str, counts: Mapping[str, int], failing: frozenset[str]
+    ) -> None:
+        self._site = site
+        self._service = service
+        self._spec = service.task
+        self._needs = site.ledger.needs(spec_hash, service.task)
+        self._counts = Counter(counts)
+        self._failing = failing
+        self._eligible, self._steady = site.eligible(service.task)
+        self._misses: Counter[Miss] = Counter()
+        self._trees: Sequence[Spread] | None = None
+        self._load: Counter[Branch] = Counter()
+        for node, tasks in sorted(counts.items()):
+            count_branches(self._load, self._branch(node), tasks)
+
+    def place(self, task: str, slot: Slot) -> Placed | Refused:
+        """A node for the slot's next task, which counts there from now on; or why there is none."""
+        pins = self._pins(slot)
+        found = self._pinned(pins) if pins else self._best()
+        if isinstance(found, Placed):
+            node = found.node
+            self._counts[node] += 1
+            count_branches(self._load, self._branch(node), 1)
+            self._site.ledger.take(node, task, self._needs)
+            if mounts := named_volumes(self._spec, external=False):
+                self._site.volumes.settle(mounts, self._service, slot.name, node)
+        return found
+
+    def place_on(self, task: str, node: str) -> Placed | Refused:
+        """The same for a slot that belongs to one node."""
+        miss = self._miss(node)
+        if miss is not None:
+            return Refused(nodes_text({miss: 1}))
+        self._counts[node] += 1
+        self._site.ledger.take(node, task, self._needs)
+        return Placed(node, "one on each node")
+
+    def would_fit(self, slot: Slot, node: str, task: str, freed: Needs, *, only_here: bool = False) -> Refused | None:
+        """Whether the slot's next task had a place if `task`, which holds `freed` on `node`, had ended."""
+        pins = () if only_here else self._pins(slot)
+        names = [node] if only_here else self._allowed(pins)
+        misses: Counter[Miss] = Counter()
+        for name in names:
+            miss = self._miss_without(name, task, freed) if name == node else self._miss(name)
+            if miss is None:
+                return None
+            misses[miss] += 1
+        if pins:
+            return self._pin_refusal(pins)
+        return Refused(nodes_text(misses if only_here else misses + self._steady))
+
+    # one node
+
+    def _miss(self, node: str) -> Miss | None:
+        """Why the node can't take one now."""
+        view = self._site.nodes.get(node)
+        steady = steady_miss(self._spec, view) if view is not None else None
+        return steady or self._changing(node)
+
+    def _changing(self, node: str) -> Miss | None:
+        room = self._site.ledger.room(node)
+        return changing_miss(room, self._needs, self._counts[node], self._spec.placement.max_per_node, self._site.limit)
+
+    def _miss_without(self, node: str, task: str, freed: Needs) -> Miss | None:
+        view = self._site.nodes[node]
+        if (miss := steady_miss(self._spec, view)) is not None:
+            return miss
+        room = self._site.ledger.room(node).without(task, freed)
+        most = self._spec.placement.max_per_node
+        return changing_miss(room, self._needs, self._counts[node] - 1, most, self._site.limit)
+
+    # any node
+
+    def _best(self) -> Placed | Refused:
+        for tree in self._order():
+            while (node := tree.best()) is not None:
+                miss = self._changing(node)
+                if miss is None:
+                    return Placed(node, self._why(node))
+                self._misses[miss] += 1
+                tree.discard(node)
+        return Refused(nodes_text(self._steady + self._misses))
+
+    def _order(self) -> Sequence[Spread]:
+        """First the nodes where the service holds, then those where it keeps failing."""
+        if self._trees is None:
+            good = [node for node in self._eligible if node not in self._failing]
+            bad = [node for node in self._eligible if node in self._failing]
+            self._trees = [Spread(nodes, self._branch, self._key, self._load) for nodes in (good, bad) if nodes]
+        return self._trees
+
+    def _branch(self, node: str) -> Branch:
+        view = self._site.nodes.get(node)
+        if view is None:
+            return ()
+        return tuple("".join(values_of(key, view)[:1]) for key in self._spec.placement.spread)
+
+    def _key(self, node: str) -> Key:
+        return (self._counts[node], self._site.ledger.room(node).tasks, node)
+
+    def _why(self, node: str) -> str:
+        total = len(self._eligible) + self._steady.total()
+        same, tasks, _ = self._key(node)
+        last = ", though it keeps failing there" if node in self._failing else ""
+        fit = f"{len(self._eligible)} of {total} nodes fit"
+        return f"{fit}; fewest tasks of the service ({same}) and in all ({tasks}){last}"
+
+    # pinned by volumes
+
+    def _pins(self, slot: Slot) -> tuple[Pin, ...]:
+        if any(mount.kind == "volume" and mount.source for mount in self._spec.container.mounts):
+            return self._site.volumes.pins(self._spec, slot)
+        return ()
+
+    def _allowed(self, pins: Iterable[Pin]) -> list[str]:
+        allowed: set[str] | None = None
+        for pin in pins:
+            allowed = set(pin.nodes) if allowed is None else allowed & pin.nodes
+        return list(self._eligible) if allowed is None else sorted(allowed & self._site.nodes.keys())
+
+    def _pinned(self, pins: tuple[Pin, ...]) -> Placed | Refused:
+        fitting = [node for node in self._allowed(pins) if self._miss(node) is None]
+        if not fitting:
+            return self._pin_refusal(pins)
+        node = min(fitting, key=lambda name: (name in self._failing, self._key(name)))
+        return Placed(node, "it has " + ", ".join(f"volume {pin.volume}" for pin in pins))
+
+    def _pin_refusal(self, pins: tuple[Pin, ...]) -> Refused:
+        """In words: which volume is where, and what is wrong with that node."""
+        away = any(self._away(node) for node in self._allowed(pins))
+        for pin in pins:
+            if not pin.nodes:
+                return Refused(f"volume {pin.volume} is external and on no node")
+            if len(pin.nodes) == 1:
+                node = next(iter(pin.nodes))
+                miss = self._miss(node)
+                if miss is not None:
+                    return Refused(f"volume {pin.volume} is on node {node}, which {miss.which}", away)
+        if len(pins) > 1 and not self._allowed(pins):
+            parts = (f"{pin.volume} on {', '.join(sorted(pin.nodes))}" for pin in pins)
+            return Refused("its volumes are on different nodes: " + "; ".join(parts))
+        misses = Counter(miss for node in self._allowed(pins) if (miss := self._miss(node)) is not None)
+        return Refused(f"volume {pins[0].volume} is on {nodes_text(misses)}", away)
+
+    def _away(self, node: str) -> bool:
+        view = self._site.nodes.get(node)
+        return view is not None and view.status in ("down", "unknown")

@@ -1,0 +1,85 @@
+"""How far a service is: the `rollout.<service>` record, derived from what the round leaves behind.
+
+Nothing in it ticks: the same situation gives the same record, so that a settled mesh writes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from controller.histories import bounded
+from controller.reasons import grouped
+from controller.work import PAUSED, Work, slot_key
+from schemas.records import RolloutRecord
+
+Phase: TypeAlias = Literal["converging", "done", "failed"]
+
+
+def rollout_of(work: Work, now: float) -> RolloutRecord:
+    """The record as it should stand."""
+    up = sum(1 for slot in work.wanted if (task := work.current(slot)) and task.life == "up" and _is_new(work, slot))
+    complete = sum(1 for slot in work.wanted if _stands(work, slot) and work.history(slot).complete == work.spec_hash)
+    updated = sum(1 for slot in work.wanted if _is_new(work, slot)) + complete
+    given_up = sum(1 for slot in work.wanted if _stands(work, slot) and work.history(slot).given_up == work.spec_hash)
+    phase = _phase(work, up + complete, given_up)
+    prior = work.prior
+    same_deploy = prior is not None and prior.deploy == work.aim.deploy
+    return RolloutRecord(
+        service=work.name,
+        intent=work.stored.sequence,
+        deploy=work.aim.deploy,
+        revision=work.aim.revision,
+        replicas=work.aim.replicas,
+        phase=phase,
+        wanted=len(work.wanted),
+        running=up,
+        updated=updated,
+        complete=complete,
+        since=prior.since if prior is not None and same_deploy and prior.phase == phase else now,
+        started=prior.started if prior is not None and same_deploy else now,
+        reasons=grouped([*work.waits.values(), *work.held, *work.notes]),
+        slots=bounded({slot: work.histories[slot] for slot in sorted(work.histories, key=slot_key)}),
+        why=_why(work, phase, given_up),
+    )
+
+
+def nothing_decided(work: Work, why: str, now: float) -> RolloutRecord:
+    """The record of a service about which nothing can be decided: as it was, with the reason."""
+    reasons = grouped([why])
+    if work.prior is not None:
+        phase: Phase = "converging"
+        since = work.prior.since if work.prior.phase == phase else now
+        return msgspec.structs.replace(
+            work.prior, intent=work.stored.sequence, reasons=reasons, phase=phase, since=since, why=why
+        )
+    return RolloutRecord(
+        service=work.name, intent=work.stored.sequence, since=now, started=now, reasons=reasons, why=why
+    )
+
+
+def _is_new(work: Work, slot: str) -> bool:
+    task = work.current(slot)
+    return task is not None and task.spec == work.spec_hash
+
+
+def _stands(work: Work, slot: str) -> bool:
+    """Whether the slot has no task, so that its history speaks for it."""
+    return work.current(slot) is None and bool(work.spec_hash)
+
+
+def _phase(work: Work, settled: int, given_up: int) -> Phase:
+    wanted = len(work.wanted)
+    surplus = any(task.live for slot, tasks in work.slots.items() if slot not in work.wanted for task in tasks)
+    if work.record.removed or surplus or settled + given_up < wanted or work.held:
+        return "converging"
+    return "failed" if given_up else "done"
+
+
+def _why(work: Work, phase: Phase, given_up: int) -> str:
+    if work.record.removed:
+        return "being removed"
+    if phase == "failed":
+        return f"{given_up} of {len(work.wanted)} slots gave up"
+    return PAUSED if work.record.paused else ""

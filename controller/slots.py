@@ -1,0 +1,178 @@
+"""Filling and emptying slots: what both kinds of services share.
+
+Invariants: a slot's next task is made only when none of its tasks lives on a node that answers; of two that live (a
+node came back) one is ended; nothing is ended on a node that may not be touched now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from controller.census import Task
+from controller.draft import Draft
+from controller.nodes import NodeView
+from controller.placement import Group, Placed, Refused
+from controller.task_ids import Mint
+from controller.work import Work
+from schemas.assignment import AssignedTask
+
+ENDING = "the previous task is still to end"
+BRAKE = "the brake is on: too many nodes fell silent at once"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What every step of a round needs. `braked`: lost tasks are not replaced now."""
+
+    now: float
+    nodes: Mapping[str, NodeView]
+    draft: Draft
+    mint: Mint
+    braked: bool
+
+
+def end_task(work: Work, round_: Round, task: Task, why: str, cause: str) -> None:
+    """Ask for a task's end; on a node that may not be touched now, note that it waits."""
+    if task.fixed:
+        view = round_.nodes[task.node]
+        work.held.append(f"a task is to end on node {task.node}, which is {view.trouble or 'not heard yet'}")
+        return
+    work.replace(task, replace(task, assigned=round_.draft.end(task, why, cause), life="ending"))
+
+
+def retire_unwanted(work: Work, round_: Round) -> None:
+    """End the tasks of slots that are not wanted."""
+    wanted = set(work.wanted)
+    for slot in sorted(work.slots):
+        if slot in wanted:
+            continue
+        for task in work.candidates(slot):
+            end_task(work, round_, task, _why_unwanted(work, round_, task), _cause_unwanted(work, round_, task))
+
+
+def _why_unwanted(work: Work, round_: Round, task: Task) -> str:
+    if work.record.removed:
+        return "the service was removed"
+    if work.record.mode == "replicated":
+        return f"scaled to {work.aim.replicas}"
+    view = round_.nodes[task.node]
+    return f"node {task.node} is {view.trouble}" if view.leaving else f"node {task.node} does not fit any more"
+
+
+def _cause_unwanted(work: Work, round_: Round, task: Task) -> str:
+    view = round_.nodes[task.node]
+    if not work.record.removed and work.record.mode == "global" and view.record is not None and view.record.cause:
+        return view.record.cause
+    return work.record.cause
+
+
+def retire_doubles(work: Work, round_: Round) -> None:
+    """After a node came back: keep the replacement if it is up, else the original, and end the others."""
+    for slot in work.wanted:
+        candidates = work.candidates(slot)
+        if len(candidates) < 2 or any(task.fixed for task in candidates):
+            continue
+        kept = keep_of(candidates)
+        for task in candidates:
+            if task is not kept:
+                why = f"the slot is filled by {kept.id} on {kept.node}"
+                end_task(work, round_, task, why, f"node.back/{task.node}")
+
+
+def keep_of(candidates: list[Task]) -> Task:
+    """Of several tasks of one slot, oldest first: the latest if it is up, else the oldest that is, else the oldest."""
+    latest = candidates[-1]
+    return latest if latest.life == "up" else next((task for task in candidates if task.life == "up"), candidates[0])
+
+
+def leave_nodes(work: Work, round_: Round) -> None:
+    """End tasks on nodes that are drained or removed; their slots are filled elsewhere once they have ended."""
+    for slot in work.wanted:
+        for task in work.candidates(slot):
+            view = round_.nodes[task.node]
+            if view.leaving and view.record is not None:
+                cause = view.record.cause or f"node.{view.trouble}/{view.name}"
+                end_task(work, round_, task, f"node {task.node} is {view.trouble}", cause)
+
+
+def fill(work: Work, round_: Round, group: Group) -> None:
+    """Give each wanted slot that has nothing the task it needs, or note why not."""
+    for slot in work.wanted:
+        if work.candidates(slot):
+            continue
+        if (why := _must_wait(work, round_, slot)) is not None:
+            work.waits[slot] = why
+        elif not work.over(slot):
+            _fill_slot(work, round_, group, slot)
+
+
+def _must_wait(work: Work, round_: Round, slot: str) -> str | None:
+    tasks = work.tasks(slot)
+    if any(task.life == "ending" for task in tasks):
+        return ENDING
+    history = work.history(slot)
+    if work.over(slot):
+        return _given_up(work, slot) if history.given_up == work.spec_hash else None
+    if round_.braked and any(task.life == "lost" for task in tasks):
+        work.elsewhere.add(slot)
+        return BRAKE
+    if history.next_at > round_.now:
+        work.wake(history.next_at)
+        return f"waits before its next start; the last task {_how_it_ended(work, slot)}"
+    return None
+
+
+def _given_up(work: Work, slot: str) -> str:
+    return f"given up: the last task {_how_it_ended(work, slot)}"
+
+
+def _how_it_ended(work: Work, slot: str) -> str:
+    history = work.history(slot)
+    if not history.ended:
+        return "ended"
+    last = history.ended[0]
+    if last.error:
+        return f"failed: {last.error}"
+    return f"ended with exit code {last.exit_code}" if last.exit_code is not None else "ended"
+
+
+def _fill_slot(work: Work, round_: Round, group: Group, slot: str) -> None:
+    assert work.spec is not None, "nothing is placed without a spec"
+    task = round_.mint.next()
+    if work.record.mode == "global":
+        found: Placed | Refused = group.place_on(task, slot)
+    else:
+        found = group.place(task, work.volume_slot(slot))
+    if isinstance(found, Refused):
+        round_.mint.minted -= 1
+        work.waits[slot] = found.why
+        if found.elsewhere:
+            work.elsewhere.add(slot)
+        return
+    why, cause = _origin(work, slot)
+    assigned = AssignedTask(
+        id=task,
+        service=work.name,
+        slot=slot,
+        revision=work.aim.revision,
+        spec=work.spec_hash,
+        stack=work.record.stack,
+        hold=round_.now,
+        cause=cause,
+        why=f"{why}{found.why}",
+    )
+    round_.draft.add(found.node, assigned, work.spec.task)
+    placed = Task(task, work.name, slot, found.node, work.spec_hash, "pending", assigned)
+    work.slots.setdefault(slot, []).append(placed)
+
+
+def _origin(work: Work, slot: str) -> tuple[str, str]:
+    """What the new task descends from: a lost node, the end of the task before, or the intent."""
+    lost = [task for task in work.tasks(slot) if task.life == "lost"]
+    if lost:
+        return f"replaces {lost[-1].id}, node {lost[-1].node} is down; ", f"node.down/{lost[-1].node}"
+    ended = work.history(slot).ended
+    if ended and not ended[0].why and work.spec is not None and not work.record.paused:
+        return f"follows {ended[0].id}; ", f"task.ended/{ended[0].id}"
+    return "", work.record.cause

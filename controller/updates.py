@@ -1,0 +1,63 @@
+"""A changed service: its tasks are replaced one slot at a time, stop-first, the next when the new one is up.
+
+A task is ended only if its slot's next one would find a place then: a deploy that fits nowhere takes nothing down.
+"""
+
+from __future__ import annotations
+
+from controller.census import Task
+from controller.ledger import Ledger
+from controller.placement import Group
+from controller.slots import ENDING, Round, end_task
+from controller.work import PAUSED, Work, slot_key
+
+AT_ONCE = 1
+"""Slots that are replaced at the same time."""
+
+
+def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
+    """End the next task of an old spec, if it is its turn."""
+    outdated = [task for slot in work.wanted if (task := work.current(slot)) and task.spec != work.spec_hash]
+    if not outdated:
+        return
+    if work.record.paused:
+        work.notes.append(PAUSED)
+        return
+    turns = AT_ONCE - sum(_in_motion(work, slot) for slot in work.wanted)
+    for task in sorted(outdated, key=_turn):
+        if turns <= 0:
+            return
+        freed = ledger.needs(task.spec, round_.draft.spec(task.node, task.spec))
+        refused = group.would_fit(
+            work.volume_slot(task.slot), task.node, task.id, freed, only_here=work.record.mode == "global"
+        )
+        if refused is not None:
+            work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: {refused.why}"
+            continue
+        why = f"replaced by revision {work.aim.revision}"
+        end_task(work, round_, task, why, work.record.cause)
+        work.waits[task.slot] = ENDING
+        turns -= 1
+
+
+def _turn(task: Task) -> tuple[bool, tuple[int, int, str]]:
+    """Tasks that do not run have nothing to lose: they go first."""
+    return (task.life == "up", slot_key(task.slot))
+
+
+def _revision(task: Task) -> int:
+    return task.assigned.revision if task.assigned is not None else 0
+
+
+def _in_motion(work: Work, slot: str) -> bool:
+    """Whether the slot's new task is still to come up. Slots that wait for an absent node don't count."""
+    if slot in work.elsewhere:
+        return False
+    task = work.current(slot)
+    if task is None:
+        return not _done(work, slot)
+    return task.spec == work.spec_hash and task.life != "up"
+
+
+def _done(work: Work, slot: str) -> bool:
+    return work.history(slot).complete == work.spec_hash
