@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from schemas.errors import MeshError
+from schemas.errors import ManifestError, MeshError
 
 INTERNAL = 70
 INTERRUPTED = 130
@@ -34,6 +34,8 @@ class Told:
 def tell(error: BaseException) -> Told:
     """The words and the exit code for any error. Pure."""
     error = _first(error)
+    if isinstance(error, ManifestError):
+        return Told(error.message, error.hint, error.exit_code)  # a line for each thing that is wrong
     if isinstance(error, MeshError):
         return Told(_one_line(error.message) or error.code, error.hint, error.exit_code)
     if isinstance(error, click.Abort | KeyboardInterrupt):
@@ -60,7 +62,7 @@ def report(error: BaseException, *, debug: bool) -> int:
     elif told.unexpected:
         hint = _keep_traceback(error)
     if told.exit_code == INTERRUPTED:
-        click.echo(err=True)
+        return INTERRUPTED
     click.echo(click.style("error:", fg="red", bold=True) + f" {told.line}", err=True)
     if hint:
         click.echo(click.style("hint:", fg="cyan") + f"  {hint}", err=True)

@@ -20,7 +20,9 @@ MEMBERS = {
     "stack": Member(
         "meshctl.commands.stack:stack_group", "Deploy Compose files and look after what they made.", MANAGE
     ),
-    "service": Member("meshctl.commands.service:service_group", "Create, scale, update, inspect, read logs.", MANAGE),
+    "service": Member(
+        "meshctl.commands.service_all:service_group", "Create, scale, update, inspect, read logs.", MANAGE
+    ),
     "task": Member("meshctl.commands.task:task_group", "Look at one task.", MANAGE),
     "node": Member("meshctl.commands.node:node_group", "List, label, drain and remove nodes.", MANAGE),
     "volume": Member("meshctl.commands.volume:volume_group", "List and remove named volumes.", MANAGE),

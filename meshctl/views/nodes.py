@@ -62,7 +62,11 @@ def why_text(view: NodeView, now: float) -> str:
     """Why a node is not ready, and since when; "" if it is."""
     if view.status == "ready":
         return ""
-    return " ".join(filter(None, (view.why, f"({ago(view.since, now)})" if view.since else "")))
+    return " ".join(filter(None, (view.why, f"({_lower(ago(view.since, now))})" if view.since else "")))
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _share(reserved: float, total: float, text: Any) -> str:

@@ -1,0 +1,8 @@
+"""All verbs of `meshctl service`, gathered from the modules in which they stand."""
+
+from __future__ import annotations
+
+from meshctl.commands import service_logs, service_put
+from meshctl.commands.service import service_group
+
+__all__ = ["service_group", "service_logs", "service_put"]

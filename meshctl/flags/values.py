@@ -1,0 +1,176 @@
+"""Values of flags as docker writes them: publish, mount, constraint, ulimit ... Each parser raises UsageError.
+
+A parser gets the text and what to call it ("--mount").
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection
+from typing import Literal, cast
+
+from meshctl.format.near import did_you_mean
+from meshctl.format.sizes import parse_size
+from schemas.errors import UsageError
+from schemas.spec import Constraint, Mount, Port, Ulimit
+
+CONSTRAINT_KEYS = ("node.id", "node.hostname", "node.role", "node.ip", "node.platform.os", "node.platform.arch")
+CONSTRAINT_PREFIXES = ("node.labels.", "engine.labels.")
+
+_CONSTRAINT = re.compile(r"\s*([^=!\s]+)\s*(==|!=)\s*(.+?)\s*")
+_SHORT_PORT = re.compile(
+    r"(?:(?P<ip>[\d.]+|\[[0-9a-fA-F:]+\]):)?(?:(?P<published>\d+):)?(?P<target>\d+)(?:/(?P<protocol>\w+))?"
+)
+
+
+def parse_constraint(text: str, what: str) -> Constraint:
+    """`node.labels.zone==eu`."""
+    match = _CONSTRAINT.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{what}: '{text}' is no constraint", hint="write KEY==VALUE or KEY!=VALUE: node.hostname==n1")
+    key, op, value = match.groups()
+    if key not in CONSTRAINT_KEYS and not key.startswith(CONSTRAINT_PREFIXES):
+        known = (*CONSTRAINT_KEYS, *(f"{prefix}*" for prefix in CONSTRAINT_PREFIXES))
+        raise UsageError(f"{what}: nodes have no '{key}'", hint=did_you_mean(key, known, f"known: {', '.join(known)}"))
+    return Constraint(key=key, op=cast("Literal['==', '!=']", op), value=value)
+
+
+def parse_spread(text: str, what: str) -> str:
+    """`spread=node.labels.zone`."""
+    strategy, _, key = text.partition("=")
+    if strategy.strip() != "spread" or not key.strip().startswith(CONSTRAINT_PREFIXES):
+        raise UsageError(f"{what}: '{text}' is no preference", hint="write spread=node.labels.KEY")
+    return key.strip()
+
+
+def parse_port(text: str, what: str) -> Port:
+    """`published=8080,target=80,mode=host,protocol=tcp`. The short form would be an ingress port: refused."""
+    if "=" not in text:
+        match = _SHORT_PORT.fullmatch(text)
+        target, published = (match["target"], match["published"] or "") if match else ("80", "8080")
+        form = f"target={target},mode=host" + (f",published={published}" if published else "")
+        why = "would be published on every node, which is not there yet" if match else "is no port"
+        raise UsageError(f"{what}: '{text}' {why}", hint=f"write {what} {form}")
+    fields = _fields(text, what, {"target", "published", "protocol", "mode"})
+    if fields.get("mode", "ingress") != "host":
+        raise UsageError(f"{what}: '{text}' is not in host mode", hint="ingress ports are not there yet: add mode=host")
+    protocol = fields.get("protocol", "tcp")
+    if protocol not in ("tcp", "udp"):
+        raise UsageError(f"{what}: protocol '{protocol}' is not supported", hint="tcp or udp")
+    target = _port(fields.get("target", ""), what, "target", least=1)
+    published = _port(fields.get("published", "0"), what, "published", least=0)
+    return Port(target=target, published=published, protocol=cast("Literal['tcp', 'udp']", protocol))
+
+
+def parse_mount(text: str, what: str) -> Mount:
+    """`type=volume,source=data,target=/data,readonly`."""
+    known = {"type", "source", "src", "target", "dst", "destination", "readonly", "ro", "tmpfs-size", "tmpfs-mode"}
+    known |= {"volume-driver", "volume-nocopy", "bind-propagation"}
+    fields = _fields(text, what, known)
+    kind = fields.get("type", "volume")
+    source = fields.get("source", fields.get("src", ""))
+    target = fields.get("target", fields.get("dst", fields.get("destination", "")))
+    if kind not in ("volume", "bind", "tmpfs"):
+        raise UsageError(f"{what}: type '{kind}' is not supported", hint="volume, bind or tmpfs")
+    if not target.startswith("/"):
+        raise UsageError(f"{what}: '{text}' has no absolute target", hint="add target=/path/in/the/container")
+    if kind == "bind" and not source.startswith("/"):
+        raise UsageError(f"{what}: a bind mount needs an absolute source", hint="add source=/path/on/the/node")
+    return Mount(
+        kind=cast("Literal['volume', 'bind', 'tmpfs']", kind),
+        target=target,
+        source=source,
+        read_only=_truth(fields.get("readonly", fields.get("ro", "false")), what),
+        driver=fields.get("volume-driver", ""),
+        no_copy=_truth(fields.get("volume-nocopy", "false"), what),
+        propagation=fields.get("bind-propagation", ""),
+        size=parse_size(fields["tmpfs-size"], f"{what} tmpfs-size") if "tmpfs-size" in fields else 0,
+        mode=int(fields["tmpfs-mode"], 8) if "tmpfs-mode" in fields else 0,
+    )
+
+
+def parse_ulimit(text: str, what: str) -> Ulimit:
+    """`nofile=1024:2048`."""
+    name, _, limits = text.partition("=")
+    soft, _, hard = limits.partition(":")
+    try:
+        return Ulimit(name=name, soft=int(soft), hard=int(hard or soft))
+    except ValueError:
+        raise UsageError(
+            f"{what}: '{text}' is no limit", hint="write NAME=SOFT[:HARD], e.g. nofile=1024:2048"
+        ) from None
+
+
+def parse_pair(text: str, what: str) -> tuple[str, str]:
+    """`key=value`; `key` alone is an empty value."""
+    key, _, value = text.partition("=")
+    if not key.strip():
+        raise UsageError(f"{what}: '{text}' has no name", hint="write KEY=VALUE")
+    return key, value
+
+
+def parse_host(text: str, what: str) -> str:
+    """`name:address`."""
+    name, _, address = text.partition(":")
+    if not name or not address:
+        raise UsageError(f"{what}: '{text}' is no host", hint="write NAME:ADDRESS")
+    return text
+
+
+def parse_words(text: str, what: str) -> tuple[str, ...]:
+    """A command line, split as a shell splits it."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"{what}: '{text}' can't be split: {error}") from None
+
+
+def parse_ratio(text: str, what: str) -> float:
+    """A share between 0 and 1."""
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio <= 1:
+        raise UsageError(f"{what}: '{text}' is no share", hint="write a number from 0 to 1")
+    return ratio
+
+
+def parse_count(text: str, what: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isdigit():
+        raise UsageError(f"{what}: '{text}' is no number", hint="write a whole number, 0 or more")
+    return int(text)
+
+
+def one_of(text: str, what: str, allowed: Collection[str]) -> str:
+    """One of the words that are `allowed`."""
+    if text not in allowed:
+        raise UsageError(f"{what}: '{text}' can't be", hint=f"one of {', '.join(allowed)}")
+    return text
+
+
+def _fields(text: str, what: str, known: Collection[str]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for part in text.split(","):
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if key not in known:
+            raise UsageError(
+                f"{what}: unknown key '{key}' in '{text}'", hint=did_you_mean(key, known, "see docker's own")
+            )
+        fields[key] = value.strip() if equals else "true"
+    return fields
+
+
+def _port(text: str, what: str, name: str, *, least: int) -> int:
+    if not text.isdigit() or not least <= int(text) <= 65535:
+        raise UsageError(f"{what}: {name} '{text}' is no port", hint=f"a number from {least} to 65535")
+    return int(text)
+
+
+def _truth(text: str, what: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise UsageError(f"{what}: '{text}' is neither true nor false")
+    return text.lower() in ("true", "1")

@@ -1,0 +1,127 @@
+"""A mesh that answers from a script over the bus in memory, and meshctl run on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from bus.memory import MemoryBroker
+from bus.port import Bus
+from meshctl.client import Mesh
+from meshctl.failure import tell
+from meshctl.main import cli
+from meshctl.session import Session
+from schemas import api, nodeapi, subjects
+from schemas.errors import MeshError
+from schemas.wire import Wire, decode
+
+NOW = 1_790_000_000.0
+
+
+class FixedClock:
+    """A wall clock that stands."""
+
+    def wall(self) -> float:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+Answer = Wire | MeshError | Callable[[Any], "Wire | MeshError"]
+
+
+@dataclass
+class Ran:
+    """What a command printed, and how it ended."""
+
+    out: str
+    err: str
+    code: int
+
+
+@dataclass
+class ScriptedMesh:
+    """Answers by request name ("node.list") or node and verb ("n1/logs"); remembers what it was asked."""
+
+    home: Path
+    answers: dict[str, Answer] = field(default_factory=dict)
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    prepare: list[Callable[[Bus], Any]] = field(default_factory=list)
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def answer(self, name: str, answer: Answer) -> None:
+        """From now on `name` is answered with this."""
+        self.answers[name] = answer
+
+    def requests(self, name: str) -> list[Any]:
+        """All requests of that name, in order."""
+        return [request for asked, request in self.asked if asked == name]
+
+    def run(self, *arguments: str, stdin: str | None = None) -> Ran:
+        """Run one command line on this mesh."""
+        environ = {"XDG_CONFIG_HOME": str(self.home / "config"), "HOME": str(self.home), **self.environ}
+        session = Session(environ=environ, clock=FixedClock(), opener=self.open)
+        result = CliRunner().invoke(cli, arguments, obj=session, input=stdin, standalone_mode=False)
+        error = result.exception
+        if error is None:
+            return Ran(result.stdout, result.stderr, result.exit_code)
+        told = tell(error)
+        if told.unexpected:
+            raise error
+        lines = [result.stderr.rstrip("\n"), f"error: {told.line}", f"hint: {told.hint}" if told.hint else ""]
+        return Ran(result.stdout, "\n".join(filter(None, lines)), told.exit_code)
+
+    @asynccontextmanager
+    async def open(self, session: Session) -> AsyncIterator[Mesh]:
+        """What `Session` opens instead of a real mesh: it lives in the command's own loop."""
+        broker = MemoryBroker()
+        server, client = broker.connect("controller-1"), broker.connect("operator")
+        for prepare in self.prepare:
+            await prepare(server)
+        async with asyncio.TaskGroup() as group:
+            ready: list[asyncio.Event] = []
+            tasks = []
+            for pattern in (subjects.API_ALL, subjects.NODE_ALL):
+                listening = asyncio.Event()
+                ready.append(listening)
+                tasks.append(group.create_task(self._serve(server, pattern, listening)))
+            for listening in ready:
+                await listening.wait()
+            yield Mesh(client, clock=session.clock)
+            for task in tasks:
+                task.cancel()
+
+    async def _serve(self, bus: Bus, pattern: str, listening: asyncio.Event) -> None:
+        async with bus.core.subscribe(pattern) as subscription:
+            listening.set()
+            async for message in subscription:
+                await bus.core.respond(message, self._reply(message.subject, message.data))
+
+    def _reply(self, subject: str, data: bytes) -> bytes:
+        tokens = subject.split(".")
+        if tokens[1] == "api":
+            name = ".".join(tokens[2:])
+            kind = api.REQUESTS[name][0]
+        else:
+            name = f"{tokens[2]}/{tokens[3]}"
+            kind = nodeapi.NODE_REQUESTS[tokens[3]][0]
+        request = decode(data, kind)
+        self.asked.append((name, request))
+        answer = self.answers[name]
+        if callable(answer):
+            answer = answer(request)
+        return api.reply_error(answer) if isinstance(answer, MeshError) else api.reply_with(answer)
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> ScriptedMesh:
+    """A mesh that answers nothing yet."""
+    return ScriptedMesh(home=tmp_path)
