@@ -192,7 +192,7 @@ class Elector:
     # leading
 
     async def _lead(self, epoch: int) -> None:
-        log.info("leadership.taken", epoch=epoch, controller=self._office.name)
+        log.info("leadership.taken", epoch=epoch, name=self._office.name)
         if self._leaving:
             self._why = "this controller stops"
         else:
@@ -204,7 +204,7 @@ class Elector:
                 group.create_task(self._until_over(), name="until over")
         except* Over:
             pass
-        log.info("leadership.lost", epoch=epoch, controller=self._office.name, why=self._why)
+        log.info("leadership.lost", epoch=epoch, name=self._office.name, why=self._why)
         if self._leaving and self.leads:
             await self._give_away(epoch)
 

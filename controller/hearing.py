@@ -92,7 +92,7 @@ class Hearing:
     def own_beat(self) -> None:
         """The own "I lead" has come back."""
         now = self._clock.monotonic()
-        if now - self._own_at > DEAF_AFTER:
+        if self.epoch and now - self._own_at > DEAF_AFTER:
             log.warning("hearing.recovered", deaf_seconds=round(now - self._own_at, 1))
             self._hearing_since = now
             self._mirror.mark(Dirty(everything=True))

@@ -154,6 +154,14 @@ class Records:
         """The sequence of a key's last entry, also if that deleted it; None: never seen."""
         return self._sequences.get(key)
 
+    def holds(self, key: str) -> bool:
+        """Whether a record stands at `key`."""
+        noun, _, name = key.partition(".")
+        if noun == "revision":
+            service, _, number = name.rpartition(".")
+            return number.isdigit() and int(number) in self._numbers.get(service, ())
+        return key in self._single or name in self._tables.get(noun, ())
+
     def revisions_of(self, service: str) -> tuple[int, ...]:
         """The kept revisions of a service, oldest first."""
         return tuple(sorted(self._numbers.get(service, ())))

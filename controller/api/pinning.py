@@ -1,0 +1,76 @@
+"""Images of wanted services pinned before they are written: by asking nodes, or as they are pinned now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from controller import images
+from controller.api.checks import node_views
+from controller.api.desk import Desk
+from controller.api.intent import current_spec, with_pin
+from controller.constraints import platform_fits, satisfied
+from schemas.api import ServiceDeploy
+from schemas.errors import Refused
+from schemas.spec import ServiceSpec
+
+POLICIES = ("always", "changed", "never")
+
+
+async def pin_all(desk: Desk, wanted: Sequence[ServiceDeploy], policy: str) -> tuple[list[ServiceDeploy], list[str]]:
+    """The wanted services with pinned images, and warnings.
+
+    `policy` as docker stack deploy has it: always ask; ask when the image's name has changed; never ask.
+
+    Raises:
+        ImageUnavailable: no node can get an image.
+        Refused: nodes hold different images under one name; or there is no such policy.
+    """
+    if policy not in POLICIES:
+        raise Refused(f"resolve_image is {policy!r}; it may be {', '.join(POLICIES)}")
+    before = {each.spec.name: current_spec(desk.records, each.spec.name) for each in wanted}
+    specs = [each.spec for each in wanted]
+    asked = {spec.name: _question(desk, spec) for spec in specs if _to_ask(spec, before[spec.name], policy)}
+    pins = await images.resolve_all(desk.bus.core, asked)
+    warnings: list[str] = []
+    pinned: list[ServiceDeploy] = []
+    for each in wanted:
+        pin = pins.get(each.spec.name, images.Pin())
+        warnings += [warning for warning in pin.warnings if warning not in warnings]
+        image_id = pin.image_id or _kept(each.spec, before[each.spec.name])
+        pinned.append(msgspec.structs.replace(each, spec=with_pin(each.spec, image_id)))
+    return pinned, warnings
+
+
+def _to_ask(spec: ServiceSpec, before: ServiceSpec | None, policy: str) -> bool:
+    changed = before is None or before.task.container.image != spec.task.container.image
+    return policy == "always" or (policy == "changed" and changed)
+
+
+def _kept(spec: ServiceSpec, before: ServiceSpec | None) -> str:
+    """The pin that an image has already, as long as its name stays."""
+    if before is not None and before.task.container.image == spec.task.container.image:
+        return before.task.container.image_id
+    return ""
+
+
+def _question(desk: Desk, spec: ServiceSpec) -> images.Wanted:
+    container = spec.task.container
+    return images.Wanted(container.image, container.platform, container.pull_policy, eligible(desk, spec))
+
+
+def eligible(desk: Desk, spec: ServiceSpec) -> tuple[str, ...]:
+    """The nodes that may come to run it: members not down, open ones first."""
+    records = desk.records
+    down = {name for name, verdict in records.liveness.items() if verdict.verdict == "down"}
+    fitting = [
+        view
+        for view in node_views(records, desk.mirror.observations)
+        if view.name not in down
+        and platform_fits(spec.task.container.platform, view.facts)
+        and all(satisfied(constraint, view) for constraint in spec.task.placement.constraints)
+    ]
+    closed = {view.name for view in fitting if view.record is not None and view.record.availability != "active"}
+    silent = {view.name for view in fitting if view.observation is None or view.observation.engine}
+    return tuple(sorted((view.name for view in fitting), key=lambda name: (name in closed, name in silent, name)))

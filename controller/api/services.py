@@ -1,0 +1,153 @@
+"""service.put, service.scale, service.remove, service.list, service.inspect."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bus.port import BATCH_MESSAGES
+from controller import views
+from controller.api.checks import REPLICAS_LIMIT, check_service, warnings_for
+from controller.api.desk import Desk, Draft, not_found
+from controller.api.intent import current, intend
+from controller.api.pinning import pin_all
+from controller.api.stacks import removed
+from schemas import subjects
+from schemas.api import (
+    DeployAnswer,
+    InspectService,
+    ListServices,
+    PutService,
+    RemoveServices,
+    ScaleServices,
+    ServiceList,
+    ServiceView,
+    Written,
+)
+from schemas.errors import Conflict, Refused
+from schemas.records import ServiceRecord
+from schemas.wire import Wire
+
+NAMES_AT_ONCE = BATCH_MESSAGES // 2
+
+
+async def put(desk: Desk, request: PutService) -> DeployAnswer:
+    """Create or update one service. Raises Conflict, NotFound, Refused, ImageUnavailable."""
+    check_service(request.service)
+    await desk.catch_up()
+    _check_put(desk, request)
+    (wanted,), warnings = await pin_all(desk, [request.service], request.resolve_image)
+    warnings += warnings_for(wanted.spec, desk.records, desk.mirror.observations)
+    command, now = desk.command(request.command), desk.clock.wall()
+
+    async def draft() -> Draft[DeployAnswer]:
+        _check_put(desk, request)
+        intent = intend(desk.records, wanted, command, now)
+        answer = DeployAnswer(sequence=0, services=(intent.deployed,), warnings=tuple(warnings))
+        return Draft(answer, (*intent.records, *intent.cleared) if intent.records else ())
+
+    answer, sequence = await desk.write(draft, pinned=request.expected is not None)
+    return msgspec.structs.replace(answer, sequence=sequence)
+
+
+async def scale(desk: Desk, request: ScaleServices) -> Written:
+    """Set replicas. Raises NotFound, Refused (a global service, too many)."""
+    command, now = desk.command(request.command), desk.clock.wall()
+    _check_count(len(request.replicas))
+
+    async def draft() -> Draft[None]:
+        records: list[tuple[str, Wire | None]] = []
+        for name, replicas in sorted(request.replicas.items()):
+            record = _existing(desk, name)
+            if record.mode == "global":
+                raise Refused(f"service {name} is global: it has a task on every fitting node and can't be scaled")
+            if replicas > REPLICAS_LIMIT:
+                raise Refused(f"service {name}: {replicas:,} replicas, at most {REPLICAS_LIMIT:,} are allowed")
+            if replicas != record.replicas:
+                scaled = msgspec.structs.replace(
+                    record, replicas=replicas, change="scaled", cause=command, updated_at=now
+                )
+                records.append((subjects.service_key(name), scaled))
+        return Draft(None, tuple(records))
+
+    _, sequence = await desk.write(draft)
+    return Written(sequence=sequence)
+
+
+async def remove(desk: Desk, request: RemoveServices) -> Written:
+    """Mark services removed, in their stacks, too. Raises NotFound, and then removes none."""
+    command, now = desk.command(request.command), desk.clock.wall()
+    _check_count(len(request.services))
+
+    async def draft() -> Draft[None]:
+        names = sorted(set(request.services))
+        owners = {name: _existing(desk, name).stack for name in names}
+        records: list[tuple[str, Wire | None]] = [
+            (subjects.service_key(name), removed(desk, name, command, now)) for name in names
+        ]
+        for stack in sorted(set(owners.values()) & set(desk.records.stacks)):
+            record = desk.records.stacks[stack].record
+            left = {name: number for name, number in record.services.items() if name not in owners}
+            change = "changed" if left else "removed"
+            records.append(
+                (
+                    subjects.stack_key(stack),
+                    msgspec.structs.replace(
+                        record, services=left, removed=not left, change=change, cause=command, updated_at=now
+                    ),
+                )
+            )
+        return Draft(None, tuple(records))
+
+    _, sequence = await desk.write(draft)
+    return Written(sequence=sequence)
+
+
+async def list_all(desk: Desk, request: ListServices) -> ServiceList:
+    """Services that stand, by name."""
+    await desk.ready_to_read(request)
+    if request.stack and request.stack not in _stacks(desk):
+        raise not_found("stack", request.stack, sorted(_stacks(desk)))
+    return views.service_list(desk.records, desk.mirror.observations, request.stack)
+
+
+async def inspect(desk: Desk, request: InspectService) -> ServiceView:
+    """One service. Raises NotFound."""
+    await desk.ready_to_read(request)
+    _existing(desk, request.service)
+    return views.service_view(desk.records, desk.mirror.observations, request.service)
+
+
+def _stacks(desk: Desk) -> set[str]:
+    standing = {name for name, stored in desk.records.stacks.items() if not stored.record.removed}
+    return standing | {stored.record.stack for stored in desk.records.services.values() if not stored.record.removed}
+
+
+def _existing(desk: Desk, name: str) -> ServiceRecord:
+    record = current(desk.records, name)
+    if record is None:
+        standing = [each for each, stored in desk.records.services.items() if not stored.record.removed]
+        raise not_found("service", name, standing)
+    return record
+
+
+def _check_put(desk: Desk, request: PutService) -> None:
+    name = request.service.spec.name
+    stored = desk.records.services.get(name)
+    if request.create is False:
+        _existing(desk, name)
+    if request.create and current(desk.records, name) is not None:
+        raise Conflict(f"service {name} exists already", hint=f"to change it: meshctl service update {name}")
+    record = current(desk.records, name)
+    if record is not None and record.stack != request.service.spec.stack:
+        whose = f"belongs to stack {record.stack}" if record.stack else "was made without a stack"
+        raise Conflict(f"service {name} exists and {whose}")
+    sequence = stored.sequence if stored is not None else 0
+    if request.expected is not None and request.expected != sequence:
+        raise Conflict(f"service {name} has changed since: it is at {sequence}, not at {request.expected}")
+
+
+def _check_count(count: int) -> None:
+    if not count:
+        raise Refused("no service is named")
+    if count > NAMES_AT_ONCE:
+        raise Refused(f"{count} services at once, at most {NAMES_AT_ONCE}")

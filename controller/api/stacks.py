@@ -1,0 +1,136 @@
+"""stack.deploy, stack.remove, stack.list: services deployed as one, in one atomic batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from bus.port import BATCH_MESSAGES
+from controller.api.checks import check_stack, warnings_for
+from controller.api.desk import Desk, Draft, not_found
+from controller.api.intent import Intent, current, intend
+from controller.api.pinning import pin_all
+from schemas import subjects
+from schemas.api import Ask, DeployAnswer, DeployStack, RemoveStack, ServiceDeploy, StackList, StackView, Written
+from schemas.errors import Conflict
+from schemas.records import ServiceRecord, StackRecord
+from schemas.wire import Wire
+
+
+async def deploy(desk: Desk, request: DeployStack) -> DeployAnswer:
+    """Bring the whole stack about; what is unchanged is not written."""
+    check_stack(request.stack, request.services)
+    await desk.catch_up()
+    for each in request.services:
+        _check_owner(desk, request.stack, each.spec.name)
+    pinned, warnings = await pin_all(desk, request.services, request.resolve_image)
+    for each in pinned:
+        warnings += warnings_for(each.spec, desk.records, desk.mirror.observations)
+    command, now = desk.command(request.command), desk.clock.wall()
+
+    async def draft() -> Draft[DeployAnswer]:
+        for each in pinned:
+            _check_owner(desk, request.stack, each.spec.name)
+        intents = [intend(desk.records, each, command, now) for each in pinned]
+        pruned = _pruned(desk, request, pinned)
+        records: list[tuple[str, Wire | None]] = [record for intent in intents for record in intent.records]
+        records += [(subjects.service_key(name), removed(desk, name, command, now)) for name in pruned]
+        stack = _stack_record(desk, request.stack, intents, set(pruned), command, now)
+        if stack is not None:
+            records.append((subjects.stack_key(request.stack), stack))
+        cleared = [record for intent in intents for record in intent.cleared]
+        records += cleared[: max(0, BATCH_MESSAGES - len(records))]
+        answer = DeployAnswer(
+            sequence=0,
+            services=tuple(intent.deployed for intent in intents),
+            pruned=tuple(pruned),
+            warnings=tuple(warnings),
+        )
+        return Draft(answer, tuple(records))
+
+    answer, sequence = await desk.write(draft)
+    return msgspec.structs.replace(answer, sequence=sequence)
+
+
+async def remove(desk: Desk, request: RemoveStack) -> Written:
+    """Mark the stack and all its services removed. Raises NotFound."""
+    command, now = desk.command(request.command), desk.clock.wall()
+
+    async def draft() -> Draft[None]:
+        stored = desk.records.stacks.get(request.stack)
+        services = services_of(desk, request.stack)
+        if (stored is None or stored.record.removed) and not services:
+            raise not_found("stack", request.stack, [view.stack for view in _views(desk)])
+        records: list[tuple[str, Wire | None]] = []
+        if stored is not None:
+            gone = msgspec.structs.replace(
+                stored.record, removed=True, services={}, change="removed", cause=command, updated_at=now
+            )
+            records.append((subjects.stack_key(request.stack), gone))
+        records += [(subjects.service_key(name), removed(desk, name, command, now)) for name in services]
+        return Draft(None, tuple(records[:BATCH_MESSAGES]))
+
+    _, sequence = await desk.write(draft)
+    while services_of(desk, request.stack):
+        _, sequence = await desk.write(draft)
+        await desk.catch_up()
+    return Written(sequence=sequence)
+
+
+async def list_all(desk: Desk, request: Ask) -> StackList:
+    """All stacks that stand, by name."""
+    await desk.ready_to_read(request)
+    return StackList(stacks=tuple(_views(desk)))
+
+
+def services_of(desk: Desk, stack: str) -> list[str]:
+    """The services of a stack that are not being removed, by name."""
+    found = desk.records.services.items()
+    return sorted(name for name, stored in found if stored.record.stack == stack and not stored.record.removed)
+
+
+def removed(desk: Desk, service: str, command: str, now: float) -> ServiceRecord:
+    """A service's tombstone."""
+    record = desk.records.services[service].record
+    return msgspec.structs.replace(record, removed=True, change="removed", cause=command, updated_at=now)
+
+
+def _check_owner(desk: Desk, stack: str, service: str) -> None:
+    """Raises Conflict: the name belongs to somebody else."""
+    record = current(desk.records, service)
+    if record is not None and record.stack != stack:
+        whose = f"belongs to stack {record.stack}" if record.stack else "was made without a stack"
+        raise Conflict(f"service {service} exists and {whose}", hint="choose another name, or remove that service")
+
+
+def _pruned(desk: Desk, request: DeployStack, wanted: list[ServiceDeploy]) -> list[str]:
+    named = {each.spec.name for each in wanted}
+    return [name for name in services_of(desk, request.stack) if name not in named] if request.prune else []
+
+
+def _stack_record(
+    desk: Desk, stack: str, intents: list[Intent], pruned: set[str], command: str, now: float
+) -> StackRecord | None:
+    """The stack's next revision; None: it stands like that already."""
+    stored = desk.records.stacks.get(stack)
+    old = stored.record if stored is not None and not stored.record.removed else None
+    kept: Mapping[str, int] = old.services if old else {}
+    services = {name: number for name, number in kept.items() if name not in pruned}
+    services |= {intent.deployed.service: intent.deployed.revision for intent in intents}
+    unchanged = all(intent.deployed.change == "unchanged" for intent in intents)
+    if old is not None and unchanged and services == old.services:
+        return None
+    revision = stored.record.revision + 1 if stored is not None else 1
+    return StackRecord(
+        name=stack, revision=revision, services=services, change="deployed", cause=command, updated_at=now
+    )
+
+
+def _views(desk: Desk) -> list[StackView]:
+    stacks = sorted(desk.records.stacks.items())
+    return [
+        StackView(stack=name, revision=stored.record.revision, services=stored.record.services)
+        for name, stored in stacks
+        if not stored.record.removed
+    ]

@@ -1,0 +1,38 @@
+"""status.get: how the mesh is, from any controller, also while nobody leads or the store is gone."""
+
+from __future__ import annotations
+
+from controller import views
+from controller.api.desk import Desk
+from schemas.api import ControllerView, GetStatus, Status
+from schemas.records import Reason
+
+
+async def get(desk: Desk, request: GetStatus) -> Status:
+    """The status as this controller sees it."""
+    if request.min_sequence and not desk.mirror.trouble:
+        await desk.ready_to_read(request)
+    beats = desk.hearing.controllers()
+    leader = next((beat for beat in beats if beat.leads and beat.epoch == desk.elector.election.epoch), None)
+    troubles = {beat.trouble: Reason(text=beat.trouble) for beat in beats if beat.trouble}
+    own = desk.leader.frozen
+    if own:
+        troubles.setdefault(own, Reason(text=own))
+    reasons = (*troubles.values(), *(desk.leader.alarms if desk.elector.leads else ()))
+    controllers = tuple(
+        ControllerView(
+            name=beat.name, leads=beat is leader, hostname=beat.hostname, version=beat.version, trouble=beat.trouble
+        )
+        for beat in beats
+    )
+    return views.status(
+        desk.records,
+        desk.mirror.observations,
+        views.Heads(
+            leader=desk.elector.election.holder if leader is None else leader.name,
+            controllers=controllers,
+            rounds=desk.leader.rounds if desk.elector.leads else (leader.rounds if leader else 0),
+            version=desk.version,
+            reasons=reasons,
+        ),
+    )

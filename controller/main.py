@@ -1,0 +1,94 @@
+"""`mesh-controller`: the process around a controller. SIGTERM and SIGINT hand over and end it with 0.
+
+It waits for NATS for ever (`bus.nats.connect` backs off and logs), and says its errors in one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from bus.credentials import read_credentials
+from bus.logs import configure_logging
+from bus.nats import connect
+from controller.config import VERSION, Config
+from controller.controller import Controller
+from controller.highest import FileMemory
+from controller.plan import plan
+from schemas.clock import SystemClock
+from schemas.errors import MeshError
+
+log = structlog.get_logger()
+
+
+def main() -> None:
+    """The command."""
+    options = _options(sys.argv[1:])
+    configure_logging()
+    try:
+        asyncio.run(_run(options))
+    except MeshError as error:
+        print(f"mesh-controller: {error.message}", file=sys.stderr)  # noqa: T201 (to the person who started it)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="mesh-controller", description="Decides what runs where in a mesh.")
+    parser.add_argument("--name", required=True, help="this controller's name, the same over restarts")
+    parser.add_argument("--credentials", required=True, type=Path, help="the credentials file (JSON, mode 0600)")
+    parser.add_argument("--data", required=True, type=Path, help="where it remembers how far the store was")
+    parser.add_argument("--hostname", default=socket.gethostname(), help="shown by meshctl status")
+    parser.add_argument("--version", action="version", version=f"mesh-controller {VERSION}")
+    return parser.parse_args(arguments)
+
+
+async def _run(options: argparse.Namespace) -> None:
+    """Run until a signal asks for the end. Raises MeshError."""
+    config = Config(name=options.name, hostname=options.hostname)
+    credentials = read_credentials(options.credentials, name=config.name)
+    clock, rng = SystemClock(), random.Random(secrets.randbits(64))  # noqa: S311 (spreads followers, no secret)
+    structlog.contextvars.bind_contextvars(controller=config.name)
+    stop = asyncio.Event()
+    _on_signals(stop.set)
+    try:
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(_end_on(stop), name="signals")
+            async with connect(credentials, clock=clock, rng=rng) as bus:
+                waiting.cancel()
+                controller = Controller(config, bus, clock=clock, rng=rng, memory=FileMemory(options.data), plan=plan)
+                _on_signals(controller.stop)
+                if stop.is_set():
+                    controller.stop()
+                await controller.run()
+    except* Ended:
+        log.info("controller.stopped", why="before there was a connection")
+
+
+class Ended(Exception):
+    """A signal came before there was anything to hand over."""
+
+
+async def _end_on(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise Ended
+
+
+def _on_signals(act: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, act)
+
+
+if __name__ == "__main__":
+    main()
