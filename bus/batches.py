@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bus.port import BATCH_BYTES, BATCH_MESSAGES, Put, Write
+from schemas.assignment import ASSIGNMENT_LIMIT
 
 WRITE_OVERHEAD = 64
 """Bytes counted for each write beside its key and value (headers)."""
+
+
+VALUE_BYTES = ASSIGNMENT_LIMIT
+"""Bytes of one value: no record is larger than an assignment."""
 
 
 def write_bytes(write: Write) -> int:
@@ -22,6 +27,9 @@ def check_batch(batch: Sequence[Write]) -> None:
         raise ValueError("an empty batch")
     if len(batch) > BATCH_MESSAGES:
         raise ValueError(f"{len(batch)} writes in a batch, at most {BATCH_MESSAGES}")
+    for write in batch:
+        if isinstance(write, Put) and len(write.value) > VALUE_BYTES:
+            raise ValueError(f"{write.key} has {len(write.value)} bytes, at most {VALUE_BYTES}")
     size = sum(write_bytes(write) for write in batch)
     if size > BATCH_BYTES:
         raise ValueError(f"a batch of {size} bytes, at most {BATCH_BYTES}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,10 @@ from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
 from bus.accounts import Cluster, Server, Users, render_config
-from bus.port import Credentials
+from bus.memory import MemoryBroker
+from bus.nats import connect
+from bus.nats_admin import create_mesh
+from bus.port import Bus, Credentials
 
 PASSWORD = "word"
 NODES = ("n1", "n2", "n3")
@@ -216,3 +221,43 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"{len(skipped)} Docker tests were NOT run ({why_no_docker() or 'skipped'}). Run them with: sudo make test"
         )
+
+
+# one suite over both adapters
+
+
+class MemoryMesh:
+    """A mesh on the bus in memory."""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker(random.Random(1), mesh_id="m1")
+
+    @asynccontextmanager
+    async def connect(self, user: str) -> AsyncIterator[Bus]:
+        """A process of `user`."""
+        yield self.broker.connect(user)
+        self.broker.kill(user)
+
+
+class NatsMesh:
+    """A mesh on a real server."""
+
+    def __init__(self, server: NatsServer) -> None:
+        self.server = server
+
+    def connect(self, user: str) -> AbstractAsyncContextManager[Bus]:
+        """A process of `user`."""
+        return connect(self.server.credentials(user), timeout=5)
+
+
+Mesh = MemoryMesh | NatsMesh
+
+
+@pytest.fixture(params=["memory", "nats"])
+async def mesh(request: pytest.FixtureRequest) -> Mesh:
+    """A fresh mesh "m1", on each adapter in turn."""
+    if request.param == "memory":
+        return MemoryMesh()
+    server: NatsServer = request.getfixturevalue("nats_server")
+    await create_mesh(server.credentials("operator"), "m1")
+    return NatsMesh(server)
