@@ -17,6 +17,9 @@ from lab.rack import in_parallel
 
 Say = Callable[[str], None]
 
+ENGINE_PATIENCE = 60.0
+"""Seconds in which an engine has to answer."""
+
 
 def bring_up(plan: LabPlan, say: Say = lambda _line: None, *, keep_broken: bool = False) -> Lab:
     """Make the lab and wait until it is usable. On an error all of it is removed again, unless `keep_broken`.
@@ -105,7 +108,7 @@ def _start(lab: Lab, machines: tuple[Machine, ...]) -> None:
 def _start_engine(lab: Lab, machine: Machine) -> None:
     for service in lab.rack.services(machine, "engine"):
         lab.rack.host(machine.name).start(service)
-    lab.engine(machine.name).wait(60.0)
+    lab.engine(machine.name).wait(ENGINE_PATIENCE)
 
 
 def _create_mesh(lab: Lab) -> None:

@@ -142,6 +142,8 @@ def arrange_files(spec: dict[str, Any]) -> None:
 
 def be_first(spec: dict[str, Any], ready: int) -> None:
     """Process 1 of the machine."""
+    network = 0 if spec["host_network"] else CLONE_NEWNET
+    call("unshare", CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | network)
     os.setsid()
     os.chdir("/")
     os.umask(0o022)
@@ -171,8 +173,7 @@ def main() -> None:
     """Make the machine; returns when its first process answers. Exit code 1: it could not be made."""
     spec = json.loads(Path(sys.argv[1]).read_text())
     join_control_groups(spec)
-    network = 0 if spec["host_network"] else CLONE_NEWNET
-    call("unshare", CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | network)
+    call("unshare", CLONE_NEWPID)  # of this process's children: it stays outside itself, and sees the host's /proc
     listens, ready = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -140,6 +140,14 @@ class Lab:
         self.rack.plug(machine)
         return machine.name
 
+    def mend(self) -> None:
+        """Start all that does not run and plug in all that is cut."""
+        for machine in self.status():
+            if machine.cut:
+                self.heal(machine.name)
+            if machine.state != "running":
+                self.start(machine.name)
+
     def down(self) -> None:
         """Remove all of it."""
         with folders.changing(self.name):

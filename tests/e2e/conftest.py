@@ -1,0 +1,107 @@
+"""Labs for tests on real engines: one whole mesh and one lone engine for the session, made when first asked for.
+
+`Lab`'s calls block: from a coroutine use `await asyncio.to_thread(lab.kill, "node-1")`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import folders, images
+from lab.bringup import bring_up
+from lab.engine_api import EngineApi
+from lab.lab import Lab
+from lab.plan import make_plan
+from tests.conftest import why_no_docker
+
+BUSYBOX = "dockmesh/busybox:1"
+PREFIX = "test"
+NUMBERS = itertools.count(1)
+
+MakeLab = Callable[..., Lab]
+
+
+def fresh_name() -> str:
+    """A name that no other lab has; it tells which process made the lab."""
+    return f"{PREFIX}-{os.getpid()}-{next(NUMBERS)}"
+
+
+def remove_leftovers() -> None:
+    """Remove the labs of test runs that have died."""
+    for name in folders.names():
+        head, _, rest = name.partition("-")
+        pid = rest.partition("-")[0]
+        if head == PREFIX and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            with folders.changing(name):
+                folders.remove(name)
+
+
+@pytest.fixture(scope="session")
+def _labs() -> Iterator[MakeLab]:
+    if why := why_no_docker():
+        pytest.skip(why)
+    remove_leftovers()
+    made: list[Lab] = []
+
+    def make(**counts: int) -> Lab:
+        lab = bring_up(make_plan(fresh_name(), mesh_id="test", **counts))  # type: ignore[arg-type]
+        made.append(lab)
+        return lab
+
+    yield make
+    for lab in made:
+        lab.down()
+
+
+@pytest.fixture(scope="session")
+def archives() -> dict[str, Path]:
+    """The archives of all example images, by tag."""
+    if why := why_no_docker():
+        pytest.skip(why)
+    return {f"dockmesh/{name}:1": images.build(name) for name in images.known()}
+
+
+@pytest.fixture(scope="session")
+def engines_only(_labs: MakeLab, archives: dict[str, Path]) -> Lab:
+    """A lab of two nodes that are engines and no more, with the busybox image."""
+    lab = _labs(nodes=2, controllers=0, nats=0)
+    lab.load_images([archives[BUSYBOX]])
+    return lab
+
+
+@pytest.fixture
+def engines(engines_only: Lab) -> Iterator[Lab]:
+    """The same, mended and without containers after the test."""
+    yield engines_only
+    engines_only.mend()
+    for node in engines_only.nodes:
+        for container in engines_only.engine(node).containers(every=True):
+            with contextlib.suppress(Exception):
+                engines_only.engine(node).remove(container["Id"])
+
+
+@pytest.fixture
+def engine_node(engines: Lab) -> EngineApi:
+    """One engine with the busybox image; `.path` is its socket."""
+    return engines.engine("node-1")
+
+
+@pytest.fixture(scope="session")
+def session_lab(_labs: MakeLab, archives: dict[str, Path]) -> Lab:
+    """A mesh of 3 nodes, 3 controllers and 3 nats-servers, with all example images."""
+    lab = _labs(nodes=3, controllers=3, nats=3)
+    lab.load_images(archives.values())
+    return lab
+
+
+@pytest.fixture
+def mesh_lab(session_lab: Lab) -> Iterator[Lab]:
+    """The same; after the test everything runs and is plugged in again."""
+    yield session_lab
+    session_lab.mend()

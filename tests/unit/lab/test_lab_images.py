@@ -1,0 +1,64 @@
+"""Images made without an engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+from pathlib import Path
+
+from lab.archive import write_archive
+from lab.debian import closure, dependencies
+from lab.images import DEFINITIONS, Definition, known
+from schemas.wire import decode
+
+CONFIG = {"Cmd": ["/bin/true"]}
+
+
+def make_root(folder: Path, *, at: int) -> Path:
+    (folder / "bin").mkdir(parents=True)
+    for name in ("b", "a"):
+        (folder / "bin" / name).write_text(name)
+        os.utime(folder / "bin" / name, (at, at))
+    (folder / "bin" / "a").chmod(0o755)
+    (folder / "sh").symlink_to("bin/a")
+    return folder
+
+
+def test_the_same_files_give_the_same_bytes_whenever_and_wherever_they_were_made(tmp_path: Path) -> None:
+    digests = []
+    for number in (1, 2):
+        root = make_root(tmp_path / str(number), at=number * 1000)
+        digests.append(write_archive(tmp_path / f"{number}.tar", "x:1", root, CONFIG, "amd64"))
+    assert digests[0] == digests[1]
+    assert (tmp_path / "1.tar").read_bytes() == (tmp_path / "2.tar").read_bytes()
+
+
+def test_the_digest_told_is_that_of_the_config_and_the_config_names_the_layer(tmp_path: Path) -> None:
+    digest = write_archive(tmp_path / "i.tar", "x:1", make_root(tmp_path / "r", at=1), CONFIG, "arm64")
+    with tarfile.open(tmp_path / "i.tar") as archive:
+        files = {entry.name: archive.extractfile(entry) for entry in archive if entry.isfile()}
+        content = {name: file.read() for name, file in files.items() if file}
+    manifest = json.loads(content["manifest.json"])[0]
+    image = json.loads(content[manifest["Config"]])
+    assert "sha256:" + hashlib.sha256(content[manifest["Config"]]).hexdigest() == digest
+    assert image["rootfs"]["diff_ids"] == ["sha256:" + hashlib.sha256(content[manifest["Layers"][0]]).hexdigest()]
+    assert image["architecture"] == "arm64"
+    assert manifest["RepoTags"] == ["x:1"]
+
+
+def test_of_alternatives_the_first_is_taken_and_of_virtual_packages_none() -> None:
+    text = "a\n  Depends: b\n |Depends: c\n  Depends: d\n  PreDepends: e:any\n  Depends: <virtual>\n    f\nb\n"
+    assert dependencies(text) == {"a": ["b", "c", "e"], "b": []}
+
+
+def test_what_only_a_left_out_package_needs_is_left_out_too() -> None:
+    needs = {"a": ["b", "c"], "b": ["d"], "c": ["a"]}
+    assert closure(["a"], {"b"}, needs) == ("a", "c")
+    assert closure(["a"], (), needs) == ("a", "b", "c", "d")
+
+
+def test_every_definition_can_be_read_and_has_a_tag_of_its_own() -> None:
+    tags = [decode((DEFINITIONS / name / "image.json").read_bytes(), Definition).tag for name in known()]
+    assert len(set(tags)) == len(tags) >= 3
