@@ -217,11 +217,11 @@ def save(api: Api, reference: str) -> Iterator[bytes]:
 
 def split_reference(reference: str) -> tuple[str, str]:
     """Name and tag or digest of a reference; a missing tag is `latest`, never "all of them"."""
-    if "@" in reference:
-        name, _, digest = reference.partition("@")
-        return name, digest
-    name, colon, tag = reference.rpartition(":")
-    return (name, tag) if colon and "/" not in tag else (reference, "latest")
+    named, _, digest = reference.partition("@")
+    name, colon, tag = named.rpartition(":")
+    if not colon or "/" in tag:
+        name, tag = named, "latest"
+    return name, digest or tag
 
 
 def path_exists(path: str) -> bool:
