@@ -16,7 +16,7 @@ from controller.ledger import Ledger, Needs
 from controller.nodes import NodeView
 from controller.placement_filters import changing_miss, steady_miss
 from controller.reasons import Miss, nodes_text
-from controller.spread import Branch, Key, Spread, count_branches
+from controller.spread import Branch, Even, Key, Shelf, Spread, count_branches
 from controller.volumes import Pin, Slot, VolumeMap, named_volumes
 from controller.world import World
 from schemas.spec import ServiceSpec, TaskSpec
@@ -49,6 +49,7 @@ class Site:
         self._world = world
         self._draft = draft
         self._eligible: dict[object, tuple[tuple[str, ...], Counter[Miss]]] = {}
+        self._shelves: dict[object, Shelf] = {}
 
     @property
     def volumes(self) -> VolumeMap:
@@ -73,6 +74,15 @@ class Site:
             found = self._eligible[key] = (tuple(good), misses)
         return found
 
+    def shelf(self, spec: TaskSpec) -> Shelf:
+        """The eligible nodes in the order that groups without preferences share."""
+        key = (spec.placement.constraints, spec.container.platform)
+        found = self._shelves.get(key)
+        if found is None:
+            nodes, _ = self.eligible(spec)
+            found = self._shelves[key] = Shelf(nodes, lambda node: self.ledger.room(node).tasks)
+        return found
+
 
 class Group:
     """The identical tasks of one service. `counts`: its live tasks by node; `failing`: nodes to try last."""
@@ -88,7 +98,7 @@ class Group:
         self._failing = failing
         self._eligible, self._steady = site.eligible(service.task)
         self._misses: Counter[Miss] = Counter()
-        self._trees: Sequence[Spread] | None = None
+        self._orders: Sequence[Spread | Even] | None = None
         self._load: Counter[Branch] = Counter()
         for node, tasks in sorted(counts.items()):
             count_branches(self._load, self._branch(node), tasks)
@@ -129,6 +139,11 @@ class Group:
             return self._pin_refusal(pins)
         return Refused(nodes_text(misses if only_here else misses + self._steady))
 
+    def finish(self) -> None:
+        """All tasks of the group are placed."""
+        for order in self._orders or ():
+            order.finish()
+
     # one node
 
     def _miss(self, node: str) -> Miss | None:
@@ -152,22 +167,27 @@ class Group:
     # any node
 
     def _best(self) -> Placed | Refused:
-        for tree in self._order():
-            while (node := tree.best()) is not None:
+        for order in self._order():
+            while (node := order.best()) is not None:
                 miss = self._changing(node)
                 if miss is None:
                     return Placed(node, self._why(node))
                 self._misses[miss] += 1
-                tree.discard(node)
+                order.discard(node)
         return Refused(nodes_text(self._steady + self._misses))
 
-    def _order(self) -> Sequence[Spread]:
+    def _order(self) -> Sequence[Spread | Even]:
         """First the nodes where the service holds, then those where it keeps failing."""
-        if self._trees is None:
-            good = [node for node in self._eligible if node not in self._failing]
-            bad = [node for node in self._eligible if node in self._failing]
-            self._trees = [Spread(nodes, self._branch, self._key, self._load) for nodes in (good, bad) if nodes]
-        return self._trees
+        if self._orders is None:
+            failing = [node for node in self._eligible if node in self._failing]
+            self._orders = (self._usual_order(), Spread(failing, self._branch, self._key, self._load))
+        return self._orders
+
+    def _usual_order(self) -> Spread | Even:
+        if not self._spec.placement.spread:
+            return Even(self._site.shelf(self._spec), self._key, self._failing)
+        nodes = [node for node in self._eligible if node not in self._failing]
+        return Spread(nodes, self._branch, self._key, self._load)
 
     def _branch(self, node: str) -> Branch:
         view = self._site.nodes.get(node)

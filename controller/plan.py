@@ -90,6 +90,7 @@ def _build(work: Work, round_: Round, site: Site) -> None:
     group = Group(site, work.spec, work.spec_hash, work.counts(), failing)
     fill(work, round_, group)
     update(work, round_, group, site.ledger)
+    group.finish()
 
 
 def _services_to_look_at(world: World, dirty: Dirty, judged: Mapping[str, Judged]) -> set[str]:

@@ -48,6 +48,9 @@ from schemas.spec import (
 
 EVERYTHING = Dirty(everything=True)
 GIB = 1024**3
+ALWAYS = RestartPolicy()
+NOTHING_APPLIED = Applied()
+NO_BRAKE = BrakeRecord()
 
 
 def service_spec(
@@ -60,7 +63,7 @@ def service_spec(
     ports: tuple[int, ...] = (),
     cpus: float = 0.0,
     memory: int = 0,
-    restart: RestartPolicy = RestartPolicy(),
+    restart: RestartPolicy = ALWAYS,
     constraints: tuple[str, ...] = (),
     spread: tuple[str, ...] = (),
     max_per_node: int = 0,
@@ -110,7 +113,7 @@ class Agent:
     volumes: set[str] = field(default_factory=set)
     ports_taken: tuple[BoundPort, ...] = ()
     counter: int = 0
-    applied: Applied = Applied()
+    applied: Applied = NOTHING_APPLIED
     slow: bool = False
     """New tasks stay `starting`, old ones `stopping`."""
     shown: Observation | None = None
@@ -193,7 +196,7 @@ class Mesh:
     rollouts: dict[str, RolloutRecord] = field(default_factory=dict)
     liveness: dict[str, LivenessRecord] = field(default_factory=dict)
     orders: dict[str, Stored[OrderRecord]] = field(default_factory=dict)
-    brake: BrakeRecord = BrakeRecord()
+    brake: BrakeRecord = NO_BRAKE
     heard: dict[str, Heard] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     tasks_per_node: int = 1000
@@ -204,7 +207,12 @@ class Mesh:
     def add_node(self, name: str, *, cpus: float = 8.0, memory: int = 16 * GIB, **kept: object) -> Agent:
         labels = kept.pop("labels", {})
         facts = NodeFacts(
-            hostname=name, address="10.0.0.1", architecture="x86_64", cpus=cpus, memory=memory, **kept  # type: ignore[arg-type]
+            hostname=name,
+            address="10.0.0.1",
+            architecture="x86_64",
+            cpus=cpus,
+            memory=memory,
+            **kept,  # type: ignore[arg-type]
         )
         self.agents[name] = Agent(name, facts, f"agent-of-{name}")
         self.put_node(NodeRecord(name=name, instance=f"agent-of-{name}", labels=labels))  # type: ignore[arg-type]
@@ -354,10 +362,16 @@ class Mesh:
         return self.sequence
 
 
-def shuffled(world: World) -> World:
-    """The same world with every mapping in the opposite order."""
-    fields = ("services", "revisions", "nodes", "assignments", "observations", "rollouts", "liveness", "orders", "heard")
-    turned = {name: dict(reversed(list(getattr(world, name).items()))) for name in fields}
+MAPPINGS = ("services", "revisions", "nodes", "assignments", "observations", "rollouts", "liveness", "orders", "heard")
+
+
+def turned_round(world: World) -> World:
+    """The same world with every mapping, and the tasks in each observation, in the opposite order."""
+    turned = {name: dict(reversed(list(getattr(world, name).items()))) for name in MAPPINGS}
+    turned["observations"] = {
+        name: msgspec.structs.replace(seen, tasks=tuple(reversed(seen.tasks)))
+        for name, seen in turned["observations"].items()
+    }
     return replace(world, **turned)
 
 
