@@ -8,6 +8,7 @@ from meshctl.compose.cursor import At
 from meshctl.compose.keys import remedy
 from meshctl.compose.problems import quote
 from meshctl.compose.scalars import chosen, decimal, duration, size, text, whole
+from meshctl.compose.tree import is_null
 from schemas.spec import Constraint, Mode, Placement, Resources, RestartPolicy, UpdatePolicy
 
 REPLICAS_LIMIT = 100_000
@@ -200,6 +201,8 @@ def _constraint(at: At) -> Constraint | None:
 
 def _spread(at: At) -> str:
     if not at.is_mapping:
+        if is_null(at.node):
+            at.refuse("an empty preference", "write `- spread: node.labels.zone`")
         return ""
     spread = at.get("spread")
     key = text(spread)
