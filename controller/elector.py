@@ -147,7 +147,7 @@ class Elector:
             raise StoreMissing("the state stream holds no `mesh` record: nothing is created in its place")
         mesh = decode(entry.value, MeshRecord)
         end = Highest(mesh_id=mesh.mesh_id, generation=mesh.generation, sequence=info.last)
-        why = refusal(self._remembered, end) or self._office.mirror.trouble or self._barred()
+        why = refusal(self._highest(), end) or self._office.mirror.trouble or self._barred()
         if why:
             raise Refused(why)
         self.trouble = ""
@@ -282,13 +282,18 @@ class Elector:
     async def _remember(self) -> None:
         while True:
             await asyncio.sleep(REMEMBER_EVERY)
-            mesh = self._office.mirror.records.mesh
-            if mesh is None or self._office.mirror.trouble:
-                continue
-            now = Highest(mesh_id=mesh.mesh_id, generation=mesh.generation, sequence=self._office.mirror.sequence)
-            if now.pair > self._remembered.pair and not refusal(self._remembered, now):
-                self._remembered = now
-                await self._office.memory.keep(now)
+            highest = self._highest()
+            if highest != self._remembered:
+                self._remembered = highest
+                await self._office.memory.keep(highest)
+
+    def _highest(self) -> Highest:
+        """The furthest end of this mesh's store that was ever seen here."""
+        mesh = self._office.mirror.records.mesh
+        if mesh is None or self._office.mirror.trouble:
+            return self._remembered
+        seen = Highest(mesh_id=mesh.mesh_id, generation=mesh.generation, sequence=self._office.mirror.sequence)
+        return self._remembered if refusal(self._remembered, seen) else seen
 
     # the rules
 

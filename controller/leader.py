@@ -16,8 +16,9 @@ from typing import TypeAlias
 import structlog
 
 from bus import port
-from bus.port import BATCH_MESSAGES, Bus, Committed, Outcome, Put
-from controller.committing import batches, commit_all, commit_fenced
+from bus.port import Bus, Committed, Fence, Outcome, Put
+from bus.writer import Writer
+from controller.committing import writes_of
 from controller.elector import Fenced
 from controller.hearing import Hearing
 from controller.mirror import Mirror
@@ -76,6 +77,7 @@ class Leader:
         self._took_over = 0.0
         self._wake_at: float | None = None
         self._cursor_due = 0.0
+        self._writer = Writer(seat.bus.state)
 
     @property
     def frozen(self) -> str:
@@ -87,9 +89,11 @@ class Leader:
         self._epoch, self._minted, self.rounds = epoch, 0, 0
         self.alarms, self._wake_at = (), None
         self.answered.clear()
+        self._writer = Writer(self._seat.bus.state, Fence(epoch))
         try:
             await self._observe()
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._writer.run(), name="writer")
                 group.create_task(self._seat.teller.run(), name="teller")
                 group.create_task(self._rounds(), name="rounds")
                 group.create_task(self._watch_store(), name="watch store")
@@ -186,13 +190,13 @@ class Leader:
         plan = seat.plan(world, dirty, now)
         planned = seat.clock.monotonic()
         self._minted, self._wake_at, self.alarms = max(self._minted, plan.minted), plan.wake_at, plan.alarms
-        cut = batches(plan.changes, seat.mirror.records.assignments)
+        writes = writes_of(plan.changes, seat.mirror.records.assignments)
         cursor = self._cursor()
-        if cursor is not None and (cut or now >= self._cursor_due) and (not cut or len(cut[-1]) < BATCH_MESSAGES):
+        if cursor is not None and (writes or now >= self._cursor_due):
             self._cursor_due = now + CURSOR_EVERY
-            cut = [*cut[:-1], [*cut[-1], cursor]] if cut else [[cursor]]
-        if cut:
-            outcome = await commit_all(seat.bus.state, cut, self._epoch)
+            writes.append(cursor)
+        if writes:
+            outcome = await self._writer.submit(writes)
             self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
             if not await self._settle(outcome):
                 return
@@ -232,8 +236,7 @@ class Leader:
     async def _after_unknown(self) -> None:
         """Store something after what is in doubt, then look. Raises Fenced."""
         while True:
-            record = _cursor_write(self._seat)
-            outcome = await commit_fenced(self._seat.bus.state, [record], self._epoch)
+            outcome = await self._writer.submit([_cursor_write(self._seat)])
             if isinstance(outcome, Committed):
                 await self._resync("a round's outcome was unknown", outcome.sequence)
                 return
