@@ -171,7 +171,7 @@ class Agent:
             ports_taken=self.ports_taken,
             facts=self.facts,
         )
-        if fresh != self.shown:
+        if self.shown is None or fresh != msgspec.structs.replace(self.shown, counter=self.counter):
             self.counter += 1
             self.shown = msgspec.structs.replace(fresh, counter=self.counter)
         assert self.shown is not None
@@ -243,6 +243,30 @@ class Mesh:
     def order(self, kind: str, node: str = "") -> None:
         id_ = f"order-{self.sequence}"
         self.orders[id_] = Stored(OrderRecord(id=id_, kind=kind, node=node), self._next())  # type: ignore[arg-type]
+
+    def cut(self, *names: str) -> None:
+        """The nodes run on, but reach nobody."""
+        for name in names:
+            self.agents[name].cut = True
+
+    def heal(self, *names: str) -> None:
+        """They are heard again; an agent tells anew what runs."""
+        for name in names:
+            self.agents[name].cut = False
+            self.agents[name].shown = None
+
+    def kill(self, *names: str) -> None:
+        """Power off."""
+        for name in names:
+            self.agents[name].alive = False
+
+    def boot(self, name: str) -> None:
+        """Power on: another boot, and nothing runs any more."""
+        agent = self.agents[name]
+        agent.alive, agent.boot, agent.shown = True, agent.boot + "+", None
+        for id_, task in agent.tasks.items():
+            if not task.ended:
+                agent.tasks[id_] = msgspec.structs.replace(task, state="failed", exit_code=255, ran=100.0)
 
     # what time does
 
