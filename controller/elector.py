@@ -23,7 +23,7 @@ from controller.records import Seen
 from schemas import subjects
 from schemas.clock import Clock
 from schemas.errors import BadMessage, MeshError, Refused, StoreMissing, Unreachable
-from schemas.liveness import LEADER_PERIOD, LeaderBeat
+from schemas.liveness import LEADER_PERIOD, LEADER_SILENCE, LeaderBeat
 from schemas.records import EpochRecord, MeshRecord
 from schemas.wire import decode, encode
 
@@ -70,6 +70,8 @@ class Elector:
         self._reign = reign
         self._barred = barred
         self._remembered = Highest()
+        self._heard_at = -LEADER_SILENCE
+        """When a beat of the present epoch was last heard."""
         self._leaving = False
         self._nudged = asyncio.Event()
         self._over = asyncio.Event()
@@ -82,6 +84,12 @@ class Elector:
     def leads(self) -> bool:
         """Whether this controller leads, as far as it knows."""
         return self.election.role == "leader"
+
+    def leader(self) -> str:
+        """Who was heard to lead just now; "" if nobody was."""
+        if self.leads:
+            return self._office.name
+        return self.election.holder if self._now() - self._heard_at < LEADER_SILENCE else ""
 
     async def run(self) -> None:
         """Take part for ever, or until `hand_over`."""
@@ -267,6 +275,8 @@ class Elector:
                     continue
                 if self.leads and (beat.holder, beat.epoch) == (self._office.name, self.election.epoch):
                     self.on_own_beat()
+                if beat.epoch >= self.election.epoch and not beat.stepping_down:
+                    self._heard_at = self._now()
                 self._feed(rules.BeatHeard(beat.holder, beat.epoch, beat.stepping_down))
 
     async def _hear_cuts(self) -> None:

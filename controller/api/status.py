@@ -13,7 +13,7 @@ async def get(desk: Desk, request: GetStatus) -> Status:
     if request.min_sequence and not desk.mirror.trouble:
         await desk.ready_to_read(request)
     beats = desk.hearing.controllers()
-    leader = next((beat for beat in beats if beat.leads and beat.epoch == desk.elector.election.epoch), None)
+    leader = desk.elector.leader()
     troubles = {beat.trouble: Reason(text=beat.trouble) for beat in beats if beat.trouble}
     own = desk.leader.frozen
     if own:
@@ -21,7 +21,11 @@ async def get(desk: Desk, request: GetStatus) -> Status:
     reasons = (*troubles.values(), *(desk.leader.alarms if desk.elector.leads else ()))
     controllers = tuple(
         ControllerView(
-            name=beat.name, leads=beat is leader, hostname=beat.hostname, version=beat.version, trouble=beat.trouble
+            name=beat.name,
+            leads=beat.name == leader,
+            hostname=beat.hostname,
+            version=beat.version,
+            trouble=beat.trouble,
         )
         for beat in beats
     )
@@ -29,9 +33,9 @@ async def get(desk: Desk, request: GetStatus) -> Status:
         desk.records,
         desk.mirror.observations,
         views.Heads(
-            leader=desk.elector.election.holder if leader is None else leader.name,
+            leader=leader,
             controllers=controllers,
-            rounds=desk.leader.rounds if desk.elector.leads else (leader.rounds if leader else 0),
+            rounds=desk.leader.rounds if desk.elector.leads else sum(b.rounds for b in beats if b.name == leader),
             version=desk.version,
             reasons=reasons,
         ),

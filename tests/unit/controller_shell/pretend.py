@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -29,11 +29,11 @@ from schemas.api import (
     reply_with,
 )
 from schemas.assignment import Applied, Assignment
-from schemas.errors import MeshError, Unreachable
+from schemas.errors import BadMessage, MeshError, Unreachable
 from schemas.liveness import HEARTBEAT_PERIOD, Heartbeat, HeartbeatAnswer
 from schemas.nodeapi import ResolvedImage, ResolveImage
 from schemas.observation import NodeFacts, Observation, ObservedTask
-from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
+from schemas.spec import ContainerSpec, Mode, ServiceSpec, TaskSpec
 from schemas.wire import Wire, decode, encode
 
 A = TypeVar("A", bound=Wire)
@@ -41,10 +41,9 @@ A = TypeVar("A", bound=Wire)
 CONFIG_ID = "sha256:" + "ab" * 32
 
 
-def spec(name: str, stack: str = "", *, image: str = "app:1", mode: str = "replicated", **container: Any) -> ServiceSpec:
-    """A small service."""
-    task = TaskSpec(container=ContainerSpec(image=image, **container))
-    return ServiceSpec(name=name, stack=stack, task=task, mode="global" if mode == "global" else "replicated")
+def spec(name: str, stack: str = "", *, image: str = "app:1", mode: Mode = "replicated", **more: Any) -> ServiceSpec:
+    """A small service; `more` is for its container."""
+    return ServiceSpec(name=name, stack=stack, mode=mode, task=TaskSpec(container=ContainerSpec(image=image, **more)))
 
 
 def stack_of(*services: ServiceDeploy, **more: Any) -> DeployStack:
@@ -124,7 +123,10 @@ class PretendAgent:
             return
         if entry is None or entry.value is None:
             return
-        assignment = decode(entry.value, Assignment)
+        try:
+            assignment = decode(entry.value, Assignment)
+        except BadMessage:
+            return
         pair = (assignment.generation, entry.sequence)
         if pair <= self.applied.pair:
             return
@@ -139,7 +141,8 @@ class PretendAgent:
             )
         named = {task.id for task in assignment.tasks}
         self._observed = {id_: seen for id_, seen in self._observed.items() if id_ in named}
-        self.running = {task.id: f"{task.service}.{task.slot}" for task in assignment.tasks if task.desired == "running"}
+        wanted = [task for task in assignment.tasks if task.desired == "running"]
+        self.running = {task.id: f"{task.service}.{task.slot}" for task in wanted}
         await self.observe()
 
     async def observe(self) -> None:
@@ -285,6 +288,3 @@ def _verdicts(mesh: Mesh) -> set[str]:
     leader = mesh.leader()
     found = leader.mirror.records.liveness if leader else {}
     return {found[node].verdict if node in found else "" for node in mesh.agents}
-
-
-Scenario = Callable[[], Coroutine[Any, Any, None]] | Awaitable[None]
