@@ -9,7 +9,7 @@ from collections.abc import Callable
 from bus.accounts import OPERATOR, Users
 from bus.credentials import write_credentials
 from bus.port import Credentials
-from lab import configs, folders
+from lab import configs, folders, mesh
 from lab.lab import Lab
 from lab.paths import Tools
 from lab.plan import LabPlan, Machine
@@ -65,12 +65,12 @@ def _bring_up(lab: Lab, say: Say) -> None:
         told(f"{len(nodes)} engines answer")
     if not servers:
         return
-    _create_mesh(lab)
+    mesh.create(lab.credentials(), plan.mesh_id, replicas=min(3, len(servers)))
     told(f"{len(servers)} nats-servers hold the mesh")
     _start(lab, (*controllers, *nodes))
     if controllers:
-        _await_ready(lab)
-        told(f"{lab.leader()} leads, {len(nodes)} nodes are ready")
+        leader = mesh.await_ready(lab.credentials(), lab.nodes)
+        told(f"{leader} leads, {len(nodes)} nodes are ready")
 
 
 def _write_secrets(lab: Lab, ports: tuple[int, ...]) -> tuple[Users, str]:
@@ -109,15 +109,3 @@ def _start_engine(lab: Lab, machine: Machine) -> None:
     for service in lab.rack.services(machine, "engine"):
         lab.rack.host(machine.name).start(service)
     lab.engine(machine.name).wait(ENGINE_PATIENCE)
-
-
-def _create_mesh(lab: Lab) -> None:
-    from lab import mesh
-
-    mesh.create(lab.credentials(), lab.plan.mesh_id, replicas=min(3, len(lab.plan.of("nats"))))
-
-
-def _await_ready(lab: Lab) -> None:
-    from lab import mesh
-
-    mesh.await_ready(lab.credentials(), lab.nodes)

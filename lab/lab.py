@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bus.accounts import OPERATOR
 from bus.credentials import read_credentials
@@ -21,6 +21,9 @@ from lab.paths import LabPaths, Tools, labs_root
 from lab.plan import LabPlan, Machine
 from lab.rack import Part, Rack, in_parallel
 from schemas.errors import Refused, UsageError
+
+if TYPE_CHECKING:
+    from lab.eye import Eye
 
 State: TypeAlias = Literal["running", "degraded", "off"]
 
@@ -163,9 +166,14 @@ class Lab:
 
     def leader(self) -> str:
         """The name of the controller that leads. Raises Unreachable."""
-        from lab import mesh
+        with self.eye() as eye:
+            return eye.leader().holder
 
-        return mesh.leader(self.credentials()).holder
+    def eye(self) -> Eye:
+        """A look at the mesh: `with lab.eye() as eye: eye.tasks()`."""
+        from lab.eye import Eye
+
+        return Eye(self.credentials())
 
     def exec(self, machine: str, argv: Sequence[str], *, text: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command inside a machine and take what it says. Raises Unreachable when it is off."""

@@ -50,6 +50,12 @@ def run_ip(pid: int, commands: Sequence[str]) -> None:
         raise Internal(f"ip: {done.stderr.strip()} (of: {'; '.join(commands)})")
 
 
+def drop_cable(pid: int, machine: Machine) -> None:
+    """Remove what may be left in the switch of the machine's last cable (the kernel takes its time with that)."""
+    argv = ["nsenter", "-t", str(pid), "-n", "--", "ip", "link", "del", machine.name]
+    subprocess.run(argv, capture_output=True, check=False)
+
+
 def links_up(pid: int) -> frozenset[str]:
     """The names of the switch's cables that are plugged in."""
     argv = ["nsenter", "-t", str(pid), "-n", "--", "ip", "-o", "link", "show", "up", "type", "veth"]

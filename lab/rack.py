@@ -48,7 +48,9 @@ class Rack:
         if host.pid() is not None:
             return
         pid = host.boot(resolver=outlet.RESOLVER if self.plan.outlet else NO_RESOLVER)
-        network.run_ip(self.switch_pid(), network.cable_in_switch(machine, pid))
+        switch = self.switch_pid()
+        network.drop_cable(switch, machine)
+        network.run_ip(switch, network.cable_in_switch(machine, pid))
         network.run_ip(pid, network.cable_in_machine(machine, outlet=self.plan.outlet))
 
     def boot_switch(self) -> tuple[int, ...]:

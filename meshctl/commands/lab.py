@@ -21,6 +21,11 @@ def lab_group() -> None:
     Each node has a network namespace and a Docker engine of its own; controllers and nats-servers are machines of
     their own, too. Each can be killed, stopped, cut off and healed. Nothing of this machine is changed.
     """
+    import logging
+
+    from bus.logs import configure_logging
+
+    configure_logging(level=logging.ERROR)
 
 
 name_option = click.option("--name", default="lab", show_default=True, help="Which lab.")
