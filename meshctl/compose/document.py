@@ -26,8 +26,8 @@ All problems of all files are told at once (the first 25 of them).
   value belongs, `true/false`, `yes/no`, `y/n` and `on/off` are understood; elsewhere `yes` and `no` are text, so
   `restart: no` is fine without quotes. Values are passed on as they were typed: `VERSION: 1.10` is `1.10`, not `1.1`.
 - **Variables**: `$V`, `${V}`, `${V:-default}`, `${V-default}`, `${V:?error}`, `${V?error}`, `${V:+other}`,
-  `${V+other}`, one inside the other; `$$` is a dollar sign. Values come from the shell, then from `.env` beside the first file. A
-  variable that is set nowhere counts as empty, with a warning. Keys and `x-` extensions are left alone.
+  `${V+other}`, one inside the other; `$$` is a dollar sign. Values come from the shell, then from `.env` beside the
+  first file. A variable that is set nowhere counts as empty, with a warning. Keys and `x-` extensions are left alone.
 - **Several files** (`-c a.yaml -c b.yaml`, `-c -` for standard input) are merged by Compose's rules: mappings are
   merged; `command`, `entrypoint` and a health check's `test` are replaced; `environment`, `labels` and their like are
   merged by name; `volumes` and `devices` by target, `ports` by what they publish; other lists are joined without

@@ -14,6 +14,7 @@ from meshctl.compose.tree import BROKEN, Scalar
 from schemas.spec import Mount
 
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+_WINDOWS = re.compile(r"[A-Za-z]:\\|\\\\|[A-Za-z]:/[^:]*:/")
 _KINDS = ("volume", "bind", "tmpfs")
 _V = "services.*.volumes"
 
@@ -47,7 +48,7 @@ def _short(at: At, project: Project) -> Mount | None:
     line = text(at)
     if at.node.tag == BROKEN or not isinstance(at.node, Scalar):
         return None
-    if re.match(r"[A-Za-z]:[\\/]|\\\\", line):
+    if _WINDOWS.match(line):
         at.refuse("a Windows path", "nodes run Linux: write a path with /")
         return None
     parts = line.split(":")

@@ -27,6 +27,7 @@ NODE_LIMIT = 200_000
 DEPTH_LIMIT = 64
 
 _TAG = "tag:yaml.org,2002:"
+_KNOWN_TAGS = {"null", "bool", "int", "float", "str", "seq", "map", "merge", "timestamp", "value"}
 _MERGE = _TAG + "merge"
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -181,7 +182,7 @@ class _Builder:
         tag = str(raw.tag or "")
         if tag in (RESET, OVERRIDE):
             return tag
-        if tag and tag != "!" and not tag.startswith(_TAG):
+        if tag and tag != "!" and tag.removeprefix(_TAG) not in _KNOWN_TAGS:
             self._problems.add(self._where(raw), path, f"the YAML tag {quote(tag)} is not known", "remove it")
             return BROKEN
         return ""
