@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +191,18 @@ def images(api: Api) -> tuple[ImageInfo, ...]:
 
 
 def remove_image(api: Api, reference: str) -> None:
-    """Remove it with all its tags; one that is gone is fine."""
-    try:
-        api.remove_image(reference, force=reference.startswith("sha256:"))
-    except docker.errors.NotFound:
+    """Remove it with all its tags; one that is gone is fine. Raises Conflict while a container is made of it."""
+    found = image(api, reference)
+    if found is None:
         return
+    users: list[Json] = api.containers(all=True, filters={"ancestor": found.id})
+    if users:
+        name = str((users[0].get("Names") or [users[0]["Id"]])[0]).lstrip("/")
+        raise Conflict(f"image {reference} is used by container {name}")
+    # Never forced: that would take an image from under a container. The last tag takes the image with it.
+    for name in found.tags or (found.id,):
+        with suppress(docker.errors.NotFound):
+            api.remove_image(name)
 
 
 def load(api: Api, chunks: Iterable[bytes]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ def classify(status: int, text: str) -> MeshError:
     line = explain(text)
     if "no such image" in line.lower():
         return ImageUnavailable(line)
-    if status == 404:
+    if status == 404 and line.startswith("no such "):
         return NotFound(line)
     if status == 409:
         return Conflict(line)

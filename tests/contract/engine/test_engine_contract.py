@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
 
+from agent.engine.archive import build_archive
 from agent.engine.port import EngineEvent, EventGap, LogQuery, Owner, VolumePlan
 from schemas.errors import Conflict, EngineError, ImageUnavailable, MeshError, NotFound, Refused
 from schemas.spec import Mount, Port
 from tests.contract.engine.conftest import IMAGE, Stage, chunks_of
+
+CONFIG = b'{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[]},"history":[]}'
 
 
 async def test_a_container_is_created_started_and_stopped(stage: Stage) -> None:
@@ -200,6 +204,25 @@ async def test_images_are_found_by_tag_and_id(stage: Stage) -> None:
     assert IMAGE in image.tags
     assert await stage.engine.image(image.id) == image
     assert image.id in {each.id for each in await stage.engine.images()}
+
+
+async def test_an_image_in_use_is_not_removed(stage: Stage) -> None:
+    container = await stage.create("sleeps")
+    view = await stage.engine.inspect(container)
+    with pytest.raises(Conflict, match=f"is used by container {view.name}"):
+        await stage.engine.remove_image(view.image)
+    assert await stage.engine.image(view.image) is not None
+
+
+async def test_an_image_is_removed_with_its_tags(stage: Stage) -> None:
+    data = build_archive(CONFIG, ("gone:1", "gone:2"))
+    assert sorted(await stage.engine.load(chunks_of(data))) == ["gone:1", "gone:2"]
+    image = await stage.engine.image("gone:1")
+    assert image is not None
+    assert image.id == f"sha256:{hashlib.sha256(CONFIG).hexdigest()}"
+    await stage.engine.remove_image(image.id)
+    await stage.engine.remove_image(image.id)
+    assert await stage.engine.image("gone:2") is None
 
 
 async def test_a_saved_image_can_be_loaded_again(stage: Stage) -> None:

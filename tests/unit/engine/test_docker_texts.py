@@ -65,7 +65,8 @@ MAKING = [
     (
         409,
         (
-            'Conflict. The container name "/web.1" is already in use by container "0123456789abcdef". You have to remove '
+            'Conflict. The container name "/web.1" is already in use by container "0123456789abcdef". '
+            "You have to remove "
             "(or rename) that container to be able to reuse that name."
         ),
         Conflict,
@@ -118,7 +119,8 @@ MAKING = [
 PULLING = [
     (
         (
-            "pull access denied for nosuch, repository does not exist or may require 'docker login': denied: requested access "
+            "pull access denied for nosuch, repository does not exist or may require 'docker login': "
+            "denied: requested access "
             "to the resource is denied"
         ),
         "no image nosuch in its registry, or no right to pull it (docker login on the node)",
@@ -138,14 +140,16 @@ PULLING = [
     ),
     (
         (
-            'Get "https://registry.example/v2/": dial tcp: lookup registry.example on 10.0.0.1:53: dial udp 10.0.0.1:53: '
+            'Get "https://registry.example/v2/": dial tcp: lookup registry.example on 10.0.0.1:53: '
+            "dial udp 10.0.0.1:53: "
             "connect: network is unreachable"
         ),
         "the registry's name registry.example can't be resolved: DNS server 10.0.0.1:53 does not answer",
     ),
     (
         (
-            'Get "https://registry.example/v2/": dial tcp: lookup registry.example on [::1]:53: read udp [::1]:4->[::1]:53: '
+            'Get "https://registry.example/v2/": dial tcp: lookup registry.example on [::1]:53: read '
+            "udp [::1]:4->[::1]:53: "
             "read: connection refused"
         ),
         "the registry's name registry.example can't be resolved: DNS server [::1]:53 does not answer",
@@ -156,7 +160,8 @@ PULLING = [
     ),
     (
         (
-            'Get "https://registry.example/v2/": net/http: request canceled while waiting for connection (Client.Timeout '
+            'Get "https://registry.example/v2/": net/http: request canceled while waiting for '
+            "connection (Client.Timeout "
             "exceeded while awaiting headers)"
         ),
         "the registry does not answer in time (Client.Timeout exceeded)",
