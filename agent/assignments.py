@@ -1,0 +1,140 @@
+"""Follows `desired.<node>`: obeys only what is higher than all it has obeyed before, and remembers it on disk.
+
+A missing or deleted record is no decision: what was obeyed last still holds. An assignment without tasks is one:
+run nothing. What can't be read, or is meant for another node, is logged and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import structlog
+
+from agent.files import Files
+from agent.guards import sleep_unless
+from bus.port import Entry, Gap, Store
+from schemas import subjects
+from schemas.assignment import Applied, Assignment
+from schemas.errors import BadMessage, MeshError
+from schemas.wire import Count, Wire, decode, encode
+
+FILE = "assignment.json"
+FETCH_EVERY = (15.0, 30.0)
+"""Seconds between two fetches while nothing asks for one earlier (drawn evenly)."""
+RETRY = (0.5, 1.5)
+
+log = structlog.get_logger()
+
+
+class HeldAssignment(Wire, frozen=True, kw_only=True):
+    """The content of the file: what is obeyed, and the sequence of its record."""
+
+    sequence: Count
+    assignment: Assignment
+
+    @property
+    def applied(self) -> Applied:
+        """What it is identified by."""
+        return Applied(generation=self.assignment.generation, sequence=self.sequence)
+
+
+def is_higher(new: HeldAssignment, held: HeldAssignment | None) -> bool:
+    """Whether `new` supersedes what is held: lower or equal is replica lag."""
+    return held is None or new.applied.pair > held.applied.pair
+
+
+class Assignments:
+    """The assignment of one node, as far as this agent has come."""
+
+    def __init__(
+        self, node: str, store: Store, files: Files, chance: random.Random, *, may_obey: Callable[[], bool]
+    ) -> None:
+        self._node = node
+        self._key = subjects.desired_key(node)
+        self._store = store
+        self._files = files
+        self._chance = chance
+        self._may_obey = may_obey
+        self._ask = asyncio.Event()
+        self.held: HeldAssignment | None = None
+        self.listeners: list[Callable[[], None]] = []
+        self.gap_listeners: list[Callable[[], None]] = []
+
+    @property
+    def applied(self) -> Applied:
+        """What is obeyed now."""
+        return self.held.applied if self.held else Applied()
+
+    async def load(self) -> None:
+        """Take over what an earlier process obeyed last."""
+        try:
+            data = await self._files.read(FILE)
+            self.held = decode(data, HeldAssignment) if data else None
+        except (OSError, BadMessage) as error:
+            log.error("assignment.not_read", error=str(error))
+
+    def fetch(self) -> None:
+        """Somebody says that there is a newer one."""
+        self._ask.set()
+
+    async def run(self) -> None:
+        """Listen for ever, and fetch at once, after each gap and every now and then."""
+        async with self._store.watch(self._key) as watch, asyncio.TaskGroup() as group:
+            group.create_task(self._keep_fetching())
+            async for item in watch:
+                match item:
+                    case Gap(why=why):
+                        log.info("assignment.gap", why=why)
+                        self.fetch()
+                        for listener in self.gap_listeners:
+                            listener()
+                    case Entry():
+                        await self.offer(item)
+
+    async def _keep_fetching(self) -> None:
+        while True:
+            self._ask.clear()
+            pause = self._chance.uniform(*FETCH_EVERY)
+            try:
+                entry = await self._store.read_near(self._key)
+                if entry is not None:
+                    await self.offer(entry)
+            except MeshError as error:
+                log.info("assignment.not_fetched", error=str(error))
+                pause = self._chance.uniform(*RETRY)
+            await sleep_unless(self._ask, pause)
+
+    async def offer(self, entry: Entry) -> bool:
+        """Obey the record if it is higher than what is held; whether it was."""
+        if entry.value is None or not self._may_obey():
+            return False
+        try:
+            new = HeldAssignment(sequence=entry.sequence, assignment=decode(entry.value, Assignment))
+        except BadMessage as error:
+            log.error("assignment.not_understood", sequence=entry.sequence, error=str(error))
+            return False
+        if new.assignment.node != self._node:
+            log.error("assignment.of_another_node", sequence=entry.sequence, node=new.assignment.node)
+            return False
+        if not is_higher(new, self.held):
+            return False
+        self.held = new
+        await self._save(new)
+        log.info(
+            "assignment.obeyed",
+            generation=new.assignment.generation,
+            sequence=new.sequence,
+            epoch=new.assignment.epoch,
+            tasks=len(new.assignment.tasks),
+        )
+        for listener in self.listeners:
+            listener()
+        return True
+
+    async def _save(self, held: HeldAssignment) -> None:
+        try:
+            await self._files.write(FILE, encode(held))
+        except OSError as error:
+            log.error("assignment.not_saved", error=str(error), sequence=held.sequence)

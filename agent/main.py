@@ -1,0 +1,152 @@
+"""`mesh-agent`: the process around an agent. SIGTERM ends the agent alone; its containers run on."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+
+from agent.agent import Agent, AgentConfig
+from agent.engine.docker import DockerEngine
+from agent.files import DataDirectory
+from agent.surroundings import Machine, agent_version
+from bus.credentials import read_credentials
+from bus.logs import configure_logging
+from bus.nats import NatsBus
+from bus.nats_line import Line
+from bus.port import Bus, Credentials
+from schemas.clock import SystemClock
+from schemas.errors import MeshError, UsageError
+from schemas.subjects import is_token, suggest_token
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+DEFAULT_ENGINE = "unix:///var/run/docker.sock"
+
+log = structlog.get_logger()
+
+
+class Stopped(Exception):
+    """Somebody wants this process to end."""
+
+
+def main() -> None:
+    """The command."""
+    options = _options(sys.argv[1:])
+    configure_logging()
+    try:
+        asyncio.run(_main(options))
+    except* (MeshError, OSError) as group:
+        sys.exit(_explained(_first(group)))
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    """The first error in a group of groups."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _explained(error: Exception) -> int:
+    """Tell the person who started the process; the exit code."""
+    hint = getattr(error, "hint", "")
+    sys.stderr.write(f"mesh-agent: {error}\n" + (f"  {hint}\n" if hint else ""))
+    return error.exit_code if isinstance(error, MeshError) else 70
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("mesh-agent", description="Makes this machine match what the mesh wants of it.")
+    parser.add_argument("--node", required=True, metavar="NAME", help="the name of this node in the mesh")
+    parser.add_argument("--credentials", required=True, type=Path, metavar="FILE", help="servers, user, password")
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="what must outlive a restart")
+    parser.add_argument("--engine", default=DEFAULT_ENGINE, metavar="URL", help=f"default: {DEFAULT_ENGINE}")
+    parser.add_argument("--address", default="", metavar="IP", help="this node's address, as others reach it")
+    parser.add_argument("--label", action="append", default=[], metavar="K=V", help="a label of the node when it joins")
+    parser.add_argument("--hostname", default="", help="default: this machine's")
+    parser.add_argument("--controller-here", action="store_true", help="a controller runs on this machine")
+    parser.add_argument("--version", action="version", version=f"mesh-agent {agent_version()}")
+    return parser.parse_args(arguments)
+
+
+def config_of(options: argparse.Namespace, boot: str) -> AgentConfig:
+    """What the options mean. Raises UsageError."""
+    if not is_token(options.node):
+        name = suggest_token(options.node) or "node-1"
+        raise UsageError(f"{options.node!r} can't be the name of a node", hint=f"use --node {name}")
+    labels = dict(label.partition("=")[::2] for label in options.label)
+    hostname = options.hostname or socket.gethostname()
+    return AgentConfig(
+        node=options.node,
+        boot=boot,
+        machine=Machine(hostname=hostname, address=options.address, controller_here=options.controller_here),
+        labels=labels,
+    )
+
+
+async def _main(options: argparse.Namespace) -> None:
+    config = config_of(options, boot_id())
+    credentials = read_credentials(options.credentials, name=f"agent {config.node}")
+    chance = random.Random(secrets.randbits(128))  # noqa: S311 (spreads retries; the instance id is no secret)
+    clock = SystemClock()
+    engine = DockerEngine(options.engine, clock=clock)
+    files = DataDirectory(options.data)
+    structlog.contextvars.bind_contextvars(node=config.node)
+    log.info("agent.starting", version=agent_version(), engine=options.engine)
+    try:
+        async with early_bus(credentials, chance) as bus:
+            agent = Agent(config, bus, engine, files, clock, chance)
+            await _until_signal(agent)
+            await agent.leave()
+    finally:
+        await engine.close()
+        files.close()
+    log.info("agent.stopped")
+
+
+@contextlib.asynccontextmanager
+async def early_bus(credentials: Credentials, chance: random.Random) -> AsyncIterator[Bus]:
+    """A bus before there is a connection: an agent works from its disk while NATS is away."""
+    async with asyncio.TaskGroup() as group:
+        line = Line(credentials, chance, group)
+        line.start(line.run())
+        try:
+            yield NatsBus(line)
+        finally:
+            line.stop()
+
+
+async def _until_signal(agent: Agent) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    async def wait() -> None:
+        await stop.wait()
+        raise Stopped
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(agent.run())
+            group.create_task(wait())
+    except* Stopped:
+        log.info("agent.stopping")
+
+
+def boot_id() -> str:
+    """The kernel's: a new one means that nothing of before runs."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+if __name__ == "__main__":
+    main()

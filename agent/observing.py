@@ -1,0 +1,164 @@
+"""Tells the mesh what runs here: one record, written anew when something has changed.
+
+The first change goes out at once, later ones not before the leader's `observe_every` has passed; what is not stored is
+tried again. The counter rises over restarts, too: a block of numbers is reserved on disk before they are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from agent.files import Files
+from agent.leadership import Leadership
+from agent.ledger import Ledger
+from agent.membership import Membership
+from bus.port import Committed, Put, Store
+from schemas.assignment import ASSIGNMENT_LIMIT
+from schemas.clock import Clock
+from schemas.errors import BadMessage, MeshError
+from schemas.observation import Observation, ObservedTask
+from schemas.wire import Count, Wire, decode, encode
+
+FILE = "counter.json"
+BLOCK = 1000
+"""Counters reserved at once."""
+RETRY = (0.2, 1.0)
+
+log = structlog.get_logger()
+
+
+class Reserved(Wire, frozen=True, kw_only=True):
+    """The content of the file: no counter from `below` on was used yet."""
+
+    below: Count = 0
+
+
+class Observer:
+    """Writes this node's observation."""
+
+    def __init__(
+        self,
+        store: Store,
+        files: Files,
+        ledger: Ledger,
+        membership: Membership,
+        leadership: Leadership,
+        clock: Clock,
+        chance: random.Random,
+        *,
+        compose: Callable[[int], Observation],
+    ) -> None:
+        self._store = store
+        self._files = files
+        self._ledger = ledger
+        self._membership = membership
+        self._leadership = leadership
+        self._clock = clock
+        self._chance = chance
+        self._compose = compose
+        self._counter = 0
+        self._reserved = 0
+        self._last: Observation | None = None
+        self._changed = asyncio.Event()
+        self.stored = 0
+        """The counter of the last observation that is stored."""
+        self.stored_listeners: list[Callable[[], None]] = []
+        ledger.listeners.append(self.mark)
+
+    def mark(self) -> None:
+        """There may be news."""
+        self._changed.set()
+
+    def send_again(self) -> None:
+        """Write it even if nothing has changed: what was stored may be lost, or somebody else's."""
+        self._last = None
+        self._changed.set()
+
+    async def load(self) -> None:
+        """Go on above the highest counter that an earlier process may have used."""
+        try:
+            data = await self._files.read(FILE)
+            self._counter = self._reserved = decode(data, Reserved).below if data else 0
+        except (OSError, BadMessage) as error:
+            # The seconds since 1970 are above all that was ever counted.
+            self._counter = self._reserved = int(self._clock.wall())
+            log.error("counter.not_read", error=str(error), goes_on_at=self._counter)
+
+    async def run(self) -> None:
+        """Write for ever."""
+        while True:
+            await self._changed.wait()
+            if not self._membership.confirmed:
+                await asyncio.sleep(RETRY[0])
+                continue
+            self._changed.clear()
+            if await self.write():
+                await asyncio.sleep(self._leadership.observe_every)
+            else:
+                self._changed.set()
+                await asyncio.sleep(self._chance.uniform(*RETRY))
+
+    async def write(self) -> bool:
+        """Write how it is now, unless that is known; whether it is stored."""
+        record = self._compose(self._counter + 1)
+        if self._last is not None and _same(record, self._last):
+            self._note_stored(record)
+            return True
+        record = msgspec.structs.replace(record, counter=await self._next_counter())
+        try:
+            outcome = await self._store.commit([Put(record.node, fitted(record))])
+        except MeshError as error:
+            log.info("observation.not_stored", error=str(error))
+            return False
+        if not isinstance(outcome, Committed):
+            log.info("observation.not_stored", error=str(outcome))
+            return False
+        self.stored, self._last = record.counter, record
+        self._note_stored(record)
+        return True
+
+    def _note_stored(self, record: Observation) -> None:
+        """Ends that this observation told, or that it left out because nobody asks for them, are known now."""
+        told = {task.id: task for task in record.tasks}
+        for task in list(self._ledger.tasks.values()):
+            seen = told.get(task.id)
+            if task.ended and not task.end_stored and (seen is None or seen.ended) and task.since <= record.at:
+                self._ledger.put(msgspec.structs.replace(task, end_stored=True))
+        for listener in self.stored_listeners:
+            listener()
+
+    async def _next_counter(self) -> int:
+        if self._counter >= self._reserved:
+            self._reserved = self._counter + BLOCK
+            try:
+                await self._files.write(FILE, encode(Reserved(below=self._reserved)))
+            except OSError as error:
+                log.error("counter.not_saved", error=str(error))
+        self._counter += 1
+        return self._counter
+
+
+def _same(one: Observation, other: Observation) -> bool:
+    """Whether they tell the same."""
+    return msgspec.structs.replace(one, counter=0, at=0.0) == msgspec.structs.replace(other, counter=0, at=0.0)
+
+
+def fitted(record: Observation) -> bytes:
+    """The record's bytes within the limit: log tails are shortened, then left out, should they be too much."""
+    data = encode(record)
+    for lines in (3, 1, 0):
+        if len(data) <= ASSIGNMENT_LIMIT:
+            break
+        record = msgspec.structs.replace(record, tasks=tuple(_shortened(task, lines) for task in record.tasks))
+        data = encode(record)
+    return data
+
+
+def _shortened(task: ObservedTask, lines: int) -> ObservedTask:
+    tail = task.log_tail[-lines:] if lines else ()
+    return msgspec.structs.replace(task, log_tail=tail, error=task.error[:256])

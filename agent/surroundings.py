@@ -1,0 +1,104 @@
+"""What this machine is and holds besides the tasks: facts, volumes, ports that others have taken."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import structlog
+
+from agent.engine.port import Engine, EngineInfo, Owner
+from agent.guards import sleep_unless
+from schemas.errors import MeshError
+from schemas.observation import BoundPort, NodeFacts
+
+_ANONYMOUS = re.compile("[0-9a-f]{64}")
+
+SURVEY_EVERY = 30.0
+SETTLE = 0.3
+"""Seconds that a survey waits for more of the same: new containers come in crowds."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the operator told this agent about its machine."""
+
+    hostname: str = ""
+    address: str = ""
+    controller_here: bool = False
+
+
+def agent_version() -> str:
+    """The version of this distribution."""
+    try:
+        return version("dockmesh")
+    except PackageNotFoundError:
+        return ""
+
+
+def facts_of(machine: Machine, info: EngineInfo) -> NodeFacts:
+    """What the mesh is told of this node."""
+    return NodeFacts(
+        hostname=machine.hostname or info.hostname,
+        address=machine.address,
+        os=info.os,
+        architecture=info.architecture,
+        cpus=max(0.0, info.cpus),
+        memory=max(0, info.memory),
+        engine_version=info.version,
+        agent_version=agent_version(),
+        kernel=info.kernel,
+        storage_driver=info.storage_driver,
+        engine_labels=dict(info.labels),
+        controller=machine.controller_here,
+    )
+
+
+class Surveyor:
+    """Asks the engine now and then, and when told that something has changed."""
+
+    def __init__(self, engine: Engine, machine: Machine) -> None:
+        self._engine = engine
+        self._machine = machine
+        self._asked = asyncio.Event()
+        self.info = EngineInfo()
+        self.facts = facts_of(machine, EngineInfo())
+        self.volumes: tuple[str, ...] = ()
+        self.ports_taken: tuple[BoundPort, ...] = ()
+        self.listeners: list[Callable[[], None]] = []
+
+    def ask(self) -> None:
+        """Something may have changed."""
+        self._asked.set()
+
+    async def look_once(self) -> None:
+        """Facts only: wanted before joining. Raises EngineUnavailable."""
+        self.info = await self._engine.info()
+        self.facts = facts_of(self._machine, self.info)
+
+    async def run(self, owner: Owner) -> None:
+        """Survey for ever."""
+        while True:
+            self._asked.clear()
+            try:
+                await self._survey(owner)
+            except MeshError as error:
+                log.debug("survey.failed", error=str(error))
+            if await sleep_unless(self._asked, SURVEY_EVERY):
+                await asyncio.sleep(SETTLE)
+
+    async def _survey(self, owner: Owner) -> None:
+        before = (self.facts, self.volumes, self.ports_taken)
+        await self.look_once()
+        names = (volume.name for volume in await self._engine.volumes())
+        self.volumes = tuple(sorted(name for name in names if not _ANONYMOUS.fullmatch(name)))
+        ports = set(await self._engine.other_ports(owner))
+        self.ports_taken = tuple(sorted(ports, key=lambda port: (port.published, port.protocol, port.host_ip)))
+        if before != (self.facts, self.volumes, self.ports_taken):
+            for listener in self.listeners:
+                listener()

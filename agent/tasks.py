@@ -1,0 +1,268 @@
+"""A container's life: what is the next thing to do for one task.
+
+`next_step` is the whole decision: a pure function of what is wanted, what the engine has and what this agent knows.
+It is asked again after each step, so a crash between any two of them changes nothing: the next agent sees
+the same containers and goes on from there. Invariants: a state moves forwards only (`FORWARD`); an ended
+container is never started again; without a stored assignment nothing is stopped (intent "keep").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from agent.engine.port import Container
+from agent.local import LocalTask
+from schemas.observation import TaskState
+
+Intent: TypeAlias = Literal["run", "end", "keep"]
+"""run: the assignment wants it. end: it does not. keep: nobody knows: only look."""
+
+FORWARD: dict[TaskState, frozenset[TaskState]] = {
+    "new": frozenset({"pulling", "starting", "running", "stopping", "exited", "failed"}),
+    "pulling": frozenset({"starting", "running", "stopping", "exited", "failed"}),
+    "starting": frozenset({"running", "stopping", "exited", "failed"}),
+    "running": frozenset({"stopping", "exited", "failed"}),
+    "stopping": frozenset({"exited", "failed"}),
+    "exited": frozenset(),
+    "failed": frozenset(),
+}
+"""Which states may follow a state."""
+
+STOPS_BEFORE_KILL = 2
+"""Stops that brought nothing before the container is killed outright."""
+
+
+@dataclass(frozen=True)
+class Tries:
+    """What this process has tried for the task: forgotten by a restart, which is harmless."""
+
+    stops: int = 0
+    not_before: float = 0.0
+    """Monotonic time before which nothing is done, after the engine failed a call."""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """See to it that the image is here."""
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return "get the image"
+
+
+@dataclass(frozen=True)
+class Create:
+    """Make the container."""
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return "create the container"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start the container, which never ran yet."""
+
+    container: str
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"start {self.container[:12]}"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Ask the container to end; the engine kills it after `grace` seconds."""
+
+    container: str
+    grace: float
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"stop {self.container[:12]}, {self.grace:g} s of grace"
+
+
+@dataclass(frozen=True)
+class Kill:
+    """End the container at once: stopping has brought nothing."""
+
+    container: str
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"kill {self.container[:12]}"
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Remove a container that was made and is not to be started."""
+
+    container: str
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"remove {self.container[:12]}, which never ran"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the engine shows is news: note it and tell it. `ended`: with the last lines of its log."""
+
+    task: LocalTask
+
+    def describe(self) -> str:
+        """One line for the log."""
+        health = f" ({self.task.health})" if self.task.health else ""
+        return f"{self.task.state}{health} {self.task.error}".rstrip()
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing before that monotonic time."""
+
+    until: float
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"wait until {self.until:.1f}"
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """It is as it should be, or there is nothing that helps."""
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return "nothing to do"
+
+
+Step: TypeAlias = Pull | Create | Start | Stop | Kill | Remove | Report | Wait | Nothing
+
+
+def next_step(intent: Intent, task: LocalTask, container: Container | None, tries: Tries, now: float) -> Step:
+    """What to do for `task` now. `now` is monotonic, as `tries.not_before` is."""
+    if task.ended:
+        return _after_the_end(intent, container, tries, now)
+    news = _news(intent, task, container)
+    if news != task:
+        return Report(news)
+    if intent == "keep":
+        return Nothing()
+    if now < tries.not_before:
+        return Wait(tries.not_before)
+    if intent == "end" or task.state == "stopping":
+        return _towards_the_end(container, tries)
+    return _towards_running(task, container)
+
+
+def _after_the_end(intent: Intent, container: Container | None, tries: Tries, now: float) -> Step:
+    """Somebody has started an ended container by hand: its task is over, so it may not run."""
+    if intent == "keep" or container is None or not container.alive:
+        return Nothing()
+    if now < tries.not_before:
+        return Wait(tries.not_before)
+    return _towards_the_end(container, tries)
+
+
+def _towards_running(task: LocalTask, container: Container | None) -> Step:
+    if container is not None:
+        return Start(container.id) if container.state == "created" else Nothing()
+    return Create() if task.state == "starting" else Pull()
+
+
+def _towards_the_end(container: Container | None, tries: Tries) -> Step:
+    if container is None or container.ended:
+        return Nothing()
+    if container.state == "created":
+        return Remove(container.id)
+    if tries.stops >= STOPS_BEFORE_KILL:
+        return Kill(container.id)
+    return Stop(container.id, 10.0 if container.stop_grace is None else container.stop_grace)
+
+
+def _news(intent: Intent, task: LocalTask, container: Container | None) -> LocalTask:
+    """The task as the engine and the intent show it now."""
+    asked = task.asked or intent == "end"
+    if asked != task.asked:
+        task = msgspec.structs.replace(task, asked=True)
+    if container is None:
+        return _without_container(intent, task)
+    task = msgspec.structs.replace(task, container=container.id, image=container.image or task.image)
+    if container.ended or (container.state == "created" and container.error):
+        return _ended(task, container)
+    if container.state == "created":
+        return _moved(task, "stopping" if asked else "starting")
+    return _alive(task, container, asked)
+
+
+def _without_container(intent: Intent, task: LocalTask) -> LocalTask:
+    if task.asked:
+        return _moved(task, "failed" if task.verdict else "exited", error=task.verdict)
+    if task.container:
+        return _moved(task, "failed", error="the container was removed by somebody else")
+    if intent == "run" and task.state == "new":
+        return _moved(task, "pulling")
+    return task
+
+
+def _alive(task: LocalTask, container: Container, asked: bool) -> LocalTask:
+    flaps = task.flaps + (container.health != task.health)
+    task = msgspec.structs.replace(task, health=container.health, ports=container.ports, flaps=flaps, started=True)
+    if container.health == "unhealthy" and not asked and not task.verdict:
+        task = msgspec.structs.replace(task, verdict=_unhealthy(container))
+    return _moved(task, "stopping" if asked or task.verdict else "running")
+
+
+def _unhealthy(container: Container) -> str:
+    said = str(getattr(container, "health_log", "")).strip().splitlines()
+    return f"unhealthy container: {said[-1][:256]}" if said else "unhealthy container"
+
+
+def _ended(task: LocalTask, container: Container) -> LocalTask:
+    error = _why_failed(task, container)
+    ran = max(0.0, container.finished_at - container.started_at) if container.started_at else 0.0
+    task = msgspec.structs.replace(
+        task,
+        exit_code=container.exit_code,
+        oom_killed=container.oom_killed,
+        ran=ran,
+        ports=(),
+        health="",
+        started=task.started or container.started_at > 0,
+    )
+    return _moved(task, "failed" if error else "exited", error=error)
+
+
+def _why_failed(task: LocalTask, container: Container) -> str:
+    """"" if it ended well or because that was asked for."""
+    if task.verdict:
+        return task.verdict
+    if task.asked:
+        return ""
+    if container.oom_killed:
+        return f"out of memory: killed by the kernel (exit code {container.exit_code})"
+    if container.error:
+        return container.error
+    return "" if container.exit_code == 0 else f"exit code {container.exit_code}"
+
+
+def _moved(task: LocalTask, state: TaskState, *, error: str = "") -> LocalTask:
+    """The task in `state`, if that lies ahead of it."""
+    if state not in FORWARD[task.state]:
+        return task
+    return msgspec.structs.replace(task, state=state, error=error or task.error)
+
+
+def failed(task: LocalTask, error: str) -> LocalTask:
+    """The task after a step that can't succeed."""
+    if task.asked and not task.verdict:
+        return _moved(task, "exited")
+    return _moved(task, "failed", error=task.verdict or error)
+
+
+def pulled(task: LocalTask, image: str) -> LocalTask:
+    """The task once its image is here."""
+    return _moved(msgspec.structs.replace(task, image=image), "starting")

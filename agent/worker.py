@@ -1,0 +1,293 @@
+"""One worker per task: looks, asks `agent.tasks.next_step`, does it, and again until there is nothing to do.
+
+The engine's events only wake it. What it believes about the container is looked up anew whenever something may have
+changed it. No failure of one task's step reaches another task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import msgspec
+import structlog
+
+from agent.brought import Brought
+from agent.engine.container import TaskContext, plan_container
+from agent.engine.port import LABEL_TASK, Container, Engine, ImageInfo, LogQuery, Owner
+from agent.engine_health import EngineHealth
+from agent.guards import sleep_unless
+from agent.ledger import Ledger
+from agent.local import LocalTask
+from agent.pulling import Needed, Pulls
+from agent.tasks import (
+    Create,
+    Kill,
+    Nothing,
+    Pull,
+    Remove,
+    Report,
+    Start,
+    Step,
+    Stop,
+    Tries,
+    Wait,
+    failed,
+    next_step,
+    pulled,
+)
+from agent.telling import Teller
+from agent.wants import KEEP, Wanted
+from schemas.assignment import container_name
+from schemas.clock import Clock
+from schemas.errors import EngineUnavailable, MeshError, NotFound
+from schemas.observation import LOG_TAIL_LINES, LOG_TAIL_WIDTH, NodeFacts
+
+AT_ONCE = 8
+"""Containers that are being made or started at the same time."""
+
+RETRY_FIRST, RETRY_MOST = 0.5, 10.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What all workers share."""
+
+    owner: Owner
+    engine: Engine
+    health: EngineHealth
+    ledger: Ledger
+    pulls: Pulls
+    brought: Brought
+    teller: Teller
+    clock: Clock
+    chance: random.Random
+    facts: Callable[[], NodeFacts]
+    slots: asyncio.Semaphore
+    created: Callable[[], None]
+    """Called after each new container."""
+
+
+class Worker:
+    """Brings one task to where it is wanted."""
+
+    def __init__(self, desk: Desk, task: str, view: Container | None) -> None:
+        self._desk = desk
+        self._id = task
+        self._view = view
+        self._stale = False
+        self._tries = Tries()
+        self._failures = 0
+        self._wake = asyncio.Event()
+        self._wanted: Wanted = KEEP
+        self._epoch = 0
+
+    def want(self, wanted: Wanted, *, epoch: int) -> None:
+        """What is to become of the task, by the assignment of that epoch."""
+        changed = wanted != self._wanted
+        self._wanted, self._epoch = wanted, epoch
+        if changed:
+            self.wake()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    def look_again(self) -> None:
+        """Something may have happened to the container."""
+        self._stale = True
+        self._wake.set()
+
+    def listed(self, container: Container | None) -> None:
+        """A list of all containers shows this; it may be older than what is known here."""
+        if container != self._view:
+            self.look_again()
+
+    async def run(self) -> None:
+        """Work until the task is forgotten."""
+        while self._id in self._desk.ledger.tasks:
+            wait = await self._cycle_safely()
+            await sleep_unless(self._wake, wait)
+
+    async def _cycle_safely(self) -> float:
+        """One step; the seconds until the next one, if nothing wakes it earlier."""
+        self._wake.clear()
+        await self._desk.health.usable()
+        try:
+            wait = await self._cycle()
+        except EngineUnavailable as error:
+            log.warning("task.engine_silent", task=self._id, error=str(error))
+            self._desk.health.suspect()
+            return self._retry()
+        except Exception as error:
+            if not isinstance(error, MeshError):
+                log.exception("task.step_failed", task=self._id)
+            else:
+                log.warning("task.step_failed", task=self._id, error=str(error))
+            return self._retry()
+        return wait
+
+    def _retry(self) -> float:
+        self._stale = True
+        self._failures += 1
+        pause = min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(self._failures, 10)) * self._desk.chance.uniform(0.5, 1.0)
+        self._tries = replace(self._tries, not_before=self._desk.clock.monotonic() + pause)
+        return pause
+
+    async def _cycle(self) -> float:
+        task = self._desk.ledger.tasks.get(self._id)
+        if task is None:
+            return 0.0
+        if self._stale:
+            self._view = await self._look(task)
+        now = self._desk.clock.monotonic()
+        step = next_step(self._wanted.intent, task, self._view, self._tries, now)
+        match step:
+            case Nothing():
+                return IDLE
+            case Wait(until=until):
+                return until - now
+            case Pull():
+                return await self._pull(task)
+            case _:
+                log.info("task.step", task=self._id, service=task.service, step=step.describe())
+                await self._do(step, task)
+                self._failures = 0
+                return 0.0
+
+    async def _do(self, step: Step, task: LocalTask) -> None:
+        engine = self._desk.engine
+        match step:
+            case Report(task=news):
+                await self._note(task, news)
+            case Create():
+                await self._create(task)
+            case Start(container=container):
+                await self._start(task, container)
+            case Stop(container=container, grace=grace):
+                self._changing(stops=self._tries.stops + 1)
+                await engine.stop(container, grace=grace)
+            case Kill(container=container):
+                self._changing()
+                await engine.kill(container)
+            case Remove(container=container):
+                self._changing()
+                await engine.remove(container)
+            case Pull() | Wait() | Nothing():
+                raise AssertionError("not done here")
+            case _:
+                assert_never(step)
+
+    def _changing(self, **tries: int) -> None:
+        self._stale = True
+        self._tries = replace(self._tries, **tries)
+
+    async def _look(self, task: LocalTask) -> Container | None:
+        """The task's container as the engine has it now. A foreign one of that name does not count."""
+        self._stale = False
+        name = task.container or container_name(task.service, task.slot, task.id)
+        try:
+            found = await self._desk.engine.inspect(name)
+        except NotFound:
+            return None
+        except BaseException:
+            self._stale = True
+            raise
+        ours = self._desk.owner.owns(found.labels) and found.labels.get(LABEL_TASK) == task.id
+        return found if ours else None
+
+    async def _pull(self, task: LocalTask) -> float:
+        spec = self._wanted.spec
+        if spec is None:
+            await self._note(task, failed(task, "the assignment does not hold the spec of this task"))
+            return 0.0
+        result = self._desk.pulls.take(Needed.of(spec.container), self._id, self.wake)
+        match result:
+            case None:
+                return IDLE
+            case ImageInfo():
+                await self._desk.brought.used(result.id, task.service)
+                await self._note(task, pulled(task, result.id))
+            case EngineUnavailable():
+                raise result
+            case _:
+                await self._note(task, failed(task, _one_line(result)))
+        return 0.0
+
+    async def _create(self, task: LocalTask) -> None:
+        spec = self._wanted.spec
+        if spec is None:
+            await self._note(task, failed(task, "the assignment does not hold the spec of this task"))
+            return
+        self._changing()
+        async with self._desk.slots:
+            try:
+                plan = plan_container(spec, self._context(task), task.image)
+                id_ = await self._desk.engine.create(plan)
+            except EngineUnavailable:
+                raise
+            except Exception as error:
+                await self._note(task, failed(task, _one_line(error)))
+                return
+        self._desk.created()
+        log.debug("task.created", task=task.id, container=id_)
+
+    async def _start(self, task: LocalTask, container: str) -> None:
+        self._changing()
+        async with self._desk.slots:
+            try:
+                await self._desk.engine.start(container)
+            except EngineUnavailable:
+                raise
+            except Exception as error:
+                await self._note(task, failed(task, _one_line(error)))
+
+    def _context(self, task: LocalTask) -> TaskContext:
+        facts = self._desk.facts()
+        return TaskContext(
+            owner=self._desk.owner,
+            task=task.id,
+            service=task.service,
+            slot=task.slot,
+            revision=task.revision,
+            spec_hash=task.spec,
+            stack=task.stack,
+            hostname=facts.hostname,
+            os=facts.os,
+            architecture=facts.architecture,
+        )
+
+    async def _note(self, before: LocalTask, news: LocalTask) -> None:
+        """The task is so now: in the ledger, in the observation and as events."""
+        if news.state != before.state:
+            news = msgspec.structs.replace(news, since=self._desk.clock.wall())
+        if news.ended and news.container:
+            news = msgspec.structs.replace(news, log_tail=await self._log_tail(news.container))
+        why = self._wanted.task.why if self._wanted.task else ""
+        self._desk.teller.tell_task(before, news, epoch=self._epoch, why=why)
+        self._desk.ledger.put(news)
+        if news.verdict != before.verdict:
+            await self._desk.ledger.flush()
+
+    async def _log_tail(self, container: str) -> tuple[str, ...]:
+        try:
+            page = await self._desk.engine.logs(container, LogQuery(tail=LOG_TAIL_LINES, limit=LOG_TAIL_LINES))
+        except MeshError as error:
+            log.info("task.log_not_read", task=self._id, error=str(error))
+            return ()
+        return tuple(line.text[:LOG_TAIL_WIDTH] for line in page.lines[-LOG_TAIL_LINES:])
+
+
+IDLE = 3600.0
+"""Seconds that a worker sleeps when it has nothing to do: the list of all containers wakes it, if nothing else does."""
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    hint = getattr(error, "hint", "")
+    return f"{text} ({hint})" if hint else text
