@@ -116,7 +116,7 @@ class Line:
         if client is not None:
             with contextlib.suppress(nats_errors.Error, OSError, asyncio.TimeoutError):
                 await self._subscribe(client, listener)
-                await client.flush(timeout=FLUSH_TIMEOUT)
+                await _barrier(client)
 
     async def unlisten(self, listener: Listener) -> None:
         """Take the subscription away."""
@@ -211,7 +211,7 @@ class Line:
         try:
             for listener in list(self._listeners):
                 await self._subscribe(client, listener)
-            await client.flush(timeout=FLUSH_TIMEOUT)
+            await _barrier(client)
         except (TimeoutError, nats_errors.Error, OSError) as error:
             log.warning("bus.subscribe_failed", error=str(error))
             await client.close()
@@ -236,6 +236,15 @@ class Line:
             listener.handler(message)
 
         listener.current = await client.subscribe(listener.subject, queue=listener.queue, cb=deliver)
+
+
+async def _barrier(client: Client) -> None:
+    """Wait until the server has dealt with all that was sent.
+
+    The library's PING overtakes what its flusher has not written yet; when the first one is answered, it has.
+    """
+    await client.flush(timeout=FLUSH_TIMEOUT)
+    await client.flush(timeout=FLUSH_TIMEOUT)
 
 
 @contextlib.contextmanager

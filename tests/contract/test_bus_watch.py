@@ -39,12 +39,15 @@ async def test_a_watch_and_a_snapshot_miss_nothing_between_them(mesh) -> None:
 
 
 async def test_an_agent_hears_of_its_assignment_alone(mesh) -> None:
-    async with mesh.connect("controller-1") as bus, mesh.connect("agent-n1") as agent:
-        async with agent.state.watch("desired.n1") as watch:
-            await bus.state.commit([Put("desired.n2", b"other"), Put("desired.n1", b"mine"), Put("service.x", b"")])
-            entry = await watch.next()
-            assert isinstance(entry, Entry)
-            assert (entry.key, entry.value) == ("desired.n1", b"mine")
+    async with (
+        mesh.connect("controller-1") as bus,
+        mesh.connect("agent-n1") as agent,
+        agent.state.watch("desired.n1") as watch,
+    ):
+        await bus.state.commit([Put("desired.n2", b"other"), Put("desired.n1", b"mine"), Put("service.x", b"")])
+        entry = await watch.next()
+        assert isinstance(entry, Entry)
+        assert (entry.key, entry.value) == ("desired.n1", b"mine")
 
 
 async def test_controllers_hear_observations(mesh) -> None:
