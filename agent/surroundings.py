@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import structlog
 
@@ -14,6 +13,7 @@ from agent.engine.port import Engine, EngineInfo, Owner
 from agent.guards import sleep_unless
 from schemas.errors import MeshError
 from schemas.observation import BoundPort, NodeFacts
+from schemas.version import VERSION
 
 _ANONYMOUS = re.compile("[0-9a-f]{64}")
 
@@ -35,10 +35,7 @@ class Machine:
 
 def agent_version() -> str:
     """The version of this distribution."""
-    try:
-        return version("dockmesh")
-    except PackageNotFoundError:
-        return ""
+    return VERSION
 
 
 def facts_of(machine: Machine, info: EngineInfo) -> NodeFacts:

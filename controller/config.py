@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from schemas.errors import UsageError
 from schemas.subjects import is_token, suggest_token
-
-VERSION = "0.1.0"
+from schemas.version import VERSION
 
 
 @dataclass(frozen=True)

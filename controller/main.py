@@ -20,12 +20,13 @@ import structlog
 from bus.credentials import read_credentials
 from bus.logs import configure_logging
 from bus.nats import connect
-from controller.config import VERSION, Config
+from controller.config import Config
 from controller.controller import Controller
 from controller.highest import FileMemory
 from controller.plan import plan
 from schemas.clock import SystemClock
 from schemas.errors import MeshError
+from schemas.version import VERSION
 
 log = structlog.get_logger()
 

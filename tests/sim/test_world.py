@@ -1,0 +1,101 @@
+"""Stories told once, in virtual time, with real controllers and real agents."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.api import DeployStack, RemoveStack, ScaleServices, ServiceDeploy
+from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
+from tests.sim.loop import run
+from tests.sim.world import UNMANAGED, World, in_world, silence_logs
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    silence_logs()
+
+
+def service(name: str, image: str = "app:1", replicas: int | None = 6, mode: str = "replicated") -> ServiceDeploy:
+    task = TaskSpec(container=ContainerSpec(image=image))
+    spec = ServiceSpec(name=name, stack="shop", task=task, mode="global" if mode == "global" else "replicated")
+    return ServiceDeploy(spec=spec, replicas=replicas if mode == "replicated" else None)
+
+
+def slots(count: int) -> list[str]:
+    return sorted(str(number) for number in range(1, count + 1))
+
+
+def images(world: World) -> set[str]:
+    return {lives[0][1].view.image for (name, _), lives in world.live().items() if name == "shop_web"}
+
+
+async def deploy(world: World, *services: ServiceDeploy) -> None:
+    await world.insist("stack.deploy", DeployStack(stack="shop", services=services))
+
+
+def test_a_stack_comes_up_scales_changes_and_goes() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, service("shop_web"), service("shop_edge", mode="global"))
+        await world.until(lambda: world.running("shop_web") == slots(6), 30, "six slots run")
+        await world.until(lambda: len(world.running("shop_edge")) == 3, 30, "edge runs on each node")
+        assert all(len(node.live()) == 3 for node in world.nodes.values())
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 2}))
+        await world.until(lambda: world.running("shop_web") == slots(2), 30, "two slots run")
+        await deploy(world, service("shop_web", "app:2", 2))
+        before = images(world)
+        await world.until(lambda: not images(world) & before and world.running("shop_web") == slots(2), 60, "replaced")
+        await world.insist("stack.remove", RemoveStack(stack="shop"))
+        await world.until(lambda: not world.live(), 30, "nothing runs")
+        assert all(node.engine.life(UNMANAGED).view.alive for node in world.nodes.values())
+
+    run(in_world(1, story))
+
+
+def test_a_killed_leader_is_replaced_and_nothing_is_doubled() -> None:
+    async def story(world: World) -> None:
+        await world.until(lambda: world.leader() != "", 10, "somebody leads")
+        await deploy(world, service("shop_web", replicas=30))
+        world.crash_controller(world.leader())
+        await world.until(lambda: world.running("shop_web") == slots(30), 30, "thirty slots run")
+
+    run(in_world(2, story))
+
+
+def test_a_dead_node_is_replaced_and_settles_when_it_returns() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, service("shop_web"))
+        await world.until(lambda: world.running("shop_web") == slots(6), 30, "six slots run")
+        world.power_off("n2")
+        took = await world.until(lambda: world.running("shop_web") == slots(6), 30, "six slots run elsewhere")
+        assert took < 10
+        world.power_on("n2")
+        await world.until(lambda: world.nodes["n2"].agent_runs, 30, "it is back")
+        await deploy(world, service("shop_web", replicas=9))
+        await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine slots run")
+
+    run(in_world(3, story))
+
+
+def test_a_node_cut_off_and_healed_ends_with_exactly_the_wanted_set() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, service("shop_web"))
+        await world.until(lambda: world.running("shop_web") == slots(6), 30, "six slots run")
+        world.cut("n1")
+        await world.until(lambda: len(world.running("shop_web")) == 8, 30, "replacements run beside the lost ones")
+        world.plug("n1")
+        await world.until(lambda: world.running("shop_web") == slots(6), 30, "six slots run")
+
+    run(in_world(4, story))
+
+
+def test_an_agent_that_is_killed_touches_no_container() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, service("shop_web"))
+        await world.until(lambda: world.running("shop_web") == slots(6), 30, "six slots run")
+        ids = {life.view.id for life in world.nodes["n1"].live()}
+        world.crash_agent("n1")
+        world.start_agent("n1")
+        await world.until(lambda: len(world.running("shop_web")) == 6, 5, "all run")
+        assert {life.view.id for life in world.nodes["n1"].live()} == ids
+
+    run(in_world(5, story))

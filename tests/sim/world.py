@@ -1,0 +1,278 @@
+"""A whole mesh in one virtual machine room: real controllers and real agents over the buses and engines in memory.
+
+Everything that may happen to a machine is a method here; chance comes from one seed. Processes are tasks of one
+group: a crash is a cancellation after the process's connection has been cut, so that nothing it says on its way out
+is heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from agent.agent import Agent, AgentConfig
+from agent.engine.memory import MemoryEngine
+from agent.engine.memory_images import MemoryRegistry
+from agent.engine.memory_life import Life, Program
+from agent.engine.port import EngineInfo
+from agent.files import MemoryFiles
+from agent.surroundings import Machine
+from bus.memory import LoopClock, MemoryBroker
+from bus.port import agent_user, controller_user
+from controller.config import Config
+from controller.controller import Controller
+from controller.highest import ForgetfulMemory
+from controller.plan import plan
+from schemas import subjects
+from schemas.api import REQUESTS, open_reply
+from schemas.errors import MeshError
+from schemas.wire import Wire, encode
+
+UNMANAGED = "somebody-elses"
+"""The name of a container on every engine that is not the mesh's."""
+
+
+def silence_logs() -> None:
+    """Thousands of runs: only what is critical is said."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+class SkewedClock(LoopClock):
+    """A machine's wall clock that is wrong."""
+
+    def __init__(self, offset: float) -> None:
+        self._offset = offset
+
+    def wall(self) -> float:
+        return super().wall() + self._offset
+
+
+@dataclass
+class Node:
+    """A machine with an engine and an agent. Its disk (`files`, the engine's containers) outlives power cuts."""
+
+    name: str
+    engine: MemoryEngine
+    files: MemoryFiles
+    clock: SkewedClock
+    boots: int = 1
+    powered: bool = True
+    cut: bool = False
+    process: asyncio.Task[None] | None = None
+    agent: Agent | None = None
+
+    @property
+    def agent_runs(self) -> bool:
+        return self.process is not None and not self.process.done()
+
+    def live(self) -> list[Life]:
+        """Containers of the mesh that run here."""
+        return [life for life in self.engine.lives.values() if life.view.alive and "mesh.task" in life.view.labels]
+
+
+@dataclass
+class World:
+    """The machine room."""
+
+    rng: random.Random
+    broker: MemoryBroker
+    group: asyncio.TaskGroup
+    nodes: dict[str, Node] = field(default_factory=dict)
+    controllers: dict[str, Controller] = field(default_factory=dict)
+    memories: dict[str, ForgetfulMemory] = field(default_factory=dict)
+    clocks: dict[str, SkewedClock] = field(default_factory=dict)
+    processes: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    registry: MemoryRegistry = field(default_factory=MemoryRegistry)
+    said: list[str] = field(default_factory=list)
+    """What was done to it, a line each: printed when a seed fails."""
+
+    def __post_init__(self) -> None:
+        self.operator = self.broker.connect("operator")
+
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def say(self, what: str) -> None:
+        """Note what happens."""
+        self.said.append(f"{self.now:10.3f} {what}")
+
+    # controllers
+
+    def start_controller(self, name: str) -> None:
+        """It comes (back) with what it remembered on disk."""
+        clock = self.clocks.setdefault(name, SkewedClock(self.rng.choice((0.0, 0.0, -7200.0, 7200.0))))
+        bus = self.broker.connect(controller_user(name))
+        chance = random.Random(self.rng.getrandbits(64))
+        memory = self.memories.setdefault(name, ForgetfulMemory())
+        controller = Controller(Config(name), bus, clock=clock, rng=chance, memory=memory, plan=plan)
+        self.controllers[name] = controller
+        self.processes[name] = self.group.create_task(controller.run(), name=name)
+
+    def crash_controller(self, name: str, *, advise: bool = True) -> None:
+        """kill -9."""
+        self.controllers.pop(name, None)
+        self.broker.kill(controller_user(name), advise=advise)
+        self.processes.pop(name).cancel()
+
+    def leader(self) -> str:
+        """Who believes to lead, if it is one alone; else "" ."""
+        leading = [name for name, each in sorted(self.controllers.items()) if each.leads]
+        return leading[0] if len(leading) == 1 else ""
+
+    def ready(self) -> set[str]:
+        """The nodes that the leader takes for ready."""
+        controller = self.controllers.get(self.leader())
+        verdicts = controller.mirror.records.liveness if controller else {}
+        return {name for name, record in verdicts.items() if record.verdict == "ready"}
+
+    async def settled(self) -> None:
+        """Until somebody leads and takes every node for ready."""
+        await self.until(lambda: self.ready() == set(self.nodes), 30, "all nodes are ready")
+
+    # nodes
+
+    def add_node(self, name: str) -> Node:
+        """A new machine."""
+        clock = SkewedClock(self.rng.choice((0.0, 0.0, -3600.0, 10_000.0)))
+        facts = EngineInfo("memory", "1.41", name, architecture="x86_64", cpus=8.0, memory=16 << 30)
+        chance = random.Random(self.rng.getrandbits(64))
+        engine = MemoryEngine(chance=chance, clock=clock, facts=facts, registry=self.registry)
+        for tag, program in PROGRAMS.items():
+            engine.add_image(tag, program)
+        engine.invent(UNMANAGED, {"who": "knows"})
+        node = self.nodes[name] = Node(name, engine, MemoryFiles(), clock)
+        self.start_agent(name)
+        return node
+
+    def start_agent(self, name: str) -> None:
+        """The agent's process comes (back)."""
+        node = self.nodes[name]
+        bus = self.broker.connect(agent_user(name))
+        config = AgentConfig(name, boot=f"boot-{node.boots}", machine=Machine(hostname=name, address="192.0.2.1"))
+        chance = random.Random(self.rng.getrandbits(64))
+        node.agent = Agent(config, bus, node.engine, node.files, node.clock, chance)
+        node.process = self.group.create_task(node.agent.run(), name=name)
+
+    def crash_agent(self, name: str, *, advise: bool = True) -> None:
+        """kill -9: containers run on."""
+        node = self.nodes[name]
+        self.broker.kill(agent_user(name), advise=advise)
+        if node.process is not None:
+            node.process.cancel()
+        node.process = node.agent = None
+
+    def power_off(self, name: str) -> None:
+        """Everything on it is dead."""
+        node = self.nodes[name]
+        self.crash_agent(name, advise=False)
+        node.engine.crash()
+        node.powered = False
+
+    def power_on(self, name: str) -> None:
+        """It boots and finds its disk as it was."""
+        node = self.nodes[name]
+        node.boots += 1
+        node.engine.recover()
+        node.powered = True
+        self.start_agent(name)
+
+    def cut(self, name: str) -> None:
+        """Unplug a node."""
+        self.nodes[name].cut = True
+        self.broker.partition(agent_user(name))
+
+    def plug(self, name: str) -> None:
+        """Plug it in again."""
+        self.nodes[name].cut = False
+        self.broker.heal(agent_user(name))
+
+    # what people do
+
+    async def ask(self, name: str, request: Wire, timeout: float = 40.0) -> Any:
+        """A request to the api. Raises what it says."""
+        noun, verb = name.split(".")
+        data = await self.operator.core.request(subjects.api(noun, verb), encode(request), timeout=timeout)
+        return open_reply(data, REQUESTS[name][1])
+
+    async def insist(self, name: str, request: Wire, patience: float = 60.0) -> Any:
+        """The same, again and again while nobody can answer."""
+        deadline = self.now + patience
+        while True:
+            try:
+                return await self.ask(name, request, timeout=10.0)
+            except MeshError as error:
+                if not error.retryable or self.now > deadline:
+                    raise
+                await asyncio.sleep(0.5)
+
+    # looking
+
+    def live(self) -> dict[tuple[str, str], list[tuple[str, Life]]]:
+        """(service, slot) -> (node, container) of all that runs anywhere."""
+        found: dict[tuple[str, str], list[tuple[str, Life]]] = {}
+        for name, node in sorted(self.nodes.items()):
+            for life in node.live():
+                labels = life.view.labels
+                found.setdefault((labels["mesh.service"], labels["mesh.slot"]), []).append((name, life))
+        return found
+
+    def running(self, service: str) -> list[str]:
+        """The slots of a service that run, sorted; one that runs twice stands there twice."""
+        return sorted(slot for (each, slot), lives in self.live().items() if each == service for _ in lives)
+
+    async def until(self, holds: Callable[[], bool], seconds: float, what: str) -> float:
+        """Wait until something holds; the virtual seconds that took. Raises AssertionError."""
+        started = self.now
+        while not holds():
+            if self.now - started > seconds:
+                raise AssertionError(f"not within {seconds} s: {what}")
+            await asyncio.sleep(0.05)
+        return self.now - started
+
+
+PROGRAMS = {
+    "app:1": Program(starts_in=0.2, stops_in=0.1),
+    "app:2": Program(starts_in=0.3, stops_in=0.2, lines=("two",)),
+    "slow:1": Program(starts_in=1.0, stops_in=2.0, healthy_after=1.0),
+    "job:1": Program(starts_in=0.1, runs_for=3.0, exit_code=0),
+    "crash:1": Program(starts_in=0.1, runs_for=0.5, exit_code=1, lines=("about to fail",)),
+    "stubborn:1": Program(starts_in=0.1, ignores_stop=True),
+}
+"""Images that every node has, and what their containers do."""
+
+
+@asynccontextmanager
+async def world_of(seed: int, *, nodes: int = 3, controllers: int = 3) -> AsyncIterator[World]:
+    """A mesh that starts up; everything in it ends with the context."""
+    rng = random.Random(seed)
+    broker = MemoryBroker(random.Random(rng.getrandbits(64)), mesh_id="sim")
+    broker.faults.delay = (0.0005, 0.005)
+    async with asyncio.TaskGroup() as group:
+        world = World(rng, broker, group)
+        for number in range(1, controllers + 1):
+            world.start_controller(f"c{number}")
+        for number in range(1, nodes + 1):
+            world.add_node(f"n{number}")
+        try:
+            yield world
+        finally:
+            for task in world.processes.values():
+                task.cancel()
+            for node in world.nodes.values():
+                if node.process is not None:
+                    node.process.cancel()
+
+
+async def in_world(seed: int, story: Callable[[World], Awaitable[None]], **size: int) -> None:
+    """Tell a story in a world of its own."""
+    async with world_of(seed, **size) as world:
+        await world.settled()
+        await story(world)
