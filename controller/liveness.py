@@ -26,8 +26,9 @@ QUIET_PERIODS = 1.5
 LEAVING_GRACE = 10.0
 """Seconds that an agent which said that it is about to stop has for coming back: its containers run on."""
 
-RETURN_GRACE = 5.0
-"""Seconds after which a node that came back is taken at its last observation, if it sends no newer one."""
+RETURN_GRACE = 2.0
+"""Seconds after which a node that came back is taken at its last observation: an agent writes one only if something
+changed, and it has had the time to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def _judge_absent(prior: LivenessRecord, heard: Heard | None, observation: Obser
     if heard is None or heard.at <= prior.since or heard.at < ears.start or ears.now >= _deadline(heard, ears):
         return Judged("down", msgspec.structs.replace(prior, back_since=0.0), silent=True)
     since = prior.back_since or ears.now
-    if _fresh(prior, heard, observation) or (_same_life(heard, observation) and ears.now >= since + RETURN_GRACE):
+    if _fresh(prior, heard, observation) or (ears.now >= since + RETURN_GRACE and _latest(heard, observation)):
         verdict: Literal["ready", "not-ready"] = "not-ready" if heard.engine else "ready"
         record = LivenessRecord(
             node=prior.node,
@@ -163,6 +164,11 @@ def _judge_absent(prior: LivenessRecord, heard: Heard | None, observation: Obser
 
 def _same_life(heard: Heard, observation: Observation | None) -> bool:
     return observation is not None and (observation.instance, observation.boot) == (heard.instance, heard.boot)
+
+
+def _latest(heard: Heard, observation: Observation | None) -> bool:
+    """Whether the observation is the last that the agent says it has stored."""
+    return observation is not None and _same_life(heard, observation) and observation.counter >= heard.observed
 
 
 def _fresh(prior: LivenessRecord, heard: Heard, observation: Observation | None) -> bool:

@@ -86,7 +86,7 @@ def _build(work: Work, round_: Round, site: Site) -> None:
     """Second step: new tasks, then the next replacement of an old one."""
     if work.spec is None or not work.wanted:
         return
-    failing = failing_nodes(work.histories, round_.now)
+    failing = failing_nodes(work.failures, round_.now)
     group = Group(site, work.spec, work.spec_hash, work.counts(), failing)
     fill(work, round_, group)
     update(work, round_, group, site.ledger)

@@ -41,6 +41,7 @@ def rollout_of(work: Work, now: float) -> RolloutRecord:
         started=prior.started if prior is not None and same_deploy else now,
         reasons=grouped([*work.waits.values(), *work.held, *work.notes]),
         slots=bounded({slot: work.histories[slot] for slot in sorted(work.histories, key=slot_key)}),
+        failures=work.failures,
         why=_why(work, phase, given_up),
     )
 

@@ -6,8 +6,7 @@ It stands in the slot's history, a record, so that pauses and budgets survive a 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -100,15 +99,15 @@ def fresh_start(history: SlotHistory) -> SlotHistory:
     return msgspec.structs.replace(history, restarts=0, failed_at=(), next_at=0.0, restarted_at=(), given_up="")
 
 
-def failing_nodes(histories: Mapping[str, SlotHistory], now: float) -> frozenset[str]:
+def with_failure(failures: Mapping[str, tuple[float, ...]], node: str, now: float) -> dict[str, tuple[float, ...]]:
+    """Failures by node with one more; those of more than 5 minutes ago are forgotten."""
+    lately = {name: tuple(at for at in times if at > now - FAILURE_WINDOW) for name, times in failures.items()}
+    lately[node] = (*lately.get(node, ()), now)[-FAILURES_TO_AVOID:]
+    return {name: times for name, times in sorted(lately.items()) if times}
+
+
+def failing_nodes(failures: Mapping[str, tuple[float, ...]], now: float) -> frozenset[str]:
     """Nodes where the service failed too often lately."""
-    failures = Counter(entry.node for entry in _ended(histories.values()) if _counts(entry, now))
-    return frozenset(node for node, count in failures.items() if count >= FAILURES_TO_AVOID)
-
-
-def _ended(histories: Iterable[SlotHistory]) -> Iterable[EndedTask]:
-    return (entry for history in histories for entry in history.ended)
-
-
-def _counts(entry: EndedTask, now: float) -> bool:
-    return entry.state == "failed" and not entry.why and entry.at > now - FAILURE_WINDOW
+    return frozenset(
+        node for node, times in failures.items() if sum(at > now - FAILURE_WINDOW for at in times) >= FAILURES_TO_AVOID
+    )

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from controller.census import Life, Task
 from controller.draft import Draft
-from controller.restarts import after_end, count_restart, remember
+from controller.restarts import after_end, count_restart, remember, with_failure
 from controller.task_ids import age, lineage
 from controller.work import Work, with_history
 from schemas.spec import RestartPolicy
@@ -76,6 +76,8 @@ def _bury(work: Work, draft: Draft, task: Task, now: float) -> None:
     mishap = task.assigned.desired == "running" and task.seen is not None and task.seen.ended
     if mishap and not known and not work.candidates(task.slot) and task.spec == work.spec_hash:
         history = after_end(history, task, _policy(draft, task), now)
+        if task.seen is not None and task.seen.state == "failed":
+            work.failures = with_failure(work.failures, task.node, now)
     with_history(work, task.slot, history)
     draft.drop(task)
     work.replace(task, None)

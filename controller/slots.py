@@ -109,8 +109,10 @@ def fill(work: Work, round_: Round, group: Group) -> None:
 
 def _must_wait(work: Work, round_: Round, slot: str) -> str | None:
     tasks = work.tasks(slot)
-    if any(task.life == "ending" for task in tasks):
-        return ENDING
+    ending = [task for task in tasks if task.life == "ending"]
+    if ending:
+        stray = next((task for task in ending if task.assigned is None), None)
+        return ENDING if stray is None else f"a task that no assignment names still runs on node {stray.node}"
     history = work.history(slot)
     if work.over(slot):
         return _given_up(work, slot) if history.given_up == work.spec_hash else None

@@ -43,6 +43,8 @@ class Work:
     spec_hash: str
     slots: dict[str, list[Task]]
     histories: dict[str, SlotHistory]
+    failures: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Node -> when the service failed there of late."""
     wanted: tuple[str, ...] = ()
     waits: dict[str, str] = field(default_factory=dict)
     """Slot -> why it is not (yet) as it should be."""
@@ -109,8 +111,9 @@ def open_work(world: World, name: str, census: Census) -> Work:
     aim = aim_of(stored.record, prior)
     revision = world.revisions.get((name, aim.revision))
     histories = dict(prior.slots) if prior is not None else {}
+    failures = dict(prior.failures) if prior is not None else {}
     if prior is not None and prior.deploy != aim.deploy:
-        histories = {slot: fresh_start(history) for slot, history in histories.items()}
+        histories, failures = {slot: fresh_start(history) for slot, history in histories.items()}, {}
     return Work(
         name=name,
         stored=stored,
@@ -120,6 +123,7 @@ def open_work(world: World, name: str, census: Census) -> Work:
         spec_hash=revision.spec.task.hash if revision is not None else "",
         slots={slot: list(tasks) for slot, tasks in sorted(census.of(name).items())},
         histories=histories,
+        failures=failures,
     )
 
 

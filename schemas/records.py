@@ -161,6 +161,8 @@ class RolloutRecord(Wire, frozen=True, kw_only=True):
     """Stream time at which this deploy began."""
     reasons: tuple[Reason, ...] = ()
     slots: dict[str, SlotHistory] = {}
+    failures: dict[str, tuple[float, ...]] = {}
+    """Node -> stream times at which the service failed there of late, oldest first."""
     why: str = ""
 
 
