@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from meshctl.client import Mesh
 from schemas.api import TaskView
-from schemas.errors import MeshError, Unreachable
+from schemas.errors import MeshError, NotFound, Unreachable
 from schemas.nodeapi import LogLine, ReadLogs
 
 LOOK_EVERY = 1.0
@@ -124,9 +124,11 @@ async def _pages(mesh: Mesh, source: Source, reading: Reading) -> AsyncGenerator
     while True:
         try:
             page = await mesh.log_page(source.node, request)
+        except NotFound:  # of ended tasks only the last containers of each slot are kept
+            reading.over.add(source.task)
+            return
         except MeshError as error:
             reading.warn(f"{source.service}.{source.slot} ({source.task}): {error.message}")
-            reading.over.add(source.task)
             return
         for line in page.lines:
             yield line

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from meshctl.format.times import duration
-from meshctl.views.states import docker_state, ended, trouble, up
+from meshctl.views.states import docker_state, ended, told_to_end, trouble, up
 from meshctl.views.status import reason_text
 from meshctl.views.tasks import in_order, slot_order, task_name
 from schemas.api import ServiceView, TaskView
@@ -162,7 +162,7 @@ def _counts(task: TaskView) -> bool:
 
 def _is_an_end(task: TaskView) -> bool:
     """Whether a task ended by itself. One that was told to end says why."""
-    return task.state == "failed" or (task.state == "exited" and not task.why)
+    return task.state == "failed" or (task.state == "exited" and not told_to_end(task))
 
 
 def _once(view: ServiceView) -> bool:

@@ -182,10 +182,8 @@ def rm(session: Session, stacks: tuple[str, ...], detach: bool, timeout: str) ->
 def _load(session: Session, stack: str, files: tuple[str, ...], profiles: tuple[str, ...]) -> LoadedStack:
     """Read the Compose files and print their warnings."""
     from meshctl.compose.load import load_stack
-    from meshctl.compose.sources import read_source
 
-    sources = [read_source(path, click.get_binary_stream("stdin")) for path in files]
-    loaded = load_stack(sources, stack=stack or None, environment=session.environ, profiles=profiles)
+    loaded = load_stack(files, stack=stack or None, environment=session.environ, profiles=profiles)
     for warning in loaded.warnings:
         click.echo(click.style("warning:", fg="yellow") + f" {warning}", err=True)
     return loaded

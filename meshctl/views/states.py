@@ -42,7 +42,7 @@ def docker_state(task: TaskView) -> str:
     if task.state == "running":
         return {"starting": "Starting", "unhealthy": "Unhealthy"}.get(task.health, "Running")
     if task.state == "exited":
-        return "Shutdown" if task.why or task.exit_code not in (0, None) else "Complete"
+        return "Shutdown" if told_to_end(task) or task.exit_code not in (0, None) else "Complete"
     if task.state == "failed":
         return "Rejected" if task.exit_code is None and not task.container and not task.oom_killed else "Failed"
     return LIVE.get(task.state, task.state.capitalize())
@@ -51,6 +51,11 @@ def docker_state(task: TaskView) -> str:
 def desired_state(task: TaskView) -> str:
     """What is wanted of it: Running, or Shutdown for what is history or to be ended."""
     return "Shutdown" if task.desired == "shutdown" or ended(task) else "Running"
+
+
+def told_to_end(task: TaskView) -> bool:
+    """Whether it was to end (the `why` of a task that is wanted tells why it was made)."""
+    return task.desired == "shutdown" and bool(task.why)
 
 
 def ended(task: TaskView) -> bool:
