@@ -76,6 +76,7 @@ class Story:
         self.lab = lab
         self.eye = eye
         self.stage = stage
+        self.hurt_at = time.monotonic()
 
     def tell(self, archives: list[Path]) -> None:
         """From the first deploy to the last recovery."""
@@ -106,7 +107,8 @@ class Story:
         """Another leads; no container notices."""
         self.stage.chapter("The leader is killed (kill -9)")
         before, epoch = self.containers(), self.eye.leader().epoch
-        dead = self.lab.kill("leader")
+        self.hurt()
+        dead = self.lab.kill(self.eye.leader().holder)
         seconds = self.wait("another controller leads", lambda: self.eye.leader(1.0).epoch > epoch, 20)
         self.stage.recovered(f"{self.eye.leader().holder} leads instead of {dead}", seconds)
         self.stage.meshctl("service", "scale", f"{STACK}_web={WEB + 1}")
@@ -120,6 +122,7 @@ class Story:
         holder = self.volume_node()
         victim = next(node for node in reversed(self.lab.nodes) if node != holder)
         self.stage.chapter(f"{victim} loses its power (redis and its volume are on {holder})")
+        self.hurt()
         self.lab.kill(victim)
         seconds = self.wait(
             f"{WEB} web tasks run on the others", lambda: self.running("web", besides=victim) == WEB, 40
@@ -127,6 +130,7 @@ class Story:
         self.stage.recovered(f"{WEB} of {WEB} web tasks run on the other two nodes", seconds)
         self.stage.meshctl("node", "ls")
         check(self.recall() == "the demo", "redis runs on and has its data")
+        self.hurt()
         self.lab.start(victim)
         seconds = self.wait(f"the edge on {victim} runs again", lambda: self.running("edge", on=victim) == 1, 60)
         self.stage.recovered(f"{victim} is back, and its edge runs", seconds)
@@ -136,6 +140,7 @@ class Story:
         """Its task waits for it: never a silent new empty volume."""
         holder = self.volume_node()
         self.stage.chapter(f"The network cable of {holder} is pulled: redis has its data there")
+        self.hurt()
         self.lab.cut(holder)
         seconds = self.wait("redis is told to wait for its node", lambda: holder in self.why_redis_waits(holder), 40)
         self.stage.recovered(f"redis waits: {self.why_redis_waits(holder)}", seconds)
@@ -147,6 +152,7 @@ class Story:
         check(all(self.redis_on(node) is None for node in self.lab.nodes if node != holder), "no second redis was made")
         container = self.redis_on(holder)
         self.stage.chapter(f"The cable of {holder} is put back")
+        self.hurt()
         self.lab.heal(holder)
         seconds = self.wait("redis runs again", lambda: self.running("redis", on=holder) == 1, 60)
         self.stage.recovered(f"redis runs on {holder}", seconds)
@@ -158,11 +164,12 @@ class Story:
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def running(self, service: str, *, on: str = "", besides: str = "") -> int:
-        """How many tasks of a service run (and are healthy)."""
+        """How many tasks of a service run (and are healthy), as the mesh says and the engines confirm."""
+        containers = self.containers()
         return sum(
             task.state == "running"
             and task.health in ("", "healthy")
-            and task.current
+            and task.container in containers
             and (not on or task.node == on)
             and task.node != besides
             for task in self.eye.tasks(f"{STACK}_{service}")
@@ -172,10 +179,9 @@ class Story:
         """Until everything runs once, and once only."""
 
         def settled() -> bool:
-            counts = {"web": WEB, "edge": len(self.lab.nodes), "redis": 1}
-            return len(self.containers()) == sum(counts.values()) and all(
-                self.running(service) == count for service, count in counts.items()
-            )
+            wanted = {"web": WEB, "edge": len(self.lab.nodes), "redis": 1}
+            counts = {service: self.running(service) for service in wanted}
+            return counts == wanted and len(self.containers()) == sum(wanted.values())
 
         seconds = self.wait("everything runs once, and once only", settled, 60)
         self.stage.recovered("everything runs once, and once only", seconds)
@@ -213,9 +219,13 @@ class Story:
         enter = ("nsenter", "-t", str(container["State"]["Pid"]), "-m", "-n", "--")
         return self.lab.exec(node, [*enter, "/usr/bin/redis-cli", *words]).stdout.strip()
 
+    def hurt(self) -> None:
+        """Recoveries are counted from now."""
+        self.hurt_at = time.monotonic()
+
     def wait(self, what: str, holds: Callable[[], bool], patience: float) -> float:
-        """The seconds until it holds."""
-        return self.eye.wait_until(what, holds, patience)
+        """Until it holds; the seconds since the last `hurt`."""
+        return self.eye.wait_until(what, holds, patience, since=self.hurt_at)
 
 
 def check(holds: bool, claim: str) -> None:

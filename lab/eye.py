@@ -61,9 +61,9 @@ class Eye:
         """Who says "I lead" next. Raises Unreachable after `patience` seconds of silence."""
         return self._run(lambda bus: _next_beat(bus, patience))
 
-    def wait_until(self, what: str, holds: Callable[[], bool], patience: float) -> float:
-        """Look until it holds; the seconds it took. Raises TimedOut, saying `what`."""
-        began = time.monotonic()
+    def wait_until(self, what: str, holds: Callable[[], bool], patience: float, since: float | None = None) -> float:
+        """Look until it holds; the seconds since then (on the monotonic clock). Raises TimedOut, saying `what`."""
+        began = time.monotonic() if since is None else since
         while True:
             try:
                 if holds():

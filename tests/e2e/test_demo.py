@@ -1,0 +1,20 @@
+"""The demo's story holds, from the command that people are told to type."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from lab import folders
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
+
+
+def test_the_demos_story_holds_and_leaves_nothing() -> None:
+    done = subprocess.run([sys.executable, "-m", "lab.demo"], capture_output=True, text=True, timeout=360)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "All of it held" in done.stdout
+    assert "is on node" in done.stdout  # the task that waits says for which node
+    assert "demo" not in folders.names()
