@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -96,10 +97,11 @@ class MemoryEventReader:
             await self._more.wait()
 
     async def confirm(self, sequence: int) -> None:
-        """See `bus.port.EventReader`. Raises Unreachable."""
+        """See `bus.port.EventReader`."""
         if self._start.cursor and sequence > self._confirmed:
-            await save_cursor(self._state, self._start.cursor, sequence)
-            self._confirmed = sequence
+            with contextlib.suppress(Unreachable):
+                await save_cursor(self._state, self._start.cursor, sequence)
+                self._confirmed = sequence
 
     def _take(self) -> LoggedEvent | None:
         if not self._hub.wire.link(self._user).open:

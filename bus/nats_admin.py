@@ -20,7 +20,11 @@ from schemas.errors import Conflict, Refused, Unreachable
 from schemas.records import MeshRecord
 from schemas.wire import encode
 
-TIMEOUT = 10.0
+TIMEOUT = 20.0
+"""Seconds that fresh servers may take to get ready."""
+
+ASK_TIMEOUT = 1.0
+CREATE_TIMEOUT = 5.0
 HEADER_ROOM = 4 * 1024
 SECOND = 1_000_000_000
 EVENT_BYTES = 1024**3
@@ -110,13 +114,13 @@ async def _write_record(bus: Bus, record: MeshRecord) -> int:
 
 async def _check_absent(line: Line) -> None:
     for stream in (subjects.STATE_STREAM, subjects.OBSERVED_STREAM, subjects.EVENT_STREAM):
-        answer = await _ready(line, f"$JS.API.STREAM.INFO.{stream}", {})
+        answer = await _ready(line, f"$JS.API.STREAM.INFO.{stream}", {}, ASK_TIMEOUT)
         if answer.error is None:
             raise Conflict(f"the stream {stream} exists already", hint="a mesh is made on servers that have none")
 
 
 async def _create(line: Line, settings: dict[str, Any]) -> None:
-    answer = await _ready(line, f"$JS.API.STREAM.CREATE.{settings['name']}", settings)
+    answer = await _ready(line, f"$JS.API.STREAM.CREATE.{settings['name']}", settings, CREATE_TIMEOUT)
     if answer.error is None:
         return
     if answer.error.err_code == STREAM_EXISTS:
@@ -124,15 +128,15 @@ async def _create(line: Line, settings: dict[str, Any]) -> None:
     raise Refused(f"{settings['name']} can't be created: {answer.error.description}")
 
 
-async def _ready(line: Line, subject: str, question: dict[str, Any]) -> _Created:
-    """Ask until the servers are ready to answer."""
+async def _ready(line: Line, subject: str, question: dict[str, Any], timeout: float) -> _Created:
+    """Ask until the servers are ready to answer: creating the same stream twice is no error."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + TIMEOUT
     body = msgspec.json.encode(question) if question else b""
     while True:
         why = ""
         try:
-            answer = msgspec.json.decode((await line.ask(subject, body, timeout=TIMEOUT)).data, type=_Created)
+            answer = msgspec.json.decode((await line.ask(subject, body, timeout=timeout)).data, type=_Created)
         except Unreachable as error:
             why = error.message
         else:

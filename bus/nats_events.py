@@ -98,10 +98,11 @@ class NatsEventReader:
         return self._ready.popleft()
 
     async def confirm(self, sequence: int) -> None:
-        """See `bus.port.EventReader`. Raises Unreachable."""
+        """See `bus.port.EventReader`."""
         if self._start.cursor and sequence > self._confirmed:
-            await save_cursor(self._state, self._start.cursor, sequence)
-            self._confirmed = sequence
+            with contextlib.suppress(Unreachable):
+                await save_cursor(self._state, self._start.cursor, sequence)
+                self._confirmed = sequence
 
     async def _wait(self) -> None:
         self._more.clear()

@@ -52,6 +52,7 @@ class Walk:
 
 async def take_snapshot(line: Line, stream: str, prefix: str) -> Snapshot:
     """See the module. Raises StoreMissing, Unreachable."""
+    await _info(line, stream)
     walk = Walk()
     async with _portions(line, stream, prefix) as portions:
         await portions.walk_on(walk)

@@ -236,7 +236,11 @@ class EventReader(AbstractAsyncContextManager["EventReader"], Protocol):
         ...
 
     async def confirm(self, sequence: int) -> None:
-        """All up to `sequence` is dealt with: a named cursor goes on after it. Does nothing without a cursor."""
+        """All up to `sequence` is dealt with: a named cursor goes on after it. Does nothing without a cursor.
+
+        Each is one write. One that could not be stored (no connection) is covered by the next; if none follows, the
+        events after the last that was stored come again.
+        """
         ...
 
 

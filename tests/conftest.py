@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -73,6 +73,8 @@ class NatsServer:
         self.port = port or free_port()
         self.cluster = cluster
         self.users = users()
+        self.alter: Callable[[str], str] = str
+        """Changes the text of the configuration before it is used."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -89,7 +91,7 @@ class NatsServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         server = Server(self.name, f"127.0.0.1:{self.port}", str(self.folder / "store"), cluster=self.cluster)
         config = self.folder / "nats.conf"
-        config.write_text(render_config(server, self.users))
+        config.write_text(self.alter(render_config(server, self.users)))
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen([nats_server_path(), "-c", str(config)], stdout=log, stderr=log)
         deadline = time.monotonic() + 10
