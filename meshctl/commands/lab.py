@@ -28,14 +28,26 @@ def lab_group() -> None:
     configure_logging(level=logging.ERROR)
 
 
-name_option = click.option("--name", default="lab", show_default=True, help="Which lab.")
+DEFAULT_NAME = "lab"
+
+
+def _only_lab() -> str:
+    from lab.folders import names
+
+    there = names()
+    return there[0] if len(there) == 1 else DEFAULT_NAME
+
+
+name_option = click.option(
+    "--name", default=_only_lab, show_default="the only one there is, else lab", help="Which lab."
+)
 only_option = click.option(
     "--only", type=click.Choice(["agent", "engine"]), help="Of a node: just its agent, or just its engine's daemons."
 )
 
 
 @lab_group.command("up")
-@name_option
+@click.option("--name", default=DEFAULT_NAME, show_default=True, help="What to call it.")
 @click.option("--nodes", default=3, show_default=True, help="How many nodes.")
 @click.option("--controllers", default=3, show_default=True, help="How many controllers.")
 @click.option("--nats", default=3, show_default=True, help="How many nats-servers.")

@@ -43,7 +43,8 @@ def remove_leftovers() -> None:
 
 
 @pytest.fixture(scope="session")
-def _labs() -> Iterator[MakeLab]:
+def make_lab() -> Iterator[MakeLab]:
+    """Makes a lab of its own for a test that hurts more than `mend` can heal (`disk_mib=64`, other counts)."""
     if why := why_no_docker():
         pytest.skip(why)
     remove_leftovers()
@@ -68,9 +69,9 @@ def archives() -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def engines_only(_labs: MakeLab, archives: dict[str, Path]) -> Lab:
+def engines_only(make_lab: MakeLab, archives: dict[str, Path]) -> Lab:
     """A lab of two nodes that are engines and no more, with the busybox image."""
-    lab = _labs(nodes=2, controllers=0, nats=0)
+    lab = make_lab(nodes=2, controllers=0, nats=0)
     lab.load_images([archives[BUSYBOX]])
     return lab
 
@@ -93,9 +94,9 @@ def engine_node(engines: Lab) -> EngineApi:
 
 
 @pytest.fixture(scope="session")
-def session_lab(_labs: MakeLab, archives: dict[str, Path]) -> Lab:
+def session_lab(make_lab: MakeLab, archives: dict[str, Path]) -> Lab:
     """A mesh of 3 nodes, 3 controllers and 3 nats-servers, with all example images."""
-    lab = _labs(nodes=3, controllers=3, nats=3)
+    lab = make_lab(nodes=3, controllers=3, nats=3)
     lab.load_images(archives.values())
     return lab
 

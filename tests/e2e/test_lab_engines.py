@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,17 @@ def test_start_is_idempotent(engines: Lab) -> None:
     engines.start("node-1")
     engines.start("node-1")
     assert engines.engine("node-1").inspect(made)["State"]["Running"]
+
+
+def test_an_engine_can_have_a_small_disk_that_fills_up(make_lab: Callable[..., Lab], archives: dict[str, Path]) -> None:
+    lab = make_lab(nodes=1, controllers=0, nats=0, disk_mib=24)
+    engine = lab.engine("node-1")
+    engine.load(archives[BUSYBOX])
+    script = "dd if=/dev/zero of=/full bs=1M count=100"
+    made = engine.run(BUSYBOX, "sh", "-c", script, host={"Init": False})
+    while engine.inspect(made)["State"]["Running"]:
+        time.sleep(0.05)
+    assert engine.inspect(made)["State"]["ExitCode"] == 1
+    with pytest.raises(EngineError, match="no space left"):
+        engine.load(archives["dockmesh/redis:1"])
+    lab.down()
