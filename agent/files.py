@@ -124,8 +124,8 @@ class DataDirectory:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
-        """End the thread."""
-        self._pool.shutdown(wait=True)
+        """End the thread, once it has done what it was asked for."""
+        self._pool.shutdown(wait=False)
 
 
 class MemoryFiles:

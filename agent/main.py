@@ -43,7 +43,9 @@ def main() -> None:
     options = _options(sys.argv[1:])
     configure_logging()
     try:
-        asyncio.run(_main(options))
+        config = config_of(options, boot_id())
+        credentials = read_credentials(options.credentials, name=f"agent {config.node}")
+        asyncio.run(_main(config, credentials, options.engine, options.data))
     except* (MeshError, OSError) as group:
         sys.exit(_explained(_first(group)))
 
@@ -90,15 +92,13 @@ def config_of(options: argparse.Namespace, boot: str) -> AgentConfig:
     )
 
 
-async def _main(options: argparse.Namespace) -> None:
-    config = config_of(options, boot_id())
-    credentials = read_credentials(options.credentials, name=f"agent {config.node}")
+async def _main(config: AgentConfig, credentials: Credentials, address: str, data: Path) -> None:
     chance = random.Random(secrets.randbits(128))  # noqa: S311 (spreads retries; the instance id is no secret)
     clock = SystemClock()
-    engine = DockerEngine(options.engine, clock=clock)
-    files = DataDirectory(options.data)
+    engine = DockerEngine(address, clock=clock)
+    files = DataDirectory(data)
     structlog.contextvars.bind_contextvars(node=config.node)
-    log.info("agent.starting", version=agent_version(), engine=options.engine)
+    log.info("agent.starting", version=agent_version(), engine=address)
     try:
         async with early_bus(credentials, chance) as bus:
             agent = Agent(config, bus, engine, files, clock, chance)
