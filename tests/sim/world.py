@@ -65,6 +65,8 @@ class Node:
     boots: int = 1
     powered: bool = True
     cut: bool = False
+    died: bool = False
+    """Its engine went down with all containers, at least once."""
     process: asyncio.Task[None] | None = None
     agent: Agent | None = None
 
@@ -173,8 +175,14 @@ class World:
         """Everything on it is dead."""
         node = self.nodes[name]
         self.crash_agent(name, advise=False)
-        node.engine.crash()
+        self.crash_engine(name)
         node.powered = False
+
+    def crash_engine(self, name: str, *, containers: bool = True) -> None:
+        """The engine's processes die; with them all containers, unless told otherwise."""
+        node = self.nodes[name]
+        node.died = node.died or containers
+        node.engine.crash(containers=containers)
 
     def power_on(self, name: str) -> None:
         """It boots and finds its disk as it was."""

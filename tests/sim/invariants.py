@@ -1,0 +1,136 @@
+"""What must always hold, whatever happens: each checker looks at one thing and raises `Violated`.
+
+`Watchman` sits where the world changes: it sees each batch of the state stream as it is stored, and looks at the engines
+ten times a virtual second. What holds only in the end is told by `unsettled`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from bus.port import Committed, Delete, Fence, Outcome, Put, Write
+from schemas import subjects
+from schemas.assignment import Assignment
+from schemas.records import EpochRecord, RolloutRecord, ServiceRecord
+from schemas.wire import decode
+from tests.sim.world import UNMANAGED, World
+
+LEADER_KEYS = ("rollout.", "desired.", "liveness.", "brake", "alloc.", "endpoints.", "job.")
+
+
+class Violated(AssertionError):
+    """An invariant does not hold."""
+
+
+class Watchman:
+    """Watches one world from its beginning to its end."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._digest = hashlib.sha256()
+        self.violations: list[str] = []
+        self.epoch = 0
+        self.holder = ""
+        self.stored = 0
+        self._ended: set[str] = set()
+        state = world.broker.state
+        self._commit = state.commit
+        state.commit = self._seen  # type: ignore[method-assign]
+
+    @property
+    def trace(self) -> str:
+        """A hash of all that was stored, by whom, when: equal for equal runs."""
+        return self._digest.hexdigest()[:16]
+
+    def _seen(self, user: str, batch: Sequence[Write], fence: Fence | None) -> Outcome:
+        before = self.epoch
+        outcome = self._commit(user, batch, fence)
+        self._digest.update(f"{self._world.now:.6f} {user} {fence} {type(outcome).__name__}\n".encode())
+        for write in batch:
+            self._digest.update(write.key.encode() + (write.value if isinstance(write, Put) else b"-"))
+        if isinstance(outcome, Committed):
+            self.stored += 1
+            self._look(user, batch, fence, before, outcome)
+        return outcome
+
+    def _look(self, user: str, batch: Sequence[Write], fence: Fence | None, epoch: int, outcome: Committed) -> None:
+        ordered = sorted(batch, key=lambda write: write.key != subjects.EPOCH)
+        for write in ordered:
+            if write.key == subjects.EPOCH and isinstance(write, Put):
+                record = decode(write.value, EpochRecord)
+                self.epoch, self.holder = outcome.sequence, record.holder
+            elif write.key.startswith(LEADER_KEYS):
+                self._leaders_write(user, write, fence, epoch)
+
+    def _leaders_write(self, user: str, write: Write, fence: Fence | None, epoch: int) -> None:
+        if user != f"controller-{self.holder}" or fence is None or fence.epoch != epoch:
+            self._violated(f"{user} (fence {fence}) wrote {write.key} in epoch {epoch} of {self.holder or 'nobody'}")
+        if isinstance(write, Delete) and write.key.startswith("desired."):
+            self._violated(f"{user} deleted {write.key}: absence is never a decision")
+        if isinstance(write, Put) and write.key.startswith("desired."):
+            self._assigned(decode(write.value, Assignment))
+
+    def _assigned(self, assignment: Assignment) -> None:
+        slots = [(task.service, task.slot) for task in assignment.tasks if task.desired == "running"]
+        if len(slots) != len(set(slots)):
+            self._violated(f"{assignment.node} is to run one slot twice: {sorted(slots)}")
+        missing = {task.spec for task in assignment.tasks} - set(assignment.specs)
+        if missing:
+            self._violated(f"{assignment.node} is given tasks without their spec: {missing}")
+
+    def look_at_engines(self) -> None:
+        """What must hold on every engine at any time."""
+        for name, node in sorted(self._world.nodes.items()):
+            if not node.died and not node.engine.life(UNMANAGED).view.alive:
+                self._violated(f"what is not the mesh's was touched on {name}")
+            for life in node.engine.lives.values():
+                if life.view.ended:
+                    self._ended.add(life.view.id)
+                elif life.view.alive and life.view.id in self._ended:
+                    self._violated(f"{life.view.name} had ended and was started again")
+
+    def _violated(self, what: str) -> None:
+        self.violations.append(f"{self._world.now:10.3f} {what}")
+
+    def raise_if_any(self) -> None:
+        """Raises Violated with all that was seen."""
+        if self.violations:
+            raise Violated("\n".join(self.violations[:10]))
+
+
+def records(world: World) -> dict[str, Any]:
+    """Services and rollouts as the state stream has them, by key."""
+    kinds = {"service.": ServiceRecord, "rollout.": RolloutRecord}
+    found = {}
+    for key, entry in world.broker.state.existing().entries.items():
+        for prefix, kind in kinds.items():
+            if key.startswith(prefix) and entry.value is not None:
+                found[key] = decode(entry.value, kind)
+    return found
+
+
+def wanted(world: World, unplaceable: frozenset[str] = frozenset()) -> dict[str, int]:
+    """How many live containers each service is to have, by the intent that is stored."""
+    counts = {}
+    for key, record in records(world).items():
+        if key.startswith("service.") and record.name not in unplaceable:
+            on_each = len(world.nodes) if record.mode == "global" else record.replicas
+            counts[record.name] = 0 if record.removed else on_each
+    return counts
+
+
+def unsettled(world: World, ended: frozenset[str]) -> str:
+    """Why the mesh is not (yet) as it is wanted; "" if it is. `ended`: services whose tasks may end by themselves."""
+    live = world.live()
+    doubled = {key: [node for node, _ in lives] for key, lives in live.items() if len(lives) > 1}
+    if doubled:
+        return f"slots run twice: {doubled}"
+    want = wanted(world)
+    counts: dict[str, int] = dict.fromkeys(want, 0)
+    for service, _slot in live:
+        counts[service] = counts.get(service, 0) + 1
+    off = {name: (counts[name], want.get(name, 0)) for name in sorted(counts) if name not in ended}
+    wrong = {name: pair for name, pair in off.items() if pair[0] != pair[1]}
+    return f"running and wanted differ: {wrong}" if wrong else ""
