@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +41,9 @@ class Disk:
     """This machine's files (`meshctl.compose.project.Files`)."""
 
     def read(self, path: str) -> str | None:
-        """The text of the file; None if there is none. Raises ManifestError if it can't be read."""
+        """The text of the file or pipe; None if there is none. Raises ManifestError if it can't be read."""
         try:
             with Path(path).open("rb") as file:
-                if not os.path.isfile(path):  # noqa: PTH113 - a pipe or device would block or never end
-                    raise ManifestError(f"{path}: is no regular file — give its content with `-c -`")
                 return _decode(file.read(FILE_LIMIT + 1), path)
         except FileNotFoundError:
             return None
