@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from agent.agent import Agent, AgentConfig
@@ -18,6 +18,7 @@ from bus.port import Committed, From, Put
 from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
 from schemas.clock import SystemClock
+from schemas.errors import Unreachable
 from schemas.events import EventBatch
 from schemas.observation import Observation
 from schemas.spec import ContainerSpec, TaskSpec
@@ -77,10 +78,11 @@ async def _put(leader: Leader, *tasks: AssignedTask) -> None:
 async def _until_state(leader: Leader, task: str, state: str) -> None:
     async with asyncio.timeout(20):
         while True:
-            entry = await leader.bus.observed.read("n1")
-            tasks = decode(entry.value, Observation).tasks if entry and entry.value else ()
-            if any((one.id, one.state) == (task, state) for one in tasks):
-                return
+            with suppress(Unreachable):
+                entry = await leader.bus.observed.read("n1")
+                tasks = decode(entry.value, Observation).tasks if entry and entry.value else ()
+                if any((one.id, one.state) == (task, state) for one in tasks):
+                    return
             await asyncio.sleep(0.05)
 
 
