@@ -83,6 +83,16 @@ def remove(name: str) -> bool:
     return there
 
 
+def remove_orphans(prefix: str) -> None:
+    """Remove the labs named `<prefix>-<pid>...` whose makers, tests or demos, have died."""
+    for name in names():
+        head, _, rest = name.partition("-")
+        pid = rest.partition("-")[0]
+        if head == prefix and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            with changing(name):
+                remove(name)
+
+
 def _remove_files(paths: LabPaths) -> None:
     for folder in [each for each in paths.root.iterdir() if each != paths.plan]:
         if folder.is_dir() and not folder.is_symlink():

@@ -117,6 +117,7 @@ class Init:
 
 
 def join_control_groups(spec: dict[str, Any]) -> None:
+    """Put this process, and so all that it starts, into the machine's groups."""
     for group in spec["cgroups"]:
         with contextlib.suppress(OSError):
             Path(group, "cgroup.procs").write_text(str(os.getpid()))

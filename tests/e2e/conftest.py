@@ -32,22 +32,12 @@ def fresh_name() -> str:
     return f"{PREFIX}-{os.getpid()}-{next(NUMBERS)}"
 
 
-def remove_leftovers() -> None:
-    """Remove the labs of test runs that have died."""
-    for name in folders.names():
-        head, _, rest = name.partition("-")
-        pid = rest.partition("-")[0]
-        if head == PREFIX and pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            with folders.changing(name):
-                folders.remove(name)
-
-
 @pytest.fixture(scope="session")
 def make_lab() -> Iterator[MakeLab]:
     """Makes a lab of its own for a test that hurts more than `mend` can heal (`disk_mib=64`, other counts)."""
     if why := why_no_docker():
         pytest.skip(why)
-    remove_leftovers()
+    folders.remove_orphans(PREFIX)
     made: list[Lab] = []
 
     def make(**counts: int) -> Lab:
