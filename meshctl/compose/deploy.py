@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from meshctl.compose.cursor import At
@@ -21,7 +22,7 @@ LEAST_CPUS = 0.001
 
 _D = "services.*.deploy"
 _KEYS = ("node.id", "node.hostname", "node.role", "node.ip", "node.platform.os", "node.platform.arch")
-_LABEL_KEYS = re.compile(r"(?:node|engine)\.labels\.[A-Za-z0-9_][A-Za-z0-9_./-]*")
+_LABEL_KEYS = re.compile(r"(?:node|engine)\.labels\.[A-Za-z0-9_][A-Za-z0-9_./-]*", re.IGNORECASE)
 _CONSTRAINT = re.compile(r"\s*([^\s=!]+)\s*(==|!=)\s*(.*?)\s*", re.DOTALL)
 _CONSTRAINT_HOW = "write it as `node.labels.zone == eu`"
 _RESTARTS = {"no": "none", "on-failure": "on-failure", "always": "any", "unless-stopped": "any"}
@@ -193,10 +194,21 @@ def _constraint(at: At) -> Constraint | None:
     if not value:
         at.refuse(f"{quote(line)} compares with nothing", _CONSTRAINT_HOW)
         return None
-    if key == "node.role" and value not in ("manager", "worker"):
+    if key.lower() == "node.role" and value.lower() not in ("manager", "worker"):
         at.refuse(f"{quote(value)} is no role", "use manager (a controller runs there) or worker")
         return None
+    if key.lower() == "node.ip" and not _is_address(value):
+        at.refuse(f"{quote(value)} is no address", "write it as 10.0.0.5, or 10.0.0.0/24 for a network")
+        return None
     return Constraint(key=key, op="==" if op == "==" else "!=", value=value)
+
+
+def _is_address(value: str) -> bool:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _spread(at: At) -> str:
@@ -213,7 +225,7 @@ def _spread(at: At) -> str:
 
 
 def _is_key(at: At, key: str) -> bool:
-    if key in _KEYS or _LABEL_KEYS.fullmatch(key):
+    if key.lower() in _KEYS or _LABEL_KEYS.fullmatch(key):
         return True
     at.refuse(
         f"{quote(key)} is nothing that nodes have", "use " + ", ".join([*_KEYS, "node.labels.x or engine.labels.x"])

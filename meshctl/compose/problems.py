@@ -18,12 +18,12 @@ class Problems:
     """Gathers problems and warnings; `check` raises once there are problems."""
 
     def __init__(self) -> None:
-        self._problems: dict[str, None] = {}
+        self._problems: dict[str, Where | None] = {}
         self._warnings: dict[str, None] = {}
 
     def add(self, where: Where | None, path: str, what: str, remedy: str = "", *, excerpt: str = "") -> None:
         """One thing that is wrong, with lines of the file to show under it. Told once, however often it is added."""
-        self._problems[_line(where, path, what, remedy) + excerpt] = None
+        self._problems[_line(where, path, what, remedy) + excerpt] = where
 
     def warn(self, where: Where | None, path: str, what: str, remedy: str = "") -> None:
         """One thing worth saying."""
@@ -40,14 +40,19 @@ class Problems:
         return bool(self._problems)
 
     def check(self) -> None:
-        """Raise `ManifestError` with all problems, if there are any."""
+        """Raise `ManifestError` with all problems in the order of the files, if there are any."""
         if not self._problems:
             return
-        lines = list(self._problems)
+        lines = self._in_order()
         shown = lines[:PROBLEMS_SHOWN]
         if len(lines) > len(shown):
             shown.append(f"... and {len(lines) - len(shown)} more problems")
         raise ManifestError("\n".join(shown))
+
+    def _in_order(self) -> list[str]:
+        files = list(dict.fromkeys(where.file for where in self._problems.values() if where))
+        places = {line: (files.index(at.file), at.line) if at else (-1, 0) for line, at in self._problems.items()}
+        return sorted(places, key=lambda line: places[line])
 
 
 def quote(text: str) -> str:

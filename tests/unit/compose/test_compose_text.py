@@ -185,6 +185,7 @@ def test_an_unknown_key_that_belongs_elsewhere_is_shown_the_way() -> None:
         ("cpus: 2\ndeploy: {resources: {limits: {cpus: 1}}}", "it differs from `deploy.resources.limits.cpus`"),
         ("mem_limit: 2g\ndeploy: {resources: {limits: {memory: 1g}}}", "it differs from `deploy.resources"),
         ("deploy: {placement: {constraints: [node.role = manager]}}", "write `node.role == manager`"),
+        ("deploy: {placement: {constraints: [node.ip == here]}}", '"here" is no address'),
         ("deploy: {placement: {constraints: [node.role == boss]}}", '"boss" is no role'),
         ("deploy: {placement: {constraints: [node.lables.a == b]}}", '"node.lables.a" is nothing that nodes have'),
         ("deploy: {placement: {constraints: ['node.id ==']}}", "compares with nothing"),
