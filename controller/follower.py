@@ -47,6 +47,10 @@ class Sink(Protocol):
         """Why a snapshot may not be taken over; "": it may."""
         ...
 
+    def refuse(self, why: str) -> None:
+        """The stream's leader has confirmed that the store is so: this store is not to be trusted any more."""
+        ...
+
 
 class Follower:
     """Keeps a sink level with a store. `trouble`: why it can't, in one line beginning with a code; "" while it can."""
@@ -107,7 +111,9 @@ class Follower:
                     self.ready.set()
                     self._moved()
                     return
+                # A stale replica answers like a store that was rolled back: only the stream's leader tells them apart.
                 if snapshot.sequence >= (await self._store.info()).last:
+                    self._sink.refuse(refusal)
                     self._say(refusal)
                     return
         raise Unreachable(f"no snapshot of {self.name} that shows sequence {max(at_least, self._sink.sequence)}")

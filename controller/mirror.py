@@ -143,8 +143,12 @@ class _StateSink:
             self._rolled_back = ""
         elif (mesh.generation, sequence) < seen:
             ends = (mesh.generation, sequence)
-            self._rolled_back = f"store.rolled_back: the store ends at {ends}, this controller has seen {seen}"
+            return f"store.rolled_back: the store ends at {ends}, this controller has seen {seen}"
         return self._rolled_back
+
+    def refuse(self, why: str) -> None:
+        if why.startswith("store.rolled_back"):
+            self._rolled_back = why
 
 
 class _ObservedSink:
@@ -167,6 +171,9 @@ class _ObservedSink:
 
     def may_replace(self, entries: tuple[Entry, ...], sequence: int) -> str:  # noqa: ARG002 (observations come again)
         return ""
+
+    def refuse(self, why: str) -> None:
+        """Never asked: every snapshot may be taken over."""
 
     def _take(self, entry: Entry) -> None:
         observation = observed_of(entry)

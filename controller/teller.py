@@ -58,7 +58,7 @@ class Teller:
     async def run(self) -> None:
         """Tell what there is and what comes, for ever (a leader's business)."""
         while True:
-            if not self._backlog:
+            while not self._backlog:
                 self._more.clear()
                 await self._more.wait()
             sequence, event = self._backlog[0]
