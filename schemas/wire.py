@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from schemas.errors import BadMessage
 
-TOKEN_PATTERN = r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$"
+TOKEN_PATTERN = r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?\Z"
 """What a name must look like to become one token of a subject (DESIGN: token rule)."""
 
 Token = Annotated[str, Meta(pattern=TOKEN_PATTERN)]
