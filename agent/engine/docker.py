@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from agent.engine import docker_calls as calls
 from agent.engine.docker_errors import translated
 from agent.engine.docker_events import EventStream
+from agent.engine.docker_identity import ConfigDigests
 from agent.engine.docker_pull import pull
 from agent.engine.docker_views import Json, listed_key
 from agent.engine.logs import take_page
@@ -71,6 +72,9 @@ class DockerEngine:
         """Ids of containers whose labels were seen to be an owner's."""
         self._seen: dict[str, tuple[tuple[str, str, int], Container]] = {}
         self._streams: list[EventStream] = []
+        self._configs = ConfigDigests()
+        self._manifest_ids: bool | None = None
+        """What kind of image store the engine has; None: not asked yet."""
 
     # containers
 
@@ -204,10 +208,23 @@ class DockerEngine:
     # images
 
     async def image(self, reference: str) -> ImageInfo | None:
-        return await self._look("image", lambda api: calls.image(api, reference))
+        store = await self._has_manifest_ids()
+        found = await self._look("image", partial(calls.image, reference=reference, manifest_ids=store))
+        if found is not None or not store or not reference.startswith("sha256:"):
+            return found
+        known = self._configs.remembered(reference)
+        if known is not None:
+            found = await self._look("image", partial(calls.image, reference=known, manifest_ids=True))
+        return found or await self._transfer("image", lambda api: self._configs.find(api, reference))
 
     async def images(self) -> tuple[ImageInfo, ...]:
-        return await self._look("images", calls.images)
+        store = await self._has_manifest_ids()
+        return await self._look("images", partial(calls.images, manifest_ids=store))
+
+    async def _has_manifest_ids(self) -> bool:
+        if self._manifest_ids is None:
+            self._manifest_ids = await self._look("images", calls.manifest_ids)
+        return self._manifest_ids
 
     async def pull(
         self, reference: str, platform: str = "", progress: Callable[[PullProgress], None] | None = None

@@ -17,6 +17,7 @@ from agent.engine.docker_texts import explain
 from agent.engine.docker_views import (
     Json,
     container_view,
+    has_manifest_ids,
     image_view,
     info_view,
     listed_image_view,
@@ -176,18 +177,24 @@ def ensure_volume(api: Api, plan: VolumePlan) -> None:
         api.create_volume(plan.name, driver, options or None, dict(plan.labels) or None)
 
 
-def image(api: Api, reference: str) -> ImageInfo | None:
+def manifest_ids(api: Api) -> bool:
+    """Whether the engine names images by their manifests."""
+    return has_manifest_ids(api.info())
+
+
+def image(api: Api, reference: str, *, manifest_ids: bool = False) -> ImageInfo | None:
     """The image, if it is here."""
     try:
-        return image_view(api.inspect_image(reference))  # type: ignore[no-untyped-call]
+        data = api.inspect_image(reference)  # type: ignore[no-untyped-call]
     except docker.errors.NotFound:
         return None
+    return image_view(data, manifest_ids=manifest_ids)
 
 
-def images(api: Api) -> tuple[ImageInfo, ...]:
+def images(api: Api, *, manifest_ids: bool = False) -> tuple[ImageInfo, ...]:
     """All images, sorted by id."""
     entries: list[Json] = api.images()
-    return tuple(sorted((listed_image_view(entry) for entry in entries), key=lambda one: one.id))
+    return tuple(sorted((listed_image_view(one, manifest_ids=manifest_ids) for one in entries), key=lambda one: one.id))
 
 
 def remove_image(api: Api, reference: str) -> None:

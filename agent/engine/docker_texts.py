@@ -32,7 +32,10 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r'(?:plugin "(.*?)" not found)', r'there is no plugin "\1" on this node'),
     (r'container name "/?(.*?)" is already in use by container "?(\w{12})', r"the container name \1 is taken by \2"),
     (r"volume is in use - \[(\w{12})", r"the volume is used by container \1"),
-    (r"You cannot remove a running container", "the container runs: stop it first"),
+    (
+        r"You cannot remove a running container|container is running: stop the container before removing",
+        "the container runs: stop it first",
+    ),
     (r"invalid reference format", "not an image reference"),
     (r"[Nn]o such container: (\S+)", r"no such container: \1"),
     (r"[Nn]o such image: (\S+)", r"no such image: \1"),

@@ -62,7 +62,7 @@ def container_view(data: Json) -> Container:
         state=status,
         labels=dict(config.get("Labels") or {}),
         image=data.get("Image", ""),
-        health=_health((state.get("Health") or {}).get("Status", "")),
+        health=_health((state.get("Health") or {}).get("Status", "")) if status in ("running", "paused") else "",
         exit_code=state.get("ExitCode") if status in ("exited", "dead") or never_started else None,
         oom_killed=bool(state.get("OOMKilled")),
         error=error,
@@ -137,20 +137,23 @@ def info_view(data: Json, api_version: str, disk: tuple[int, int]) -> EngineInfo
     )
 
 
-def image_view(data: Json) -> ImageInfo:
+def has_manifest_ids(info: Json) -> bool:
+    """Whether an info call tells of a containerd store: there an image's id is not the digest of its config."""
+    return any(row[:1] == ["driver-type"] and "containerd" in str(row[-1]) for row in info.get("DriverStatus") or ())
+
+
+def image_view(data: Json, *, manifest_ids: bool = False) -> ImageInfo:
     """The answer of an image inspect call."""
-    # Only containerd stores tell a descriptor, and there the id is its digest and not the config's.
-    descriptor = data.get("Descriptor") or {}
     return ImageInfo(
         id=data["Id"],
         tags=_named(data.get("RepoTags")),
-        digests=() if descriptor and not _was_pulled(data) else _named(data.get("RepoDigests")),
+        digests=() if manifest_ids and not _was_pulled(data) else _named(data.get("RepoDigests")),
         size=int(data.get("Size") or 0),
         created_at=seconds_of(data.get("Created")),
         os=data.get("Os") or "linux",
         architecture=data.get("Architecture") or "",
         variant=data.get("Variant") or "",
-        id_is_config=not descriptor,
+        id_is_config=not manifest_ids,
     )
 
 
@@ -159,16 +162,15 @@ def _was_pulled(data: Json) -> bool:
     return bool((data.get("Identity") or {}).get("Pull"))
 
 
-def listed_image_view(data: Json) -> ImageInfo:
+def listed_image_view(data: Json, *, manifest_ids: bool = False) -> ImageInfo:
     """An entry of the list of images."""
-    descriptor = data.get("Descriptor") or {}
     return ImageInfo(
         id=data["Id"],
         tags=_named(data.get("RepoTags")),
-        digests=() if descriptor else _named(data.get("RepoDigests")),
+        digests=() if manifest_ids else _named(data.get("RepoDigests")),
         size=int(data.get("Size") or 0),
         created_at=float(data.get("Created") or 0),
-        id_is_config=not descriptor,
+        id_is_config=not manifest_ids,
     )
 
 

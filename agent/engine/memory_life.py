@@ -109,7 +109,7 @@ class Life:
         self.view = replace(
             self.view,
             state="exited",
-            health=self.view.health,
+            health="",
             exit_code=KILLED if oom else code,
             oom_killed=oom,
             finished_at=self.clock.wall(),

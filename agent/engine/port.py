@@ -84,6 +84,7 @@ class Container:
     image: str = ""
     """The engine's id of the image it was made from."""
     health: Health = ""
+    """Only while it runs: engines let a last, broken check count for an ended one."""
     exit_code: int | None = None
     """Set once it has ended."""
     oom_killed: bool = False

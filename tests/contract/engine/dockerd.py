@@ -80,6 +80,7 @@ class Dockerd:
             self._process = None
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / "pid").unlink()
+            shutil.rmtree(self.folder / "exec", ignore_errors=True)  # what a reboot clears
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to dockerd alone (SIGSTOP: it hangs)."""

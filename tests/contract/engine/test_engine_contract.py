@@ -214,12 +214,14 @@ async def test_an_image_in_use_is_not_removed(stage: Stage) -> None:
     assert await stage.engine.image(view.image) is not None
 
 
-async def test_an_image_is_removed_with_its_tags(stage: Stage) -> None:
+async def test_an_image_is_found_by_its_config_and_removed_with_its_tags(stage: Stage) -> None:
     data = build_archive(CONFIG, ("gone:1", "gone:2"))
     assert sorted(await stage.engine.load(chunks_of(data))) == ["gone:1", "gone:2"]
     image = await stage.engine.image("gone:1")
     assert image is not None
-    assert image.id == f"sha256:{hashlib.sha256(CONFIG).hexdigest()}"
+    digest = f"sha256:{hashlib.sha256(CONFIG).hexdigest()}"
+    assert await stage.engine.image(digest) == image
+    assert image.id_is_config == (image.id == digest)
     await stage.engine.remove_image(image.id)
     await stage.engine.remove_image(image.id)
     assert await stage.engine.image("gone:2") is None

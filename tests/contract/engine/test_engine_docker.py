@@ -69,7 +69,11 @@ async def start_error(stage: Stage, **fields: object) -> EngineError:
 async def test_a_command_that_is_not_in_the_image(stage: Stage) -> None:
     assert (await start_error(stage, command=("nosuch", "x"))).message == 'command "nosuch" is not in the image'
     assert (await start_error(stage, command=("/no/such",))).message == 'command "/no/such" is not in the image'
-    assert (await start_error(stage, command=("/etc",))).message == 'command "/etc" in the image may not be executed'
+    error = await start_error(stage, command=("/etc",))
+    assert error.message in (
+        'command "/etc" in the image may not be executed',
+        'command "/etc" is a directory in the image',
+    )
 
 
 async def test_a_user_that_is_not_in_the_image(stage: Stage) -> None:

@@ -12,6 +12,7 @@ from agent.engine.docker_views import (
     bound_ports,
     container_view,
     event_view,
+    has_manifest_ids,
     image_view,
     info_view,
     listed_image_view,
@@ -117,7 +118,6 @@ IMAGE = {
     "Os": "linux",
     "Architecture": "arm64",
 }
-DESCRIPTOR = {"Descriptor": {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": "sha256:1"}}
 
 
 def test_an_image_of_a_classic_store_is_named_by_its_config() -> None:
@@ -127,10 +127,16 @@ def test_an_image_of_a_classic_store_is_named_by_its_config() -> None:
 
 
 def test_a_containerd_store_makes_up_digests_unless_it_says_that_it_pulled() -> None:
-    loaded = image_view(IMAGE | DESCRIPTOR)
+    loaded = image_view(IMAGE, manifest_ids=True)
     assert (loaded.digests, loaded.id_is_config) == ((), False)
-    pulled = image_view(IMAGE | DESCRIPTOR | {"Identity": {"Pull": [{"Repository": "docker.io/library/web"}]}})
+    pulled = image_view(IMAGE | {"Identity": {"Pull": [{"Repository": "docker.io/library/web"}]}}, manifest_ids=True)
     assert (pulled.digests, pulled.id_is_config) == (("web@sha256:9",), False)
+
+
+def test_the_kind_of_image_store_is_told_by_the_engine() -> None:
+    assert has_manifest_ids({"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]})
+    assert not has_manifest_ids({"DriverStatus": [["Backing Filesystem", "extfs"]]})
+    assert not has_manifest_ids({"DriverStatus": None})
 
 
 def test_nameless_images_have_no_tags() -> None:
