@@ -6,7 +6,7 @@ from agent.engine.port import LABEL_SERVICE, LABEL_TASK, Engine
 from agent.ledger import Ledger
 from agent.reconciler import Reconciler
 from agent.surroundings import Surveyor
-from schemas.errors import EngineError
+from schemas.errors import Conflict, EngineError
 from schemas.nodeapi import Done, RemoveVolume
 
 
@@ -27,11 +27,11 @@ class VolumeDesk:
 
         Raises:
             NotFound: there is no such volume.
-            EngineError: a container uses it.
+            EngineError, Conflict: a container uses it.
         """
         try:
             await self._engine.remove_volume(request.name)
-        except EngineError:
+        except (EngineError, Conflict):
             if not await self._let_go():
                 raise
             await self._engine.remove_volume(request.name)

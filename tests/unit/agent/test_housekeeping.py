@@ -1,0 +1,75 @@
+"""What may be thrown away, and what never."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.engine.port import Container, EngineInfo
+from agent.housekeeping import removable_containers, removable_images
+from agent.local import LocalTask
+from schemas.assignment import AssignedTask, Assignment
+
+NOW = 10_000.0
+NONE = Assignment(node="n1", epoch=1)
+
+
+def container(task: str, at: float, *, state: str = "exited", slot: str = "1", service: str = "web") -> Container:
+    labels = {"mesh.task": task, "mesh.service": service, "mesh.slot": slot}
+    return Container(f"c-{task}", task, state, labels=labels, finished_at=at)  # type: ignore[arg-type]
+
+
+def named(*ids: str, service: str = "web") -> Assignment:
+    tasks = tuple(AssignedTask(id=id_, service=service, slot="1", revision=1, spec="x") for id_ in ids)
+    return Assignment(node="n1", epoch=1, tasks=tasks)
+
+
+def removed(containers: list[Container], local: list[str], assignment: Assignment | None) -> list[str]:
+    known = {id_: LocalTask(id=id_, service="web", slot="1", state="failed") for id_ in local}
+    return [one.labels["mesh.task"] for one in removable_containers(containers, known, assignment, NOW)]
+
+
+FOUR = [container(f"1-{n}", NOW - 100 + n) for n in range(1, 5)]
+
+
+def test_the_last_two_of_a_slot_are_kept() -> None:
+    assert removed(FOUR, [], named("1-9")) == ["1-2", "1-1"]
+
+
+def test_slots_count_for_themselves() -> None:
+    assert removed([*FOUR[:2], *(container(f"2-{n}", NOW, slot="2") for n in (1, 2))], [], named("1-9")) == []
+
+
+def test_what_the_assignment_names_or_the_mesh_has_not_seen_ended_stays() -> None:
+    assert removed(FOUR, ["1-1"], named("1-9")) == ["1-2"]
+    assert removed(FOUR, [], named("1-1", "1-2")) == []
+
+
+def test_what_runs_and_what_was_made_and_not_started_stays() -> None:
+    alive = [container("1-1", 1, state="running"), container("1-2", 1, state="created"), container("1-3", 1)]
+    assert removed([*alive, *FOUR[2:]], [], named("1-9")) == ["1-3"]
+
+
+def test_without_an_assignment_nothing_is_removed() -> None:
+    assert removed(FOUR, [], None) == []
+
+
+def test_containers_of_a_service_that_is_gone_go_after_an_hour() -> None:
+    old = [container("1-1", NOW - 3601), container("1-2", NOW - 3599)]
+    assert removed(old, [], NONE) == ["1-1"]
+    assert removed(old, [], named("1-9")) == []
+
+
+@pytest.mark.parametrize(
+    ("free", "needed", "expected"),
+    [(20, (), ()), (19, (), ("i2", "i1")), (19, ("i2",), ("i1",)), (1, ("i1", "i2"), ())],
+)
+def test_images_go_only_from_a_full_disk_least_recently_needed_first(
+    free: int, needed: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    brought = {"i1": 20.0, "i2": 10.0, "i3": 1.0}
+    info = EngineInfo(disk_total=100, disk_free=free)
+    assert removable_images(brought, {"web": ("i3",)}, needed, info) == expected
+
+
+def test_a_disk_that_cannot_be_seen_is_not_full() -> None:
+    assert removable_images({"i1": 1.0}, {}, (), EngineInfo()) == ()
