@@ -49,10 +49,11 @@ THREADS = 8
 TRANSFERS = 3
 """Pulls, loads and saves at once: they hold their thread for long."""
 
-LOOK = 10.0
-CHANGE = 60.0
+LOOK = 20.0
+CHANGE = 90.0
 IDLE = 180.0
-"""Seconds: a call that reads, one that changes, a transfer without a sign of life."""
+"""Seconds: a call that reads (an engine that starts a container lets nobody look at it meanwhile), one that changes, a
+transfer without a sign of life."""
 
 KILL_LIMIT = 15.0
 """Seconds from SIGKILL to the end of a container."""

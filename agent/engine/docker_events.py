@@ -18,6 +18,9 @@ from schemas.errors import MeshError
 KEPT = 1024
 """Events that wait for the reader; one that is slower loses them and is told so."""
 
+ACTIONS = ["create", "start", "die", "oom", "health_status", "pause", "unpause", "kill", "destroy"]
+"""Asked for; each health check alone would bring three more of other kinds."""
+
 FIRST_DELAY, LAST_DELAY = 0.2, 2.0
 """Seconds between two attempts to connect."""
 
@@ -79,7 +82,7 @@ class EventStream:
         since = f"{self._since // 10**9}.{self._since % 10**9:09d}"
         labels = [f"{key}={value}" for key, value in self._owner.labels.items()]
         with translated("events", self._address, 0):
-            filters = {"type": "container", "label": labels}
+            filters = {"type": "container", "label": labels, "event": ACTIONS}
             self._stream = api.events(since=since, filters=filters, decode=True)  # type: ignore[call-overload]
             self._tell(EventGap(self._why))
             self._why = "the event stream ended"

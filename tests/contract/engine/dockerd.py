@@ -93,35 +93,32 @@ class Dockerd:
     def remove(self) -> None:
         """Kill it and remove all it left."""
         self.kill()
-        _remove(self.folder)
+        _remove(self.folder.name)
 
 
 def clear_leftovers() -> None:
     """Remove what engines of test runs that are gone have left."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+    places = [Path(tempfile.gettempdir()), *_groups()]
+    for name in {entry.name for place in places for entry in place.glob(f"{PREFIX}*")}:
+        owner = name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not Path("/proc", owner).exists():
-            _remove(folder)
+            _remove(name)
 
 
-def _remove(folder: Path) -> None:
-    for _ in range(20):  # mounts go with the namespace, a moment later
+def _groups() -> list[Path]:
+    root = Path("/sys/fs/cgroup")
+    return [root, *root.glob("*/")]
+
+
+def _remove(name: str) -> None:
+    folder = Path(tempfile.gettempdir(), name)
+    for _ in range(50):  # processes and mounts go with the namespace, a moment later
         shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
+        groups = [group / name for group in _groups() if (group / name).exists()]
+        if not folder.exists() and not groups:
             break
+        for group in groups:
+            for below in sorted(group.glob("**/"), reverse=True):
+                with contextlib.suppress(OSError):
+                    below.rmdir()
         time.sleep(0.1)
-    groups = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
-    for group in groups:
-        for below in sorted((group / folder.name).glob("**/"), reverse=True):
-            with contextlib.suppress(OSError):
-                below.rmdir()
-
-
-def missing() -> str:
-    """Why no engine can be started here; "" if one can."""
-    if os.geteuid() != 0:
-        return "needs root"
-    for tool in ("dockerd", "containerd", "runc", "unshare", "setpriv", "ip"):
-        if shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
-            return f"needs {tool}"
-    return ""
