@@ -46,7 +46,7 @@ _TOP = {
     "volumes.*.driver": "the volume's driver",
     "volumes.*.driver_opts": "its options",
     "volumes.*.driver_opts.*": "text or a number",
-    "volumes.*.external": "`true`: somebody else makes it; never created by Dockmesh",
+    "volumes.*.external": "`true`: somebody else makes it; only nodes that have it are used",
     "volumes.*.labels": "a mapping or a list of `name=value`",
     "volumes.*.name": "its name on the engine; may hold placeholders (`data-{{.Task.Slot}}`)",
 }

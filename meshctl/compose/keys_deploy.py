@@ -5,7 +5,7 @@ from __future__ import annotations
 _D = "services.*.deploy"
 
 _POLICY = {
-    "": "stored with the service",
+    "": "stored with the service; until rollouts use it, slots are replaced one at a time, stop-first",
     ".parallelism": "so many slots at once; 0 is all",
     ".delay": "a duration between them",
     ".failure_action": "what a failure leads to",
