@@ -23,6 +23,9 @@ PING_INTERVAL = "1s"
 PINGS_MISSED = 2
 """A client that hangs is found out after three pings (DESIGN: liveness)."""
 
+WIDTH = 100
+"""Characters beyond which a value of the rendered text takes several lines."""
+
 OPERATOR = "operator"
 CONTROL_ACCOUNT = "CTRL"
 AGENT_ACCOUNT = "AGENTS"
@@ -173,12 +176,23 @@ def _cluster(cluster: Cluster) -> dict[str, Value]:
 def _lines(name: str, value: Value, indent: str = "") -> list[str]:
     if isinstance(value, Mapping) and value:
         inner = [line for key, each in value.items() for line in _lines(key, each, indent + "  ")]
-        if sum(map(len, inner)) < 100 and all("{" not in line for line in inner):
+        if sum(map(len, inner)) < WIDTH and all("{" not in line for line in inner):
             return [f"{indent}{name}: {{ {', '.join(line.strip() for line in inner)} }}"]
         return [f"{indent}{name} {{", *inner, f"{indent}}}"]
     if isinstance(value, Sequence) and not isinstance(value, str) and value:
-        return [f"{indent}{name}: [", *(f"{indent}  {_inline(each)}" for each in value), f"{indent}]"]
+        inline = _inline(value)
+        if len(inline) < WIDTH:
+            return [f"{indent}{name}: {inline}"]
+        return [f"{indent}{name}: [", *(line for each in value for line in _item(each, indent + "  ")), f"{indent}]"]
     return [f"{indent}{name}: {_inline(value)}"]
+
+
+def _item(value: Value, indent: str) -> list[str]:
+    inline = _inline(value)
+    if not isinstance(value, Mapping) or len(inline) < WIDTH:
+        return [f"{indent}{inline}"]
+    inner = [line for key, each in value.items() for line in _lines(key, each, indent + "  ")]
+    return [f"{indent}{{", *inner, f"{indent}}}"]
 
 
 def _inline(value: Value) -> str:

@@ -166,7 +166,7 @@ class NatsEventReader:
     @contextlib.asynccontextmanager
     async def _inbox(self) -> AsyncIterator[str]:
         """A subject for the answers to one question."""
-        inbox = self._line.new_inbox()
+        inbox = f"{self._line.new_inbox()}.events"
         listener = Listener(inbox, self._answer)
         await self._line.listen(listener)
         try:

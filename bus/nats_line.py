@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -19,9 +20,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsPySubscription
 
+from bus.nats_calls import FLUSH_TIMEOUT, barrier, publish, translated
 from bus.permissions import inbox_prefix
 from bus.port import Credentials
-from schemas.errors import Refused, Unreachable, UsageError
+from schemas.errors import Unreachable
 
 log = structlog.get_logger()
 
@@ -31,7 +33,7 @@ PINGS_MISSED = 2
 BACKOFF = (0.05, 2.0)
 """Least and most seconds between two rounds through the servers; doubled each time, jittered."""
 
-FLUSH_TIMEOUT = 2
+NO_RESPONDERS = "503"
 
 
 @dataclass
@@ -72,6 +74,10 @@ class Line:
         self._said = ""
         self._group = group
         self._tasks: set[asyncio.Task[None]] = set()
+        self._inbox = f"{inbox_prefix(self.user)}.{secrets.token_hex(11)}"
+        self._asked = 0
+        self._waiting: dict[str, asyncio.Future[Msg]] = {}
+        self._listeners[Listener(f"{self._inbox}.*", self._answer)] = None
 
     @property
     def connected(self) -> bool:
@@ -116,7 +122,7 @@ class Line:
         if client is not None:
             with contextlib.suppress(nats_errors.Error, OSError, asyncio.TimeoutError):
                 await self._subscribe(client, listener)
-                await _barrier(client)
+                await barrier(client)
 
     async def unlisten(self, listener: Listener) -> None:
         """Take the subscription away."""
@@ -130,21 +136,44 @@ class Line:
         self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
         """Publish. Raises Unreachable, Refused (too large), UsageError (no subject)."""
-        with _translated(subject):
-            await self._current().publish(subject, data, reply=reply, headers=dict(headers) if headers else None)
+        with translated(subject):
+            await publish(self._current(), subject, data, reply, headers)
 
     async def ask(
         self, subject: str, data: bytes, *, timeout: float, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """The first answer to a request. Raises Unreachable, Refused (too large), UsageError (no subject)."""
         client = self._current()
-        with _translated(subject, timeout):
-            message = await client.request(subject, data, timeout=timeout, headers=dict(headers) if headers else None)
-        return Answer(headers=message.headers or {}, data=message.data)
+        inbox = self.new_inbox()
+        answered: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._waiting[inbox] = answered
+        try:
+            with translated(subject, timeout):
+                async with asyncio.timeout(timeout):
+                    await publish(client, subject, data, inbox, headers)
+                    message = await answered
+        finally:
+            del self._waiting[inbox]
+        found = message.headers or {}
+        if found.get("Status") == NO_RESPONDERS and not message.data:
+            raise Unreachable(f"nobody answers on {subject}")
+        return Answer(headers=found, data=message.data)
 
     def new_inbox(self) -> str:
-        """A fresh subject on which only this user may listen. Raises Unreachable."""
-        return self._current().new_inbox()
+        """A fresh subject on which only this user may listen, below which it may open others."""
+        self._asked += 1
+        return f"{self._inbox}.{self._asked}"
+
+    def _answer(self, message: Msg) -> None:
+        answered = self._waiting.get(message.subject)
+        if answered is not None and not answered.done():
+            answered.set_result(message)
+
+    def _fail_waiting(self) -> None:
+        """No answer will come over a connection that is lost."""
+        for answered in self._waiting.values():
+            if not answered.done():
+                answered.set_exception(Unreachable("the connection was lost before the answer came"))
 
     def _current(self) -> Client:
         client = self._client
@@ -165,6 +194,7 @@ class Line:
             was_up = self.up.is_set()
             self._client = None
             self.up.clear()
+            self._fail_waiting()
             for listener in self._listeners:
                 listener.current = None
             with contextlib.suppress(nats_errors.Error, OSError):
@@ -187,6 +217,7 @@ class Line:
                 user=self.user or None,
                 password=self._credentials.password or None,
                 inbox_prefix=inbox_prefix(self.user),
+                flush_timeout=FLUSH_TIMEOUT,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
@@ -211,7 +242,7 @@ class Line:
         try:
             for listener in list(self._listeners):
                 await self._subscribe(client, listener)
-            await _barrier(client)
+            await barrier(client)
         except (TimeoutError, nats_errors.Error, OSError) as error:
             log.warning("bus.subscribe_failed", error=str(error))
             await client.close()
@@ -236,29 +267,3 @@ class Line:
             listener.handler(message)
 
         listener.current = await client.subscribe(listener.subject, queue=listener.queue, cb=deliver)
-
-
-async def _barrier(client: Client) -> None:
-    """Wait until the server has dealt with all that was sent.
-
-    The library's PING overtakes what its flusher has not written yet; when the first one is answered, it has.
-    """
-    await client.flush(timeout=FLUSH_TIMEOUT)
-    await client.flush(timeout=FLUSH_TIMEOUT)
-
-
-@contextlib.contextmanager
-def _translated(subject: str, timeout: float = 0.0) -> Iterator[None]:
-    """Errors of the library as errors of the mesh."""
-    try:
-        yield
-    except nats_errors.NoRespondersError:
-        raise Unreachable(f"nobody answers on {subject}") from None
-    except (TimeoutError, nats_errors.TimeoutError):
-        raise Unreachable(f"no answer on {subject} within {timeout:g} s") from None
-    except nats_errors.MaxPayloadError as error:
-        raise Refused(f"a message on {subject} is too large: {error}") from error
-    except nats_errors.BadSubjectError as error:
-        raise UsageError(f"{subject!r} is no subject") from error
-    except (nats_errors.Error, OSError) as error:
-        raise Unreachable(f"{subject}: {error or type(error).__name__}") from error

@@ -94,6 +94,27 @@ async def test_nothing_is_buffered_while_there_is_no_connection(nats_server) -> 
         assert await bus.state.read("job.x") is None
 
 
+async def test_a_request_under_way_fails_as_soon_as_the_connection_is_lost(nats_server) -> None:
+    async with (
+        connect(nats_server.credentials("controller-1"), timeout=5) as bus,
+        bus.core.subscribe("mesh.api.>") as asked,
+        asyncio.timeout(10),
+        asyncio.TaskGroup() as group,
+    ):
+        waiting = group.create_task(outcome_of(bus))
+        await asked.next()
+        await asyncio.to_thread(nats_server.kill)
+        assert "lost" in await waiting
+
+
+async def outcome_of(bus: Bus) -> str:
+    try:
+        await bus.core.request("mesh.api.status.get", b"", timeout=60)
+    except Unreachable as error:
+        return error.message
+    return ""
+
+
 async def test_connecting_waits_for_a_server_that_comes_later(nats_server) -> None:
     nats_server.kill()
 
