@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 import msgspec
 from nats.aio.msg import Msg
@@ -82,7 +83,9 @@ class NatsEventReader:
         self._more = asyncio.Event()
         self._answers: Feed[Msg] = Feed(4 * PORTION)
         self._asked = 0
-        self._wakers = [Listener(subject, self._wake) for subject in subjects]
+        self._inbox = f"{line.new_inbox()}.events"
+        self._listeners = [Listener(f"{self._inbox}.*", self._answer)]
+        self._listeners += [Listener(subject, self._wake) for subject in subjects]
         self._confirmed = 0
 
     async def next(self) -> LoggedEvent:
@@ -114,22 +117,30 @@ class NatsEventReader:
         """Ask for one portion; how many there are beyond it."""
         if self._place is None:
             self._place = await self._first_place()
-        async with self._inbox() as inbox:
-            question = {"batch": PORTION, "max_bytes": PORTION_BYTES, "next_by_subj": self._filter}
-            question |= {"seq": self._place + 1}
-            await self._line.tell(f"$JS.API.DIRECT.GET.{EVENT_STREAM}", msgspec.json.encode(question), reply=inbox)
-            return await self._collect(inbox)
+        question = {"seq": self._place + 1, "batch": PORTION, "max_bytes": PORTION_BYTES, "next_by_subj": self._filter}
+        inbox = await self._question(question)
+        while True:
+            message = await self._answer_on(inbox)
+            headers = message.headers or {}
+            if STATUS in headers:
+                return int(headers.get(PENDING, "0") or "0")
+            self._take(event_of(headers, message.data))
 
-    async def _collect(self, inbox: str) -> int:
-        async with _deadline():
-            while True:
-                message = await self._answers.next()
-                if message.subject != inbox:
-                    continue
-                headers = message.headers or {}
-                if STATUS in headers:
-                    return int(headers.get(PENDING, "0") or "0")
-                self._take(event_of(headers, message.data))
+    async def _question(self, question: dict[str, Any]) -> str:
+        """Ask for messages of the stream; the subject on which they come."""
+        self._asked += 1
+        inbox = f"{self._inbox}.{self._asked}"
+        await self._line.tell(f"$JS.API.DIRECT.GET.{EVENT_STREAM}", msgspec.json.encode(question), reply=inbox)
+        return inbox
+
+    async def _answer_on(self, inbox: str) -> Msg:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                while (message := await self._answers.next()).subject != inbox:
+                    pass
+                return message
+        except TimeoutError:
+            raise Unreachable(f"no events within {TIMEOUT:g} s") from None
 
     def _take(self, event: LoggedEvent | None) -> None:
         if event is None:
@@ -156,23 +167,9 @@ class NatsEventReader:
         if self._start.since is None:
             return (await stream_info(self._line)).last
         question = {"batch": 1, "start_time": rfc3339(self._start.since), "next_by_subj": EVENT_ALL}
-        async with self._inbox() as inbox:
-            await self._line.tell(f"$JS.API.DIRECT.GET.{EVENT_STREAM}", msgspec.json.encode(question), reply=inbox)
-            async with _deadline():
-                message = await self._answers.next()
+        message = await self._answer_on(await self._question(question))
         event = event_of(message.headers, message.data)
         return (await stream_info(self._line)).last if event is None else event.sequence - 1
-
-    @contextlib.asynccontextmanager
-    async def _inbox(self) -> AsyncIterator[str]:
-        """A subject for the answers to one question."""
-        inbox = f"{self._line.new_inbox()}.events"
-        listener = Listener(inbox, self._answer)
-        await self._line.listen(listener)
-        try:
-            yield inbox
-        finally:
-            await self._line.unlisten(listener)
 
     def _answer(self, message: Msg) -> None:
         self._answers.push(message)
@@ -187,8 +184,8 @@ class NatsEventReader:
         return await self.next()
 
     async def __aenter__(self) -> NatsEventReader:
-        for waker in self._wakers:
-            await self._line.listen(waker)
+        for listener in self._listeners:
+            await self._line.listen(listener)
         with contextlib.suppress(Unreachable):
             self._place = await self._first_place()
         return self
@@ -196,14 +193,5 @@ class NatsEventReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for waker in self._wakers:
-            await self._line.unlisten(waker)
-
-
-@contextlib.asynccontextmanager
-async def _deadline() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            yield
-    except TimeoutError:
-        raise Unreachable(f"no events within {TIMEOUT:g} s") from None
+        for listener in self._listeners:
+            await self._line.unlisten(listener)

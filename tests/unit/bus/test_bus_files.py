@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from pathlib import Path
 
 import pytest
+from blockbuster import BlockingError
 
 from bus.accounts import Cluster, Server, Users, accounts, render_config
 from bus.credentials import read_credentials, write_credentials
@@ -89,3 +91,13 @@ def test_a_broken_credentials_file_is_told(tmp_path: Path, text: str) -> None:
     path.write_text(text, encoding="latin-1")
     with pytest.raises(UsageError):
         read_credentials(path)
+
+
+async def test_reading_a_file_in_the_loop_is_noticed(tmp_path: Path) -> None:
+    """The guard that every async test stands under."""
+    path = tmp_path / "credentials.json"
+    write_before = Credentials(("nats://10.0.0.1:4222",))
+    await asyncio.to_thread(write_credentials, path, write_before)
+    with pytest.raises(BlockingError):
+        read_credentials(path)
+    assert await asyncio.to_thread(read_credentials, path) == write_before
