@@ -33,7 +33,8 @@ def progress_text(progress: Progress) -> str:
         return "waiting for the leader"
     rest = ", ".join(f"{count} {word.lower()}" for word, count in progress.words)
     steady = " (watching)" if progress.running >= progress.wanted and not progress.done else ""
-    return f"{progress.running}/{progress.wanted} running" + (f" ({rest})" if rest else steady)
+    word = "running" if progress.complete < max(progress.running, 1) else "complete"
+    return f"{progress.running}/{progress.wanted} {word}" + (f" ({rest})" if rest else steady)
 
 
 class Lines:
@@ -42,7 +43,7 @@ class Lines:
     def __init__(self, echo: Callable[[str], None]) -> None:
         self._echo = echo
         self._told: dict[str, tuple[str, float]] = {}
-        self._reasons: dict[str, tuple[str, ...]] = {}
+        self._reasons: set[tuple[str, str]] = set()
         self._noted = ""
 
     def show(self, look: Look, elapsed: float) -> None:
@@ -54,9 +55,9 @@ class Lines:
                 self._told[progress.service] = (now, elapsed)
                 self._echo(f"{progress.service}: {now}")
             for reason in progress.reasons:
-                if reason not in self._reasons.get(progress.service, ()):
+                if (progress.service, reason) not in self._reasons:
+                    self._reasons.add((progress.service, reason))
                     self._echo(f"{progress.service}: {reason}")
-            self._reasons[progress.service] = progress.reasons
 
     def note(self, line: str) -> None:
         """Print it, unless it was the last note."""

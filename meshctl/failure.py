@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from schemas.errors import ManifestError, MeshError
+from schemas.errors import EngineError, EngineUnavailable, ManifestError, MeshError, Refused, Unreachable
 
 INTERNAL = 70
 INTERRUPTED = 130
@@ -36,6 +36,9 @@ def tell(error: BaseException) -> Told:
     error = _first(error)
     if isinstance(error, ManifestError):
         return Told(error.message, error.hint, error.exit_code)  # a line for each thing that is wrong
+    if isinstance(error, EngineError):  # a node's engine said no, or nothing: no fault of Dockmesh
+        code = Unreachable.exit_code if isinstance(error, EngineUnavailable) else Refused.exit_code
+        return Told(_one_line(error.message) or error.code, error.hint, code)
     if isinstance(error, MeshError):
         return Told(_one_line(error.message) or error.code, error.hint, error.exit_code)
     if isinstance(error, click.Abort | KeyboardInterrupt):

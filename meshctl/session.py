@@ -38,6 +38,7 @@ class Session:
         """Connect, do `work`, close; what it returns. Raises whatever it raises."""
         import asyncio
 
+        quiet_logs(debug=self.debug)
         return asyncio.run(self._with_mesh(work))
 
     @property
@@ -68,6 +69,20 @@ class Session:
         if self.opener is not None:
             return self.opener(self)
         return Mesh.connect(credentials_for(self.context, self.environ, self.contexts))
+
+
+def quiet_logs(*, debug: bool) -> None:
+    """What the bus logs is for services: people see errors. With --debug it goes to stderr."""
+    import logging
+
+    import structlog
+
+    level = logging.DEBUG if debug else logging.CRITICAL
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.getLogger("nats").setLevel(level)
 
 
 pass_session = click.make_pass_decorator(Session)

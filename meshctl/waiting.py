@@ -43,7 +43,9 @@ class Progress:
     wanted: int = 0
     running: int = 0
     steady: int = 0
-    """Running for `monitor` seconds."""
+    """Running for `monitor` seconds, or complete."""
+    complete: int = 0
+    """Ended with code 0, and not to be started again."""
     words: tuple[tuple[str, int], ...] = ()
     """Docker's state -> how many slots that are not running are in it."""
     reasons: tuple[str, ...] = ()
@@ -165,37 +167,38 @@ def _is_an_end(task: TaskView) -> bool:
     return task.state == "failed" or (task.state == "exited" and not told_to_end(task))
 
 
-def _once(view: ServiceView) -> bool:
-    """Whether tasks of this service are not started again after an end with code 0."""
-    return view.spec.task.restart.condition != "any"
-
-
 def _progress(service: _Service, view: ServiceView, tasks: Sequence[TaskView], now: float) -> Progress:
     rollout = view.rollout
     known = rollout is not None and rollout.intent >= view.sequence
     wanted = rollout.wanted if rollout is not None and known else view.desired
     settled = service.goal.settled and rollout is not None and rollout.phase == "done"
     monitor = 0.0 if settled else view.spec.update.monitor
-    finished = {task.slot for task in tasks if _once(view) and task.state == "exited" and task.exit_code in (0, None)}
-    finished -= {task.slot for task in tasks if not ended(task)}
-    steady = sum(now - since >= monitor for _, since in service.up_since.values()) + len(finished)
-    running = len(service.up_since) + len(finished)
-    current = rollout is not None and known and rollout.updated + len(finished) >= wanted
+    complete = rollout.complete if rollout is not None and known else 0
+    steady = sum(now - since >= monitor for _, since in service.up_since.values()) + complete
+    running = len(service.up_since) + complete
+    current = rollout is not None and known and rollout.updated >= wanted
     left = wanted == 0 and any(not ended(task) and task.state != "lost" and task.id for task in tasks)
-    words: dict[str, int] = {}
-    for task in tasks:
-        if task.current and not ended(task) and not up(task):
-            words[docker_state(task)] = words.get(docker_state(task), 0) + 1
     return Progress(
         service=view.record.name,
         wanted=wanted,
         running=min(running, wanted),
         steady=min(steady, wanted),
-        words=tuple(sorted(words.items())),
+        words=_words(tasks, max(0, wanted - running)),
+        complete=complete,
         reasons=tuple(reason_text(reason) for reason in rollout.reasons) if rollout is not None and known else (),
         done=current and steady >= wanted and not left,
         known=known,
     )
+
+
+def _words(tasks: Sequence[TaskView], missing: int) -> tuple[tuple[str, int], ...]:
+    """Docker's states of the slots that are not up. No more slots wait without a task than are `missing`."""
+    words: dict[str, int] = {}
+    for task in tasks:
+        if task.id and task.current and not ended(task) and not up(task):
+            words[docker_state(task)] = words.get(docker_state(task), 0) + 1
+    waiting = min(sum(not task.id for task in tasks), missing - sum(words.values()))
+    return tuple(sorted(({**words, "Pending": waiting} if waiting > 0 else words).items()))
 
 
 def _failure(service: _Service, view: ServiceView) -> tuple[RolloutFailed, tuple[str, ...]] | None:

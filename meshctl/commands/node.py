@@ -13,8 +13,8 @@ from meshctl.session import Session, pass_session
 from meshctl.views.nodes import node_listing
 from meshctl.views.objects import plain
 from meshctl.views.selecting import NODE_KEYS, TASK_KEYS, node_admitted, task_admitted
-from meshctl.views.tasks import task_listing
-from schemas.api import NodeView
+from meshctl.views.tasks import image_names, task_listing
+from schemas.api import NodeView, TaskView
 from schemas.errors import NotFound, Refused, UsageError
 from schemas.records import Availability
 
@@ -49,13 +49,15 @@ def ps(
     """List the tasks of nodes (default: all), with the last ended ones."""
     wanted = parse_filters(filters, TASK_KEYS)
 
-    async def work(mesh: Mesh) -> list[object]:
+    async def work(mesh: Mesh) -> tuple[list[TaskView], dict[str, str]]:
         await known_nodes(mesh, nodes)
         found = [task for task in (await mesh.tasks()).tasks if task.node and (not nodes or task.node in nodes)]
-        return [task for task in found if task_admitted(task, wanted)]
+        names = image_names((await mesh.services()).services)
+        return [task for task in found if task_admitted(task, wanted)], names
 
-    tasks = session.run(work)
-    print_listing(session, task_listing(tasks, session.now, no_trunc=no_trunc), form, quiet, no_trunc)  # type: ignore[arg-type]
+    tasks, images = session.run(work)
+    listing = task_listing(tasks, session.now, images=images, no_trunc=no_trunc)
+    print_listing(session, listing, form, quiet, no_trunc)
 
 
 @node_group.command("inspect")

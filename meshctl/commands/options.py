@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from meshctl.format.output import Listing, Style, render_listing, render_objects
+from meshctl.format.output import Listing, Style, check_form, render_listing, render_objects
 from meshctl.session import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,7 +25,14 @@ def listing_options(command: F) -> F:
 def format_option(command: F) -> F:
     """--format."""
     text = "table, json, yaml, or a template: '{{.Name}}', '{{json .}}', 'table {{.Name}}\\t{{.Image}}'."
-    return click.option("--format", "form", default="table", metavar="FORMAT", help=text)(command)
+    check = _checked_form
+    return click.option("--format", "form", default="table", metavar="FORMAT", callback=check, help=text)(command)
+
+
+def _checked_form(_context: click.Context, _option: click.Parameter, form: str) -> str:
+    """Refuse a template that can't be meant before anybody is asked."""
+    check_form(form)
+    return form
 
 
 def filter_option(*keys: str) -> Callable[[F], F]:

@@ -23,7 +23,7 @@ from meshctl.session import Session, pass_session
 from meshctl.views.objects import plain
 from meshctl.views.selecting import SERVICE_KEYS, TASK_KEYS, service_admitted, task_admitted
 from meshctl.views.services import service_listing
-from meshctl.views.tasks import task_listing
+from meshctl.views.tasks import image_names, task_listing
 from meshctl.waiting import Goal
 from meshctl.watching import wait_until_gone, wait_until_running
 from schemas.api import ServiceView, TaskView
@@ -60,16 +60,17 @@ def ps(
     """List the tasks of services, with the last ended ones of each slot and why they ended."""
     wanted = parse_filters(filters, TASK_KEYS)
 
-    async def work(mesh: Mesh) -> list[TaskView]:
+    async def work(mesh: Mesh) -> tuple[list[TaskView], dict[str, str]]:
         found: list[TaskView] = []
         for service in services:
             tasks = (await mesh.tasks(service=service)).tasks
             if not tasks:
                 await known_services(mesh, (service,))
             found += [task for task in tasks if task_admitted(task, wanted)]
-        return found
+        return found, image_names((await mesh.services()).services)
 
-    listing = task_listing(session.run(work), session.now, no_trunc=no_trunc)
+    tasks, images = session.run(work)
+    listing = task_listing(tasks, session.now, images=images, no_trunc=no_trunc)
     print_listing(session, listing, form, quiet, no_trunc)
 
 

@@ -16,7 +16,7 @@ from meshctl.lazy import Group
 from meshctl.session import Session, pass_session
 from meshctl.views.selecting import SERVICE_KEYS, TASK_KEYS, service_admitted, task_admitted
 from meshctl.views.services import service_listing, stack_listing
-from meshctl.views.tasks import task_listing
+from meshctl.views.tasks import image_names, task_listing
 from meshctl.waiting import Goal
 from meshctl.watching import wait_until_gone, wait_until_running
 from schemas.api import DeployAnswer, DeployStack, ServiceView, StackList, TaskView
@@ -127,13 +127,14 @@ def ps(session: Session, stack: str, filters: tuple[str, ...], form: str, quiet:
     """List the tasks of a stack, with the last ended ones of each slot."""
     wanted = parse_filters(filters, TASK_KEYS)
 
-    async def work(mesh: Mesh) -> list[TaskView]:
+    async def work(mesh: Mesh) -> tuple[list[TaskView], dict[str, str]]:
         tasks = [task for task in (await mesh.tasks(stack=stack)).tasks if task_admitted(task, wanted)]
         if not tasks:
             await _known_stack(mesh, stack)
-        return tasks
+        return tasks, image_names((await mesh.services(stack=stack)).services)
 
-    listing = task_listing(session.run(work), session.now, no_trunc=no_trunc)
+    tasks, images = session.run(work)
+    listing = task_listing(tasks, session.now, images=images, no_trunc=no_trunc)
     print_listing(session, listing, form, quiet, no_trunc)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshctl.format.near import did_you_mean
 from meshctl.format.table import lay_out, shorten
 from meshctl.format.template import Template
 from schemas.errors import UsageError
@@ -47,6 +48,16 @@ class Style:
     no_trunc: bool = False
     color: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_form(form: str) -> None:
+    """Raises UsageError for what is no format."""
+    if form in ("table", "json", "yaml"):
+        return
+    if "{{" not in form:
+        near = did_you_mean(form, ("table", "json", "yaml"))
+        raise UsageError(f"--format: '{form}' is no format", hint=near)
+    Template(form.removeprefix("table ").strip())
 
 
 def render_listing(listing: Listing, style: Style) -> str:
@@ -88,10 +99,6 @@ def _cell(value: Any, column: Column, style: Style) -> str:
 
 def _templated(listing: Listing, form: str) -> str:
     tabular = form.startswith("table ")
-    if form.startswith("table") and not tabular:
-        raise UsageError(f"--format: '{form}' is not understood", hint="write table, or 'table {{.Name}}\\t{{.Image}}'")
-    if "{{" not in form:
-        raise UsageError(f"--format: '{form}' is no format", hint="json, yaml, table, or a template like '{{.Name}}'")
     template = Template(form.removeprefix("table ").strip() if tabular else form)
     lines = [template.render(row) for row in listing.rows]
     if not tabular:

@@ -15,6 +15,9 @@ EVENT_KEYS = ("type", "event", "kind", "service", "stack", "node", "task", "caus
 BAD = ("failed", "down", "engaged", "lost", "refused", "missing", "rolled_back", "oom", "died")
 GOOD = ("ready", "running", "started", "healthy", "released", "done", "converged")
 
+REPEATS = ("task.created", "task.started", "task.healthy", "task.exited", "task.dropped")
+"""Their why is that of the assignment, which was told with it."""
+
 
 def event_admitted(event: Event, filters: Filters) -> bool:
     """`type` is the noun, `event` the verb (as docker has it); `kind` is both."""
@@ -38,15 +41,30 @@ def event_line(event: Event, *, color: bool = False) -> str:
         verb = event.kind.partition(".")[2]
         colour = "red" if verb in BAD else "green" if verb in GOOD else "cyan"
         kind = click.style(kind, fg=colour)
-    told = _what(event)
-    why = f"{': ' if told else ''}{event.why}" if event.why else ""
-    return f"{event.at}  {kind} {told}{why}".rstrip()
+    told = " ".join(filter(None, (_what(event), _details(event))))
+    why = "" if event.kind in REPEATS else event.why
+    return f"{event.at}  {kind} {told}{': ' if told and why else ''}{why}".rstrip()
 
 
 def event_row(event: Event) -> dict[str, Any]:
     """The event for templates: its own fields, and docker's Type and Action."""
     noun, _, verb = event.kind.partition(".")
     return {**plain(event), "Type": noun, "Action": verb, "Line": event_line(event)}
+
+
+def _details(event: Event) -> str:
+    """What is worth a word of that which is particular to a kind."""
+    data = event.data
+    noun = event.kind.partition(".")[0]
+    if noun == "rollout" and "wanted" in data:
+        return f"{data.get('running', 0)}/{data['wanted']} running"
+    if noun == "service" and event.kind in ("service.created", "service.updated", "service.scaled"):
+        replicas = "" if data.get("mode") == "global" else f", {data.get('replicas')} replicas"
+        return f"revision {event.revision}{replicas}"
+    for name in ("image", "volume", "stack", "controller"):
+        if noun in (name, "leadership", "images") and data.get(name):
+            return str(data[name])
+    return ""
 
 
 def _what(event: Event) -> str:

@@ -12,7 +12,7 @@ from schemas.spec import Port
 
 
 def _fullness(row: Row) -> str:
-    if row["Running"] >= row["Desired"]:
+    if row["Running"] + row["Completed"] >= row["Desired"]:
         return ""
     return "yellow" if row["Running"] else "red"
 
@@ -49,6 +49,7 @@ def stack_listing(stacks: Iterable[StackView], services: Iterable[ServiceView]) 
                 "Orchestrator": "Dockmesh",
                 "Running": running,
                 "Desired": desired,
+                "Completed": sum(view.rollout.complete for view in mine if view.rollout),
                 "Revision": stack.revision,
             }
         )
@@ -58,8 +59,10 @@ def stack_listing(stacks: Iterable[StackView], services: Iterable[ServiceView]) 
 def replicas_text(view: ServiceView) -> str:
     """`3/5`, with Docker's addition where a node may hold only so many."""
     most = view.spec.task.placement.max_per_node
+    complete = view.rollout.complete if view.rollout else 0
+    done = f" ({complete}/{view.desired} completed)" if complete else ""
     limit = f" (max {most} per node)" if most and view.record.mode == "replicated" else ""
-    return f"{view.running}/{view.desired}{limit}" + (" (removing)" if view.record.removed else "")
+    return f"{view.running}/{view.desired}{done}{limit}" + (" (removing)" if view.record.removed else "")
 
 
 def port_text(port: Port) -> str:
@@ -80,6 +83,7 @@ def _row(view: ServiceView, *, no_trunc: bool) -> dict[str, Any]:
         "Stack": view.record.stack,
         "Running": view.running,
         "Desired": view.desired,
+        "Completed": rollout.complete if rollout else 0,
         "Revision": view.record.target,
         "Phase": rollout.phase if rollout else "converging",
         "Labels": view.spec.labels,

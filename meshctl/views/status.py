@@ -17,7 +17,8 @@ def status_text(
 ) -> str:
     """The whole screen."""
     lines = [f"{name:<12}{value}" for name, value in _facts(status, color)]
-    trouble = [*_brake(status, now), *_nodes(nodes, now), *_services(services), *_reasons(status)]
+    views = list(services)
+    trouble = [*_brake(status, now), *_nodes(nodes, now), *_services(views), *_reasons(status, views)]
     if trouble:
         lines += ["", *(f"{_paint('!', 'yellow', color)} {line}" for line in trouble)]
     return "\n".join(lines)
@@ -68,15 +69,17 @@ def _services(services: Iterable[ServiceView]) -> list[str]:
     lines = []
     for view in sorted(services, key=lambda view: view.record.name):
         rollout = view.rollout
-        if rollout is None or (rollout.phase == "done" and view.running >= view.desired):
+        if rollout is None or (rollout.phase == "done" and view.running + rollout.complete >= view.desired):
             continue
         why = "; ".join(reason_text(reason) for reason in rollout.reasons) or rollout.why
         lines.append(f"service {view.record.name}: {view.running}/{view.desired} running" + (f": {why}" if why else ""))
     return lines
 
 
-def _reasons(status: Status) -> list[str]:
-    return [reason_text(reason) for reason in status.reasons]
+def _reasons(status: Status, services: Iterable[ServiceView]) -> list[str]:
+    """What the mesh says of itself; what it says of services stands with them."""
+    told = tuple(f"{view.record.name}: " for view in services)
+    return [reason_text(reason) for reason in status.reasons if not reason.text.startswith(told)]
 
 
 def reason_text(reason: Reason) -> str:

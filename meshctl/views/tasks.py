@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meshctl.format.output import Column, Listing, Row
 from meshctl.format.times import ago
 from meshctl.views.states import COLOURS, desired_state, docker_state, ended, trouble
-from schemas.api import TaskView
+from schemas.api import ServiceView, TaskView
 from schemas.observation import BoundPort
 
 HISTORY = " \\_ "
@@ -26,13 +26,19 @@ COLUMNS = (
 )
 
 
-def task_listing(tasks: Iterable[TaskView], now: float, *, no_trunc: bool = False, indent: bool = True) -> Listing:
-    """The listing of `tasks`; times are told relative to `now` (seconds since 1970)."""
+def task_listing(
+    tasks: Iterable[TaskView], now: float, *, images: Mapping[str, str] | None = None, no_trunc: bool = False
+) -> Listing:
+    """The listing of `tasks`; times are told relative to `now` (seconds since 1970).
+
+    `images`: names of images by their ids, for tasks of which only the id is known.
+    """
     rows: list[Row] = []
     above = ("", "")
     for task in in_order(tasks):
         slot = (task.service, task.slot)
-        rows.append(_row(task, now, history=indent and slot == above, no_trunc=no_trunc))
+        image = (images or {}).get(task.image, task.image)
+        rows.append(_row(task, now, image_text(image, no_trunc=no_trunc), history=slot == above, no_trunc=no_trunc))
         above = slot
     return Listing(columns=COLUMNS, rows=rows, key="ID")
 
@@ -66,7 +72,15 @@ def _host(port: BoundPort) -> str:
 
 def image_text(image: str, *, no_trunc: bool = False) -> str:
     """An image reference without its digest, as docker lists it."""
-    return image if no_trunc or image.startswith("sha256:") else image.split("@", 1)[0]
+    if no_trunc:
+        return image
+    return image[: len("sha256:") + 12] if image.startswith("sha256:") else image.split("@", 1)[0]
+
+
+def image_names(services: Iterable[ServiceView]) -> dict[str, str]:
+    """Names of images by the ids that services pinned them to."""
+    containers = [view.spec.task.container for view in services]
+    return {container.image_id: container.image for container in containers if container.image_id}
 
 
 def _rank(task: TaskView) -> int:
@@ -75,13 +89,13 @@ def _rank(task: TaskView) -> int:
     return 0 if task.current and task.desired == "running" else 1
 
 
-def _row(task: TaskView, now: float, *, history: bool, no_trunc: bool) -> dict[str, Any]:
+def _row(task: TaskView, now: float, image: str, *, history: bool, no_trunc: bool) -> dict[str, Any]:
     word = docker_state(task)
     when = ago(task.since, now)
     return {
         "ID": task.id,
         "Name": (HISTORY if history else "") + task_name(task),
-        "Image": image_text(task.image, no_trunc=no_trunc),
+        "Image": image,
         "Node": task.node,
         "DesiredState": desired_state(task),
         "CurrentState": f"{word} {when[:1].lower()}{when[1:]}" if when else word,
