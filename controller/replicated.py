@@ -44,13 +44,13 @@ def _rank(work: Work, slot: str) -> int | None:
     lives = {task.life for task in work.tasks(slot)}
     if "up" in lives:
         return _UP
+    if work.history(slot).retired:
+        return _ENDING if lives & {"pending", "ended", "ending"} else None
     if lives & {"pending", "ended"}:
         return _PENDING
     if any(task.life == "lost" and _meant_to_run(work, slot) for task in work.tasks(slot)):
         return _LOST
-    if slot in work.histories and not work.histories[slot].retired:
-        return _WAITING
-    return _ENDING if "ending" in lives else None
+    return _WAITING if slot in work.histories or "ending" in lives else None
 
 
 def _meant_to_run(work: Work, slot: str) -> bool:

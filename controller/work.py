@@ -48,6 +48,8 @@ class Work:
     wanted: tuple[str, ...] = ()
     waits: dict[str, str] = field(default_factory=dict)
     """Slot -> why it is not (yet) as it should be."""
+    unplaced: list[str] = field(default_factory=list)
+    """Slots that found no place in this round."""
     elsewhere: set[str] = field(default_factory=set)
     """Slots that wait for a node that is away: they hold nothing else up."""
     held: list[str] = field(default_factory=list)
@@ -154,8 +156,13 @@ def with_history(work: Work, slot: str, history: SlotHistory) -> None:
 
 
 def mark_retired(work: Work) -> None:
-    """Tell slots that are wanted from those of which only the history is kept."""
+    """Tell slots that are wanted from those that end and those of which only the history is kept.
+
+    A slot that is being scaled away is marked from its first round on: else, once its task has ended, it would look
+    like one that waits for its next task.
+    """
     wanted = set(work.wanted)
-    for slot, history in list(work.histories.items()):
+    for slot in sorted({*work.histories, *work.slots}):
+        history = work.history(slot)
         if history.retired != (slot not in wanted):
-            work.histories[slot] = msgspec.structs.replace(history, retired=slot not in wanted)
+            with_history(work, slot, msgspec.structs.replace(history, retired=slot not in wanted))

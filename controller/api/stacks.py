@@ -57,13 +57,17 @@ async def remove(desk: Desk, request: RemoveStack) -> Written:
     """Mark the stack and all its services removed. Raises NotFound."""
     command, now = desk.command(request.command), desk.clock.wall()
 
+    known = False
+
     async def draft() -> Draft[None]:
+        nonlocal known
         stored = desk.records.stacks.get(request.stack)
         services = services_of(desk, request.stack)
-        if (stored is None or stored.record.removed) and not services:
+        if not known and (stored is None or stored.record.removed) and not services:
             raise not_found("stack", request.stack, [view.stack for view in _views(desk)])
+        known = True
         records: list[tuple[str, Wire | None]] = []
-        if stored is not None:
+        if stored is not None and not stored.record.removed:
             gone = msgspec.structs.replace(
                 stored.record, removed=True, services={}, change="removed", cause=command, updated_at=now
             )
@@ -72,7 +76,8 @@ async def remove(desk: Desk, request: RemoveStack) -> Written:
         return Draft(None, tuple(records[:BATCH_MESSAGES]))
 
     _, sequence = await desk.write(draft)
-    while services_of(desk, request.stack):
+    await desk.catch_up()
+    while services_of(desk, request.stack):  # more than one batch holds
         _, sequence = await desk.write(draft)
         await desk.catch_up()
     return Written(sequence=sequence)
