@@ -14,7 +14,7 @@ from schemas.api import ListTasks, TaskDetail, TaskView
 from schemas.assignment import AssignedTask
 from schemas.errors import Refused
 from schemas.observation import EndedTask, Observation, ObservedTask
-from schemas.records import RolloutRecord, ServiceRecord
+from schemas.records import RevisionRecord, RolloutRecord, ServiceRecord
 from schemas.spec import ServiceSpec
 
 PENDING_LISTED = 1000
@@ -185,7 +185,8 @@ def _pending_of(records: Records, service: ServiceRecord, taken: set[str]) -> It
     rollout = records.rollouts.get(service.name)
     revision = records.revisions.get((service.name, service.target))
     image = revision.spec.task.container.image if revision else ""
-    slots = [str(number) for number in range(1, service.replicas + 1) if str(number) not in taken]
+    over = _complete(rollout, revision)
+    slots = [slot for slot in map(str, range(1, service.replicas + 1)) if slot not in taken and slot not in over]
     texts = _texts(rollout)
     for place, slot in enumerate(slots[:PENDING_LISTED]):
         why = texts[min(place, len(texts) - 1)] if texts else "waits for a decision of the leader"
@@ -202,6 +203,14 @@ def _pending_of(records: Records, service: ServiceRecord, taken: set[str]) -> It
             since=max(0.0, rollout.since) if rollout else 0.0,
             why=why,
         )
+
+
+def _complete(rollout: RolloutRecord | None, revision: RevisionRecord | None) -> set[str]:
+    """Slots that did their work with this spec: they wait for nothing."""
+    if rollout is None or revision is None:
+        return set()
+    wanted = revision.spec.task.hash
+    return {slot for slot, history in rollout.slots.items() if history.complete == wanted}
 
 
 def _texts(rollout: RolloutRecord | None) -> list[str]:

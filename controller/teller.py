@@ -48,7 +48,7 @@ class Teller:
             return
         if seen.sequence <= self._mirror.records.cursor.sequence:
             return
-        for event in events_of(seen):
+        for event in events_of(seen, self._mirror.records):
             if len(self._backlog) >= BACKLOG:
                 lost = self._backlog.popleft()
                 log.error("event.lost", id=lost[1].id, kind=lost[1].kind, why="too many events wait to be told")

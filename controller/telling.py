@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controller.records import Seen
+from controller.records import Records, Seen
 from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
 from schemas.clock import iso
@@ -31,8 +31,8 @@ RECENT = 5.0
 VERDICT_KINDS = {"ready": "node.ready", "not-ready": "node.not_ready", "down": "node.down"}
 
 
-def events_of(seen: Seen) -> tuple[Event, ...]:
-    """What a change of one record is told as; in a fixed order."""
+def events_of(seen: Seen, records: Records) -> tuple[Event, ...]:
+    """What a change of one record is told as, in a fixed order; `records` is what stands after it."""
     at, id_ = iso(seen.at), f"{seen.key}@{seen.sequence}"
     match seen.new if seen.new is not None else seen.old:
         case ServiceRecord() as service:
@@ -40,9 +40,10 @@ def events_of(seen: Seen) -> tuple[Event, ...]:
         case StackRecord() as stack:
             return _stack(seen, stack, id_, at)
         case NodeRecord() as node:
-            return _node(seen, node, id_, at)
+            return (*_node(seen, node, id_, at), *_drained(seen, records, node.name, id_, at))
         case Assignment() as assignment:
-            return tuple(_assignment(seen, assignment, id_, at)) if seen.new is not None else ()
+            drained = _drained(seen, records, assignment.node, id_, at)
+            return (*_assignment(seen, assignment, id_, at), *drained) if seen.new is not None else ()
         case RolloutRecord() as rollout:
             return _rollout(seen, rollout, id_, at)
         case LivenessRecord() as verdict:
@@ -89,6 +90,18 @@ def _node(seen: Seen, node: NodeRecord, id_: str, at: str) -> tuple[Event, ...]:
     kind = "node.gone" if seen.new is None else f"node.{node.change or ('removed' if node.removed else 'updated')}"
     data = {"availability": node.availability, "labels": node.labels}
     return (Event(id=id_, kind=kind, at=at, node=node.name, cause=node.cause, data=data),)
+
+
+def _drained(seen: Seen, records: Records, name: str, id_: str, at: str) -> tuple[Event, ...]:
+    """Told once: by whichever came last, the wish to drain the node or its last task leaving it."""
+    stored, assigned = records.nodes.get(name), records.assignments.get(name)
+    if stored is None or stored.record.availability != "drain" or (assigned and assigned.record.tasks):
+        return ()
+    was_drained = seen.old.availability == "drain" if isinstance(seen.old, NodeRecord) else False
+    was_empty = not seen.old.tasks if isinstance(seen.old, Assignment) else False
+    if was_drained or was_empty:
+        return ()
+    return (Event(id=f"{id_}/drained", kind="node.drained", at=at, node=name),)
 
 
 def _assignment(seen: Seen, new: Assignment, id_: str, at: str) -> Iterable[Event]:

@@ -117,7 +117,7 @@ def status(records: Records, observations: Observations, heads: Heads) -> Status
         services=len(standing),
         services_converged=sum(_converged(records, name) for name in standing),
         tasks_running=sum(_running(records, observations).values()),
-        tasks_wanted=sum(rollout.wanted for rollout in progress),
+        tasks_wanted=sum(max(0, rollout.wanted - rollout.complete) for rollout in progress),
         brake=records.brake,
         reasons=(*heads.reasons, *_reasons(records, standing)),
         sequence=records.sequence,

@@ -7,7 +7,7 @@ import msgspec
 from controller.api.desk import Desk, Draft
 from schemas import subjects
 from schemas.api import Join, Joined
-from schemas.errors import Refused, StoreMissing
+from schemas.errors import Refused, StoreMissing, Unreachable
 from schemas.records import NodeRecord
 
 
@@ -16,9 +16,12 @@ async def join(desk: Desk, node: str, request: Join) -> Joined:
 
     Raises:
         Refused: the name belongs to another agent, or this agent's node was removed.
+        Unreachable: the store is not to be trusted now.
     """
     if request.node != node:
         raise Refused(f"an agent asks for the name {request.node} on the subject of {node}")
+    if desk.leader.frozen:
+        raise Unreachable(f"nobody joins now: {desk.leader.frozen}")
     if not request.instance:
         raise Refused(f"the agent of {node} names no instance id")
 
