@@ -42,6 +42,8 @@ class Judged:
     """It missed a beat, its connection dropped, or it is down: what the brake counts."""
     recheck_at: float | None = None
     """Stream time at which time alone may change this."""
+    answers: bool = True
+    """It was heard just now and does not mean to stop: new tasks may come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ def _judge(world: World, node: NodeRecord, ears: _Ears) -> Judged:
     if heard is None or heard.at < ears.start:
         return Judged("unknown", prior, silent, deadline)
     record = _declare_up(node, prior, heard, ears.now)
-    return Judged("not-ready" if heard.engine else "ready", record, silent, deadline)
+    answers = not silent and not heard.leaving
+    return Judged("not-ready" if heard.engine else "ready", record, silent, deadline, answers)
 
 
 def _own(heard: Heard | None, node: NodeRecord) -> Heard | None:
@@ -138,6 +141,7 @@ def _declare_up(node: NodeRecord, prior: LivenessRecord | None, heard: Heard, no
         return LivenessRecord(
             node=node.name, verdict=verdict, since=now, why=why, instance=heard.instance, boot=heard.boot, order=order
         )
+    why = why if heard.engine else prior.why
     return msgspec.structs.replace(prior, why=why, instance=heard.instance, boot=heard.boot)
 
 

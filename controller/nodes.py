@@ -23,6 +23,8 @@ class NodeView:
     observation: Observation | None
     settled: bool
     """The observation is of the node's present life: same agent, same boot."""
+    answers: bool = True
+    """It was heard just now: a node that missed a beat gets no new tasks before it is heard again."""
     gone: bool = False
     """Nothing of it runs, and never will again: removed while down, or confirmed dead."""
 
@@ -50,6 +52,7 @@ class NodeView:
             self.record is not None
             and self.settled
             and self.status == "ready"
+            and self.answers
             and not self.record.removed
             and self.record.availability == "active"
         )
@@ -65,6 +68,8 @@ class NodeView:
             return "not heard yet"
         if self.status != "ready":
             return self.status.replace("-", " ")
+        if not self.answers:
+            return "silent"
         return {"active": "", "pause": "paused", "drain": "drained"}[self.record.availability]
 
 
@@ -90,4 +95,5 @@ def _view(world: World, name: str, verdict: Judged | None) -> NodeView:
     )
     down = verdict.status == "down"
     confirmed = verdict.record is not None and verdict.record.ended
-    return NodeView(name, record, verdict.status, observation, settled, gone=down and (record.removed or confirmed))
+    gone = down and (record.removed or confirmed)
+    return NodeView(name, record, verdict.status, observation, settled, verdict.answers, gone)

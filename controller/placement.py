@@ -38,6 +38,18 @@ class Refused:
     elsewhere: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A task that would make room: where it is, and what it holds there."""
+
+    task: str
+    node: str
+    needs: Needs
+
+
+NO_PLACE = Refused("")
+
+
 class Site:
     """The ground that all groups of a round build on."""
 
@@ -97,7 +109,7 @@ class Group:
         self._counts = Counter(counts)
         self._failing = failing
         self._eligible, self._steady = site.eligible(service.task)
-        self._misses: Counter[Miss] = Counter()
+        self._used_up: dict[str, Miss] | None = None
         self._orders: Sequence[Spread | Even] | None = None
         self._load: Counter[Branch] = Counter()
         for node, tasks in sorted(counts.items()):
@@ -118,26 +130,40 @@ class Group:
 
     def place_on(self, task: str, node: str) -> Placed | Refused:
         """The same for a slot that belongs to one node."""
-        miss = self._miss(node)
-        if miss is not None:
-            return Refused(nodes_text({miss: 1}))
+        if self._miss(node) is not None:
+            return self.refusal_on(node)
         self._counts[node] += 1
         self._site.ledger.take(node, task, self._needs)
         return Placed(node, "one on each node")
 
-    def would_fit(self, slot: Slot, node: str, task: str, freed: Needs, *, only_here: bool = False) -> Refused | None:
-        """Whether the slot's next task had a place if `task`, which holds `freed` on `node`, had ended."""
-        pins = () if only_here else self._pins(slot)
-        names = [node] if only_here else self._allowed(pins)
-        misses: Counter[Miss] = Counter()
-        for name in names:
-            miss = self._miss_without(name, task, freed) if name == node else self._miss(name)
-            if miss is None:
-                return None
-            misses[miss] += 1
-        if pins:
+    def would_fit(self, slot: Slot, holder: Holder, *, only_here: bool = False) -> Refused | None:
+        """Whether the slot's next task had a place if `holder` had ended. Ask when all placing of the round is done."""
+        here = self._miss_without(holder)
+        if only_here:
+            return Refused(nodes_text({here: 1})) if here is not None else None
+        if pins := self._pins(slot):
+            allowed = self._allowed(pins)
+            fits = any((here if node == holder.node else self._miss(node)) is None for node in allowed)
+            return None if fits else self._pin_refusal(pins)
+        misses = self._misses_now()
+        if here is None or len(misses) < len(self._eligible):
+            return None
+        counted = Counter(misses.values())
+        if holder.node in misses:
+            counted.subtract([misses[holder.node]])
+            counted[here] += 1
+        return Refused(nodes_text(+counted + self._steady))
+
+    def refusal(self, slot: Slot) -> Refused:
+        """Why the slot has no place. Ask when all placing of the round is done."""
+        if pins := self._pins(slot):
             return self._pin_refusal(pins)
-        return Refused(nodes_text(misses if only_here else misses + self._steady))
+        return Refused(nodes_text(Counter(self._misses_now().values()) + self._steady))
+
+    def refusal_on(self, node: str) -> Refused:
+        """The same for a slot that belongs to one node."""
+        miss = self._miss(node)
+        return Refused(nodes_text({miss: 1}) if miss is not None else "")
 
     def finish(self) -> None:
         """All tasks of the group are placed."""
@@ -156,13 +182,20 @@ class Group:
         room = self._site.ledger.room(node)
         return changing_miss(room, self._needs, self._counts[node], self._spec.placement.max_per_node, self._site.limit)
 
-    def _miss_without(self, node: str, task: str, freed: Needs) -> Miss | None:
-        view = self._site.nodes[node]
+    def _miss_without(self, holder: Holder) -> Miss | None:
+        view = self._site.nodes[holder.node]
         if (miss := steady_miss(self._spec, view)) is not None:
             return miss
-        room = self._site.ledger.room(node).without(task, freed)
+        room = self._site.ledger.room(holder.node).without(holder.task, holder.needs)
         most = self._spec.placement.max_per_node
-        return changing_miss(room, self._needs, self._counts[node] - 1, most, self._site.limit)
+        return changing_miss(room, self._needs, self._counts[holder.node] - 1, most, self._site.limit)
+
+    def _misses_now(self) -> dict[str, Miss]:
+        """What is used up on each node that is eligible."""
+        if self._used_up is None:
+            misses = ((node, self._changing(node)) for node in self._eligible)
+            self._used_up = {node: miss for node, miss in misses if miss is not None}
+        return self._used_up
 
     # any node
 
@@ -172,9 +205,8 @@ class Group:
                 miss = self._changing(node)
                 if miss is None:
                     return Placed(node, self._why(node))
-                self._misses[miss] += 1
                 order.discard(node)
-        return Refused(nodes_text(self._steady + self._misses))
+        return NO_PLACE
 
     def _order(self) -> Sequence[Spread | Even]:
         """First the nodes where the service holds, then those where it keeps failing."""

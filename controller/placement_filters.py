@@ -17,9 +17,9 @@ NO_CPUS = Miss("lacks CPUs", "lack CPUs", "lacks CPUs")
 NO_MEMORY = Miss("lacks memory", "lack memory", "lacks memory")
 TOO_BIG = plain("full (1 MiB of assignment)")
 
-_TROUBLES = {text: plain(text) for text in ("down", "not ready", "not heard yet", "drained", "paused", "removed")} | {
-    "without a node record": Miss("without a node record", "without a node record", "has no node record")
-}
+_TROUBLES = {
+    text: plain(text) for text in ("down", "not ready", "not heard yet", "silent", "drained", "paused", "removed")
+} | {"without a node record": Miss("without a node record", "without a node record", "has no node record")}
 
 
 def steady_miss(spec: TaskSpec, view: NodeView) -> Miss | None:

@@ -23,7 +23,7 @@ from controller.reasons import grouped
 from controller.replicated import wanted_slots
 from controller.restarts import failing_nodes
 from controller.settle import settle
-from controller.slots import Round, fill, leave_nodes, retire_doubles, retire_unwanted
+from controller.slots import Round, explain_unplaced, fill, leave_nodes, retire_doubles, retire_unwanted
 from controller.task_ids import Mint
 from controller.updates import update
 from controller.work import Work, mark_retired, open_work
@@ -46,8 +46,13 @@ def plan(world: World, dirty: Dirty, now: float) -> Plan:
     for work in works:
         _clear(work, round_)
     site = Site(world, round_.draft, nodes)
-    for work in works:
-        _build(work, round_, site)
+    groups = [(work, _group(work, site, now)) for work in works if work.spec is not None and work.wanted]
+    for work, group in groups:
+        fill(work, round_, group)
+        group.finish()
+    for work, group in groups:
+        update(work, round_, group, site.ledger)
+        explain_unplaced(work, group)
     progress = [change for work in works for change in _progress(world, work, now)]
     changes: tuple[Change, ...] = (
         *_verdicts(world, judged),
@@ -82,15 +87,9 @@ def _note_lost(work: Work) -> None:
         work.notes += [f"a task is on node {task.node}, which is down" for task in work.tasks(slot) if not task.live]
 
 
-def _build(work: Work, round_: Round, site: Site) -> None:
-    """Second step: new tasks, then the next replacement of an old one."""
-    if work.spec is None or not work.wanted:
-        return
-    failing = failing_nodes(work.failures, round_.now)
-    group = Group(site, work.spec, work.spec_hash, work.counts(), failing)
-    fill(work, round_, group)
-    update(work, round_, group, site.ledger)
-    group.finish()
+def _group(work: Work, site: Site, now: float) -> Group:
+    assert work.spec is not None, "checked by the caller"
+    return Group(site, work.spec, work.spec_hash, work.counts(), failing_nodes(work.failures, now))
 
 
 def _services_to_look_at(world: World, dirty: Dirty, judged: Mapping[str, Judged]) -> set[str]:

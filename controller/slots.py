@@ -107,6 +107,14 @@ def fill(work: Work, round_: Round, group: Group) -> None:
             _fill_slot(work, round_, group, slot)
 
 
+def explain_unplaced(work: Work, group: Group) -> None:
+    """Say why slots found no place, once all services of the round have taken theirs."""
+    for slot in work.unplaced:
+        belongs = work.record.mode == "global"
+        refused = group.refusal_on(slot) if belongs else group.refusal(work.volume_slot(slot))
+        work.waits[slot] = refused.why
+
+
 def _must_wait(work: Work, round_: Round, slot: str) -> str | None:
     tasks = work.tasks(slot)
     ending = [task for task in tasks if task.life == "ending"]
@@ -148,7 +156,7 @@ def _fill_slot(work: Work, round_: Round, group: Group, slot: str) -> None:
         found = group.place(task, work.volume_slot(slot))
     if isinstance(found, Refused):
         round_.mint.minted -= 1
-        work.waits[slot] = found.why
+        work.unplaced.append(slot)
         if found.elsewhere:
             work.elsewhere.add(slot)
         return

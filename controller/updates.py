@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from controller.census import Task
 from controller.ledger import Ledger
-from controller.placement import Group
+from controller.placement import Group, Holder
 from controller.slots import ENDING, Round, end_task
 from controller.work import PAUSED, Work, slot_key
 
@@ -28,9 +28,8 @@ def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
         if turns <= 0:
             return
         freed = ledger.needs(task.spec, round_.draft.spec(task.node, task.spec))
-        refused = group.would_fit(
-            work.volume_slot(task.slot), task.node, task.id, freed, only_here=work.record.mode == "global"
-        )
+        holder, only_here = Holder(task.id, task.node, freed), work.record.mode == "global"
+        refused = group.would_fit(work.volume_slot(task.slot), holder, only_here=only_here)
         if refused is not None:
             work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: {refused.why}"
             continue
