@@ -26,7 +26,7 @@ from meshctl.compose.service import enabled, read_service
 from meshctl.compose.sources import ComposeSource, Disk, read_source
 from meshctl.compose.tree import Mapping as MappingNode
 from meshctl.compose.tree import Where
-from meshctl.compose.yamltext import NODE_LIMIT, parse, values_in
+from meshctl.compose.yamltext import NODE_LIMIT, is_encodable, parse, values_in
 from schemas.api import ServiceDeploy
 from schemas.errors import ManifestError, UsageError
 from schemas.subjects import is_token, suggest_token
@@ -85,7 +85,8 @@ def _variables(directory: str, shell: Mapping[str, str], disk: Files, problems: 
     path = posixpath.join(directory, ".env")
     content = disk.read(path)
     found = parse_env(content, path, shell, problems) if content else {}
-    return ChainMap(dict(shell), found)
+    # A value that is not UTF-8 (the shell allows it) can't be put into a spec: it counts as not set.
+    return ChainMap({name: value for name, value in shell.items() if is_encodable(value)}, found)
 
 
 def _document(files: Sequence[ComposeSource], variables: Mapping[str, str], problems: Problems) -> At | None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import ruamel.yaml
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
 
 from schemas.api import ServiceDeploy
 from schemas.spec import (
@@ -21,19 +23,34 @@ from schemas.spec import (
     UpdatePolicy,
 )
 
+_LINE_ENDS = re.compile("[\r\x85\u2028\u2029\ufeff]")
+
 
 def render(stack: str, services: Iterable[ServiceDeploy]) -> str:
     """The YAML of a stack."""
     volumes = _Volumes()
     body = {service.spec.name.removeprefix(f"{stack}_"): _service(service, volumes) for service in services}
-    document = {"name": stack, "services": body, "volumes": volumes.declared}
+    document = {"name": stack, "services": body, "volumes": _Always(volumes.declared or None)}
     yaml = ruamel.yaml.YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.width = 10_000
     out = io.StringIO()
     yaml.dump(_escaped(_kept(document)), out)
     return out.getvalue()
+
+
+class _Representer(SafeRepresenter):
+    """Quotes what readers would take for the end of a line."""
+
+
+def _text_node(representer: SafeRepresenter, value: str) -> ScalarNode:
+    style = '"' if _LINE_ENDS.search(value) else None
+    return representer.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Representer.add_representer(str, _text_node)
 
 
 class _Volumes:

@@ -189,7 +189,7 @@ class _Builder:
 
     def _scalar(self, raw: ScalarNode, where: Where, tag: str, path: str) -> Scalar:
         text = str(raw.value)
-        if "\0" in text or not _encodable(text):
+        if "\0" in text or not is_encodable(text):
             self._problems.add(where, path, "holds a character that text can't have", "remove it")
             return Scalar(where, "", "", BROKEN)
         is_text = raw.style is not None or str(raw.tag or "") == _TAG + "str"
@@ -221,7 +221,7 @@ class _Builder:
             self._problems.add(where, path, "a key that is no text", "write the key as one word")
             return None
         key = str(raw.value)
-        if not key or "\0" in key or not _encodable(key):
+        if not key or "\0" in key or not is_encodable(key):
             self._problems.add(where, path, "an empty or unprintable key", "give it a name")
             return None
         if key in keys:
@@ -243,7 +243,8 @@ def _around(node: Node, parts: list[_Built]) -> _Built:
     return _Built(node, 1 + sum(part.size for part in parts), 1 + max((part.height for part in parts), default=0))
 
 
-def _encodable(text: str) -> bool:
+def is_encodable(text: str) -> bool:
+    """Whether the text can be written as UTF-8."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
 
 from meshctl.compose.load import load_stack
-from meshctl.compose.sources import read_source
+from meshctl.compose.sources import ComposeSource, read_source
 from schemas.errors import ManifestError
 from schemas.spec import Port, RestartPolicy
 
@@ -101,3 +102,15 @@ def test_a_missing_file_and_a_directory_are_told(tmp_path: Path) -> None:
         read_source(str(tmp_path))
     with pytest.raises(ManifestError, match="can't be read: "):
         read_source("a\0b")
+
+
+@pytest.mark.parametrize(
+    "word", ["\x85", "a\u2028b", "\ufeff", "a\rb", "a\nb\n", " x ", "\t", "yes", "22:22", "1e3", "a\n\n b"]
+)
+def test_odd_texts_survive_being_rendered(word: str) -> None:
+    body = {"image": "a", "command": [word], "environment": {"A": word}, "volumes": ["d:/d"]}
+    volumes = {"d": {"driver_opts": {"empty": None, "word": word}}}
+    source = ComposeSource("x.yaml", json.dumps({"services": {"web": body}, "volumes": volumes}))
+    stack = load_stack([source], stack="demo")
+    assert stack.services[0].spec.task.container.command == (word,)
+    assert load_stack([ComposeSource("x.yaml", stack.rendered())], stack="demo").services == stack.services

@@ -119,6 +119,12 @@ def test_a_bad_env_file_is_refused_with_its_line(text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+def test_a_variable_of_the_shell_that_is_no_text_counts_as_not_set() -> None:
+    stack = load(service_text("user: x$BYTES\nenvironment: [BYTES]"), environment={"BYTES": "\udcff"})
+    assert "the variable BYTES is not set" in stack.warnings[0]
+    assert stack.services[0].spec.task.container.environment == {}
+
+
 def test_variables_can_not_blow_a_file_up() -> None:
     with pytest.raises(ManifestError) as caught:
         load(service_text("labels: {a: '" + "$BIG" * 1000 + "'}"), environment={"BIG": "x" * 100_000})
