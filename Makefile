@@ -1,5 +1,5 @@
 # The commands of this project. Each does all set-up it needs by itself.
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format clean soak
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -28,3 +28,7 @@ format: setup
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+## make soak    thousands of simulated stories, until stopped
+soak: setup
+	@.venv/bin/python -m tests.sim --soak $$(date +%s)

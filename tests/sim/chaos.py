@@ -19,8 +19,9 @@ from schemas.api import (
     UpdateNode,
 )
 from schemas.errors import MeshError
+from schemas.records import ServiceRecord
 from schemas.spec import ContainerSpec, HealthCheck, RestartPolicy, ServiceSpec, TaskSpec
-from tests.sim.invariants import Violated, Watchman, unsettled
+from tests.sim.invariants import Violated, Watchman, records, unsettled
 from tests.sim.loop import run
 from tests.sim.world import World, silence_logs, world_of
 
@@ -261,8 +262,9 @@ async def _settle(world: World) -> None:
     raise Violated(f"not settled {SETTLE:.0f} s after the last fault: {why}")
 
 
-async def _quiet(world: World, watchman: Watchman, story: Story) -> None:
-    if story.deployed & ENDING:
+async def _quiet(world: World, watchman: Watchman) -> None:
+    standing = {record.name for record in records(world).values() if isinstance(record, ServiceRecord)}
+    if standing & ENDING:
         return
     await asyncio.sleep(10)
     before = watchman.stored
@@ -287,7 +289,7 @@ async def tell(seed: int, seconds: float = 60.0) -> Result:
                 await story.run(seconds)
                 await story.mend()
                 await _settle(world)
-                await _quiet(world, watchman, story)
+                await _quiet(world, watchman)
                 watchman.raise_if_any()
             finally:
                 trace, virtual = watchman.trace, world.now

@@ -1,7 +1,7 @@
 """What must always hold, whatever happens: each checker looks at one thing and raises `Violated`.
 
-`Watchman` sits where the world changes: it sees each batch of the state stream as it is stored, and looks at the engines
-ten times a virtual second. What holds only in the end is told by `unsettled`.
+`Watchman` sits where the world changes: it sees each batch of the state stream as it is stored, and looks at the
+engines ten times a virtual second. What holds only in the end is told by `unsettled`.
 """
 
 from __future__ import annotations
@@ -35,25 +35,20 @@ class Watchman:
         self.holder = ""
         self.stored = 0
         self._ended: set[str] = set()
-        state = world.broker.state
-        self._commit = state.commit
-        state.commit = self._seen  # type: ignore[method-assign]
+        world.broker.state.on_commit = self._seen
 
     @property
     def trace(self) -> str:
         """A hash of all that was stored, by whom, when: equal for equal runs."""
         return self._digest.hexdigest()[:16]
 
-    def _seen(self, user: str, batch: Sequence[Write], fence: Fence | None) -> Outcome:
-        before = self.epoch
-        outcome = self._commit(user, batch, fence)
+    def _seen(self, user: str, batch: Sequence[Write], fence: Fence | None, outcome: Outcome) -> None:
         self._digest.update(f"{self._world.now:.6f} {user} {fence} {type(outcome).__name__}\n".encode())
         for write in batch:
             self._digest.update(write.key.encode() + (write.value if isinstance(write, Put) else b"-"))
         if isinstance(outcome, Committed):
             self.stored += 1
-            self._look(user, batch, fence, before, outcome)
-        return outcome
+            self._look(user, batch, fence, self.epoch, outcome)
 
     def _look(self, user: str, batch: Sequence[Write], fence: Fence | None, epoch: int, outcome: Committed) -> None:
         ordered = sorted(batch, key=lambda write: write.key != subjects.EPOCH)

@@ -1,0 +1,120 @@
+"""Each checker is proven by a planted bug that it must catch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bus.port import Delete, Fence, Put
+from schemas import subjects
+from schemas.assignment import AssignedTask, Assignment
+from schemas.spec import ContainerSpec, TaskSpec
+from schemas.wire import encode
+from tests.sim.invariants import Violated, Watchman, unsettled
+from tests.sim.loop import run
+from tests.sim.test_world import deploy, service, slots
+from tests.sim.world import UNMANAGED, World, in_world, silence_logs
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    silence_logs()
+
+
+SPEC = TaskSpec(container=ContainerSpec(image="app:1"))
+
+
+def _task(id_: str, slot: str = "1") -> AssignedTask:
+    return AssignedTask(id=id_, service="shop_web", slot=slot, revision=1, spec=SPEC.hash)
+
+
+def _assign(*tasks: AssignedTask, specs: bool = True) -> Put:
+    record = Assignment(node="n1", epoch=1, tasks=tasks, specs={SPEC.hash: SPEC} if specs else {})
+    return Put("desired.n1", encode(record))
+
+
+async def _caught(world: World, plant: Callable[[World, Watchman], Any], says: str) -> None:
+    watchman = Watchman(world)
+    await asyncio.sleep(2)
+    holder = world.leader()
+    watchman.holder = holder
+    watchman.epoch = world.broker.state.existing().entries[subjects.EPOCH].sequence
+    watchman.look_at_engines()
+    watchman.raise_if_any()
+    plant(world, watchman)
+    watchman.look_at_engines()
+    with pytest.raises(Violated, match=says):
+        watchman.raise_if_any()
+
+
+def _commit(world: World, user: str, *batch: Any, fenced: bool = True) -> None:
+    epoch = world.broker.state.existing().entries[subjects.EPOCH].sequence
+    world.broker.state.commit(user, batch, Fence(epoch) if fenced else None)
+
+
+PLANTS: dict[str, tuple[Callable[[World, Watchman], Any], str]] = {
+    "a leader writes without a fence": (
+        lambda world, _: _commit(world, f"controller-{world.leader()}", _assign(), fenced=False),
+        "wrote desired.n1",
+    ),
+    "somebody who does not lead writes a decision": (
+        lambda world, _: _commit(world, "controller-nobody", _assign()),
+        "controller-nobody",
+    ),
+    "an assignment is deleted": (
+        lambda world, _: _commit(world, f"controller-{world.leader()}", Delete("desired.n1")),
+        "absence is never a decision",
+    ),
+    "a slot is assigned twice": (
+        lambda world, _: _commit(world, f"controller-{world.leader()}", _assign(_task("a"), _task("b"))),
+        "one slot twice",
+    ),
+    "a task comes without its spec": (
+        lambda world, _: _commit(world, f"controller-{world.leader()}", _assign(_task("a"), specs=False)),
+        "without their spec",
+    ),
+    "a stranger's container is stopped": (
+        lambda world, _: world.nodes["n1"].engine.life(UNMANAGED).end(0),
+        "not the mesh's was touched",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTS)
+def test_the_watchman_catches(bug: str) -> None:
+    plant, says = PLANTS[bug]
+    run(in_world(1, lambda world: _caught(world, plant, says)))
+
+
+def test_the_watchman_catches_an_ended_container_that_is_started_again() -> None:
+    async def story(world: World) -> None:
+        watchman = Watchman(world)
+        await deploy(world, service("shop_web", replicas=1))
+        await world.until(lambda: world.running("shop_web") == slots(1), 30, "it runs")
+        life = next(lives[0][1] for lives in world.live().values())
+        life.end(1)
+        watchman.look_at_engines()
+        life.start()
+        watchman.look_at_engines()
+        with pytest.raises(Violated, match="started again"):
+            watchman.raise_if_any()
+
+    run(in_world(2, story))
+
+
+def test_a_slot_that_runs_twice_or_not_at_all_is_not_settled() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, service("shop_web", replicas=2))
+        await world.until(lambda: world.running("shop_web") == slots(2), 30, "both run")
+        assert not unsettled(world, frozenset())
+        labels = dict(next(lives[0][1] for lives in world.live().values()).view.labels)
+        double = world.nodes["n1"].engine.invent("double", labels)
+        assert "twice" in unsettled(world, frozenset())
+        world.nodes["n1"].engine.forget(double)
+        next(lives[0][1] for lives in world.live().values()).end(1)
+        assert "differ" in unsettled(world, frozenset())
+
+    run(in_world(3, story))
