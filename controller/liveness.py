@@ -30,6 +30,9 @@ RETURN_GRACE = 2.0
 """Seconds after which a node that came back is taken at its last observation: an agent writes one only if something
 changed, and it has had the time to."""
 
+LISTEN_AGAIN = 0.5
+"""Seconds after which a node that was not heard yet is looked at again, so that it is not left waiting."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -82,7 +85,7 @@ def _judge(world: World, node: NodeRecord, ears: _Ears) -> Judged:
         return Judged("down", _declare_down(node, prior, heard, observation, ears), silent=True)
     silent = _quiet(heard, ears)
     if heard is None or heard.at < ears.start:
-        return Judged("unknown", prior, silent, deadline)
+        return Judged("unknown", prior, silent, min(deadline, ears.now + LISTEN_AGAIN))
     record = _declare_up(node, prior, heard, ears.now)
     answers = not silent and not heard.leaving
     return Judged("not-ready" if heard.engine else "ready", record, silent, deadline, answers)

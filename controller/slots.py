@@ -36,7 +36,8 @@ def end_task(work: Work, round_: Round, task: Task, why: str, cause: str) -> Non
     """Ask for a task's end; on a node that may not be touched now, note that it waits."""
     if task.fixed:
         view = round_.nodes[task.node]
-        work.held.append(f"a task is to end on node {task.node}, which is {view.trouble or 'not heard yet'}")
+        why = f"a task is to end on node {task.node}, which is {view.trouble or 'not heard yet'}"
+        (work.held if view.record is not None else work.notes).append(why)
         return
     work.replace(task, replace(task, assigned=round_.draft.end(task, why, cause), life="ending"))
 

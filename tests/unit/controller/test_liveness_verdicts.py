@@ -79,6 +79,8 @@ def test_clocks_run_only_while_the_leader_hears(what: str, started: dict[str, fl
 
 def test_an_unknown_node_is_looked_at_again_when_its_grace_ends() -> None:
     judged = judge_nodes(world(None, took_over=999.0), 1000.0)["n1"]
+    assert judged.recheck_at == pytest.approx(1000.5)
+    judged = judge_nodes(world(None, took_over=999.0), 1001.2)["n1"]
     assert judged.recheck_at == pytest.approx(999.0 + 2.4)
 
 
