@@ -21,8 +21,8 @@ def test_ids_are_in_base_36_and_know_their_age() -> None:
     assert [base36(number) for number in (0, 9, 10, 35, 36, 1295)] == ["0", "9", "a", "z", "10", "zz"]
     mint = Mint(epoch=40, minted=35)
     assert (mint.next(), mint.minted) == ("14-10", 36)
-    ids = ["z-1", "10-2", "10-10", "10-10.r1", "10-10.r2", "10-10.r10"]
-    assert sorted(ids[::-1], key=age) == ids
+    ids = ["10-10.r10", "10-10", "z-1", "10-10.r2", "10-2", "10-10.r1"]
+    assert sorted(ids, key=age) == ["z-1", "10-2", "10-10", "10-10.r1", "10-10.r2", "10-10.r10"]
     assert age("made by hand") == ()
     assert lineage("10-10.r2") == "10-10"
 
