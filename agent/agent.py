@@ -154,6 +154,7 @@ class Agent:
                 "logs": TaskLogs(node, engine, ledger, reconciler).read,
                 "volume_remove": VolumeDesk(node, engine, ledger, reconciler, self.surveyor).remove,
             },
+            may_serve=lambda: not self.membership.refused,
         )
         self._connect(reconciler)
         for name, work in {

@@ -82,7 +82,7 @@ class Membership:
 
     def refuse(self, why: str) -> None:
         """The mesh says no."""
-        if self.refused != why:
+        if not self.refused:
             log.error("membership.refused", node=self._node, why=why, instance=self.identity.instance)
         was, self.refused, self.confirmed = self.refused, why, False
         self._retry.set()

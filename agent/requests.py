@@ -1,4 +1,7 @@
-"""Serves `mesh.node.<node>.<verb>`: several at once, each in a task of its own, every one answered, garbage too."""
+"""Serves `mesh.node.<node>.<verb>`: several at once, each in a task of its own, every one answered, garbage too.
+
+An agent that is refused as a member stays silent: the name belongs to another one, who answers.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,13 @@ log = structlog.get_logger()
 class Requests:
     """The desk where a node's requests are answered."""
 
-    def __init__(self, node: str, core: Core, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, node: str, core: Core, handlers: Mapping[str, Handler], *, may_serve: Callable[[], bool] = lambda: True
+    ) -> None:
         self._node = node
         self._core = core
         self._handlers = dict(handlers)
+        self._may_serve = may_serve
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
@@ -42,6 +48,8 @@ class Requests:
     async def _serve(self, verb: str, group: asyncio.TaskGroup) -> None:
         async with self._core.subscribe(subjects.node_request(self._node, verb)) as messages:
             async for message in messages:
+                if not self._may_serve():
+                    continue
                 await self._slots.acquire()
                 group.create_task(self._answer(verb, message))
 

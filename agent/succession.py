@@ -66,7 +66,7 @@ class Succession:
         base = self._reconciler.wanted[due.base]
         if base.task is None:
             return
-        log.warning("task.succeeded", task=due.base, successor=due.task, why="no leader answers")
+        log.warning("successor.started", task=due.base, successor=due.task, why="no leader answers")
         self._born[due.task] = now
         why = "no leader answers: restarted by its policy"
         self._teller.tell("task.succeeded_by", why=why, service=base.task.service, task=due.base, successor=due.task)

@@ -11,6 +11,7 @@ from typing import Any
 
 from agent.agent import Agent, AgentConfig
 from agent.engine.memory import MemoryEngine
+from agent.engine.memory_images import MemoryRegistry
 from agent.engine.memory_life import Program
 from agent.engine.port import Container, Engine, Owner
 from agent.files import Files, MemoryFiles
@@ -59,6 +60,8 @@ class Leader:
     silent: bool = False
     refused: str = ""
     join_refused: str = ""
+    garbage: bytes = b""
+    """What heartbeats are answered with, instead of an answer."""
     desired: int = 0
     generation: int = 1
     beats: list[Heartbeat] = field(default_factory=list)
@@ -81,7 +84,7 @@ class Leader:
             answer = HeartbeatAnswer(
                 count=beat.count, epoch=1, generation=self.generation, desired=self.desired, refused=self.refused
             )
-            await self.bus.core.respond(message, encode(answer))
+            await self.bus.core.respond(message, self.garbage or encode(answer))
 
     async def _welcome(self, joins: Any) -> None:
         async for message in joins:
@@ -101,7 +104,8 @@ class Rehearsal:
         self.clock = LoopClock()
         self.chance = random.Random(7)
         self.broker = MemoryBroker(random.Random(1), clock=self.clock)
-        self.engine = MemoryEngine(chance=random.Random(2), clock=self.clock)
+        self.registry = MemoryRegistry()
+        self.engine = MemoryEngine(chance=random.Random(2), clock=self.clock, registry=self.registry)
         self.files = MemoryFiles()
         self.leader = Leader(self.broker.connect("controller-1"))
         self.group: asyncio.TaskGroup

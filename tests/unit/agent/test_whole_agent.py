@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from agent.engine.memory_life import Program
+from agent.files import MemoryFiles
 from bus.memory import LoopClock
 from schemas.spec import HealthCheck, RestartPolicy
-from tests.unit.agent.rehearsal import OWNER, Rehearsal, assigned, play, spec_of
+from tests.unit.agent.rehearsal import IMAGE, OWNER, Rehearsal, assigned, play, spec_of
 
 SPEC = spec_of()
 
@@ -443,5 +445,64 @@ def test_only_two_ended_containers_of_a_slot_are_kept() -> None:
             ended = sorted(life.view.labels["mesh.task"] for life in stage.engine.lives.values() if life.view.ended)
             assert ended == ["1-4", "1-5"]
             assert stage.alive() == ["1-6"]
+
+    play(scene)
+
+
+def test_on_a_full_disk_only_images_that_dockmesh_brought_and_nothing_needs_are_removed() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        pulled, needed = spec_of("pulled:1"), spec_of("needed:1")
+        for tag in ("pulled:1", "needed:1"):
+            stage.registry.publish(tag)
+        async with stage.agent():
+            await stage.put(assigned("1-1", pulled, service="old"), assigned("1-2", needed), specs=[pulled, needed])
+            await stage.until_state("1-1", "running")
+            await stage.until_state("1-2", "running")
+            await stage.put(assigned("1-2", needed), specs=[needed])
+            await stage.until(lambda: stage.alive() == ["1-2"])
+            stage.engine.facts = replace(stage.engine.facts, disk_total=100, disk_free=10)
+            await asyncio.sleep(3000)
+            assert await stage.engine.image("pulled:1") is not None, "a kept container needs it"
+            await stage.until(lambda: stage.container("1-1") is None, 4000)
+            await asyncio.sleep(120)
+            assert await stage.engine.image("pulled:1") is None
+            assert await stage.engine.image("needed:1") is not None
+            assert await stage.engine.image(IMAGE) is not None, "nobody brought it: it is somebody's own"
+            kinds = [event.kind for event in await stage.events()]
+            assert kinds.count("image.pulled") == 2
+            assert kinds.count("image.removed") == 1
+
+    play(scene)
+
+
+def test_two_meshes_and_two_nodes_may_share_one_engine() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        async with stage.agent():
+            await stage.put(assigned("1-1", SPEC), specs=[SPEC])
+            await stage.until_state("1-1", "running")
+            async with stage.agent(node="n2", files=MemoryFiles()):
+                await stage.put(assigned("1-2", SPEC, slot="2"), specs=[SPEC], node="n2")
+                await stage.until(lambda: stage.alive() == ["1-1", "1-2"])
+                await stage.put(specs=[], node="n2")
+                await stage.until(lambda: stage.alive() == ["1-1"])
+                await asyncio.sleep(60)
+                assert stage.alive() == ["1-1"]
+
+    play(scene)
+
+
+def test_garbage_as_answers_of_a_leader_changes_nothing() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        async with stage.agent():
+            await stage.put(assigned("1-1", SPEC), specs=[SPEC])
+            await stage.until_state("1-1", "running")
+            stage.leader.garbage = b"\xff not an answer"
+            await asyncio.sleep(30)
+            stage.leader.garbage = b'{"count":1,"epoch":0,"generation":1,"refused":"an older leader says so"}'
+            await asyncio.sleep(30)
+            stage.leader.garbage = b""
+            await stage.put(assigned("1-1", SPEC), assigned("1-2", SPEC, slot="2"), specs=[SPEC])
+            await stage.until_state("1-2", "running")
+            assert stage.alive() == ["1-1", "1-2"]
 
     play(scene)
