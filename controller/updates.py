@@ -1,6 +1,7 @@
 """A changed service: its tasks are replaced one slot at a time, stop-first, the next when the new one is up.
 
 A task is ended only if its slot's next one would find a place then: a deploy that fits nowhere takes nothing down.
+A slot that waits for room or for a node that is away does not hold the others up.
 """
 
 from __future__ import annotations
@@ -23,10 +24,14 @@ def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
     if work.record.paused:
         work.notes.append(PAUSED)
         return
-    turns = AT_ONCE - sum(_in_motion(work, slot) for slot in work.wanted)
+    waiting = work.elsewhere.union(work.unplaced)
+    turns = AT_ONCE - sum(_in_motion(work, slot) for slot in work.wanted if slot not in waiting)
     for task in sorted(outdated, key=_turn):
         if turns <= 0:
             return
+        if task.fixed:
+            work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: node {task.node} is not heard"
+            continue
         freed = ledger.needs(task.spec, round_.draft.spec(task.node, task.spec))
         holder, only_here = Holder(task.id, task.node, freed), work.record.mode == "global"
         refused = group.would_fit(work.volume_slot(task.slot), holder, only_here=only_here)
@@ -49,9 +54,7 @@ def _revision(task: Task) -> int:
 
 
 def _in_motion(work: Work, slot: str) -> bool:
-    """Whether the slot's new task is still to come up. Slots that wait for an absent node don't count."""
-    if slot in work.elsewhere:
-        return False
+    """Whether the slot's new task is still to come up."""
     task = work.current(slot)
     if task is None:
         return not _done(work, slot)

@@ -324,3 +324,31 @@ def test_a_global_service_leaves_nodes_that_no_longer_fit() -> None:
     mesh.settle()
     assert list(mesh.running("edge")) == ["n1"]
     assert mesh.rollouts["edge"].phase == "done"
+
+
+def test_a_slot_that_finds_no_place_does_not_hold_up_an_update() -> None:
+    mesh = three_nodes()
+    mesh.deploy(service_spec(max_per_node=1), replicas=4)
+    mesh.run(1)
+    mesh.deploy(service_spec(image="web:2", max_per_node=1), replicas=4)
+    fewest = 3
+    for _ in range(30):
+        mesh.step()
+        fewest = min(fewest, len(mesh.running()))
+    assert fewest == 2
+    assert mesh.rollouts["web"].updated == 3
+    assert mesh.reasons() == {"3 nodes: 3 at 1 task of the service": 1}
+
+
+def test_an_update_waits_for_nodes_that_a_new_leader_has_not_heard() -> None:
+    mesh = three_nodes()
+    mesh.deploy(service_spec(), replicas=3)
+    mesh.settle()
+    mesh.deploy(service_spec(image="web:2"), replicas=3)
+    mesh.epoch, mesh.took_over, mesh.hearing_since = 8, mesh.now, mesh.now
+    mesh.heard.clear()
+    mesh.now += 0.1
+    assert not any(isinstance(change, PutAssignment) for change in mesh.round().changes)
+    assert sum(mesh.reasons().values()) == 3
+    mesh.settle()
+    assert mesh.rollouts["web"].updated == 3
