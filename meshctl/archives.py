@@ -21,18 +21,27 @@ class LocalImage:
     size: int
 
 
-async def inspect_local(image: str) -> LocalImage:
-    """Raises NotFound: this machine's engine has no such image; EngineError, UsageError: it can't be asked."""
-    out = await _docker("image", "inspect", "--format", "{{.Id}} {{.Size}}", image)
+def docker_binary() -> str:
+    """The path of the docker command. Raises UsageError: there is none."""
+    found = shutil.which("docker")
+    if found is None:
+        hint = "where there is one: docker save IMAGE -o FILE; then here: meshctl image load -i FILE"
+        raise UsageError("there is no docker command on this machine", hint=hint)
+    return found
+
+
+async def inspect_local(docker: str, image: str) -> LocalImage:
+    """Raises NotFound: this machine's engine has no such image; EngineError: it can't be asked."""
+    out = await _docker(docker, "image", "inspect", "--format", "{{.Id}} {{.Size}}", image)
     image_id, _, size = out.strip().partition(" ")
     return LocalImage(image_id=image_id, size=int(size or 0))
 
 
 @asynccontextmanager
-async def saved_image(image: str) -> AsyncIterator[AsyncIterator[bytes]]:
+async def saved_image(docker: str, image: str) -> AsyncIterator[AsyncIterator[bytes]]:
     """The archive of `docker save`, piece by piece. Raises EngineError when docker fails in the middle."""
     process = await asyncio.create_subprocess_exec(
-        _binary(), "save", image, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        docker, "save", image, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None, "it was asked for"
     assert process.stderr is not None, "it was asked for"
@@ -70,9 +79,9 @@ async def archive_file(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
         file.close()
 
 
-async def _docker(*arguments: str) -> str:
+async def _docker(docker: str, *arguments: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        _binary(), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        docker, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, told = await process.communicate()
     if process.returncode:
@@ -83,14 +92,6 @@ async def _docker(*arguments: str) -> str:
             )
         raise EngineError(f"docker {arguments[0]} {arguments[1]}: {line}", hint="is the docker engine running here?")
     return out.decode(errors="replace")
-
-
-def _binary() -> str:
-    found = shutil.which("docker")
-    if found is None:
-        hint = "where there is one: docker save IMAGE -o FILE; then here: meshctl image load -i FILE"
-        raise UsageError("there is no docker command on this machine", hint=hint)
-    return found
 
 
 def _last_line(data: bytes) -> str:

@@ -26,10 +26,10 @@ from bus.port import Bus, Credentials
 from meshctl.eventstream import EventFilter, follow_events
 from schemas import api, nodeapi, subjects
 from schemas.clock import Clock, SystemClock
-from schemas.errors import Unreachable
+from schemas.errors import BadMessage, Internal, Unreachable, error_of
 from schemas.events import Event
 from schemas.records import Availability
-from schemas.wire import Wire, encode
+from schemas.wire import Wire, decode, encode
 
 A = TypeVar("A", bound=Wire)
 
@@ -94,7 +94,7 @@ class Mesh:
             if isinstance(request, api.Ask):
                 request = replace(request, min_sequence=max(request.min_sequence, self.min_sequence))
             data = await self._request(subject, encode(request), timeout or READ_TIMEOUT, attempts=READ_ATTEMPTS)
-        answer = api.open_reply(data, answer_kind)
+        answer = _opened(name, data, answer_kind)
         if isinstance(answer, api.Written | api.DeployAnswer):
             self.min_sequence = max(self.min_sequence, answer.sequence)
         return answer
@@ -108,7 +108,7 @@ class Mesh:
             raise Unreachable(
                 f"node {node} does not answer ({verb})", hint="meshctl node ls tells whether its agent is up"
             ) from error
-        return api.open_reply(data, answer_kind)
+        return _opened(f"{node} {verb}", data, answer_kind)
 
     # stacks and services
 
@@ -268,6 +268,22 @@ def _credentials(mesh: str | Credentials | None) -> Credentials:
     if isinstance(mesh, Credentials):
         return mesh
     return credentials_for(mesh, os.environ, user_contexts())
+
+
+def _opened(name: str, data: bytes, kind: type[A]) -> A:
+    """The answer in a reply. Raises what it carries, or Internal for bytes that are no answer."""
+    reply = _read(name, data, api.Reply)
+    if reply.error is not None:
+        raise error_of(reply.error.code, reply.error.message, reply.error.hint)
+    return _read(name, bytes(reply.body), kind)
+
+
+def _read(name: str, data: bytes, kind: type[A]) -> A:
+    try:
+        return decode(data, kind)
+    except BadMessage as error:
+        hint = "do meshctl and the mesh have the same version? (meshctl version)"
+        raise Internal(f"the answer to {name} can't be read: {error.message}", hint=hint) from error
 
 
 def _no_controller(error: Unreachable, *, wrote: bool) -> Unreachable:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from meshctl.archives import archive_file, inspect_local, saved_image
+from meshctl.archives import archive_file, docker_binary, inspect_local, saved_image
 from meshctl.client import Mesh
 from meshctl.commands.node import known_nodes
 from meshctl.commands.options import filter_option, listing_options, print_listing
@@ -35,15 +35,16 @@ def image_group() -> None:
 @pass_session
 def push(session: Session, image: str, nodes: tuple[str, ...], force: bool) -> None:
     """Send IMAGE from this machine's own engine to nodes."""
+    docker = docker_binary()
 
     async def work(mesh: Mesh) -> None:
-        local = await inspect_local(image)
+        local = await inspect_local(docker, image)
         targets = await _targets(mesh, nodes)
         if not force:
             targets = await _without(mesh, targets, image, local.image_id)
         if targets:
             with loading_for(session.environ, targets, local.size) as loading:
-                sent = await _send(mesh, targets, saved_image(image), loading)
+                sent = await _send(mesh, targets, saved_image(docker, image), loading)
             _tell(sent)
 
     session.run(work)

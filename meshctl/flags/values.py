@@ -19,9 +19,8 @@ CONSTRAINT_KEYS = ("node.id", "node.hostname", "node.role", "node.ip", "node.pla
 CONSTRAINT_PREFIXES = ("node.labels.", "engine.labels.")
 
 _CONSTRAINT = re.compile(r"\s*([^=!\s]+)\s*(==|!=)\s*(.+?)\s*")
-_SHORT_PORT = re.compile(
-    r"(?:(?P<ip>[\d.]+|\[[0-9a-fA-F:]+\]):)?(?:(?P<published>\d+):)?(?P<target>\d+)(?:/(?P<protocol>\w+))?"
-)
+_ADDRESS = r"(?:(?P<ip>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?"
+_SHORT_PORT = re.compile(_ADDRESS + r"(?:(?P<published>\d+):)?(?P<target>\d+)(?:/\w+)?")
 
 
 def parse_constraint(text: str, what: str) -> Constraint:
@@ -86,7 +85,7 @@ def parse_mount(text: str, what: str) -> Mount:
         no_copy=_truth(fields.get("volume-nocopy", "false"), what),
         propagation=fields.get("bind-propagation", ""),
         size=parse_size(fields["tmpfs-size"], f"{what} tmpfs-size") if "tmpfs-size" in fields else 0,
-        mode=int(fields["tmpfs-mode"], 8) if "tmpfs-mode" in fields else 0,
+        mode=_octal(fields.get("tmpfs-mode", "0"), what),
     )
 
 
@@ -168,6 +167,12 @@ def _port(text: str, what: str, name: str, *, least: int) -> int:
     if not text.isdigit() or not least <= int(text) <= 65535:
         raise UsageError(f"{what}: {name} '{text}' is no port", hint=f"a number from {least} to 65535")
     return int(text)
+
+
+def _octal(text: str, what: str) -> int:
+    if not re.fullmatch(r"[0-7]{1,5}", text):
+        raise UsageError(f"{what}: tmpfs-mode '{text}' is no mode", hint="write it in octal: 1770")
+    return int(text, 8)
 
 
 def _truth(text: str, what: str) -> bool:

@@ -115,7 +115,7 @@ def _plain(name: str) -> str:
 def _call(name: str, arguments: Sequence[Any]) -> Any:
     try:
         return _FUNCTIONS[name](*arguments)
-    except (TypeError, LookupError, ValueError):
+    except (TypeError, LookupError, ValueError, AttributeError):
         shown = ", ".join(_text(argument) for argument in arguments)
         raise UsageError(f"--format: {name} can't be used on ({shown})") from None
 

@@ -82,7 +82,7 @@ class ScriptedMesh:
     @asynccontextmanager
     async def open(self, session: Session) -> AsyncIterator[Mesh]:
         """What `Session` opens instead of a real mesh: it lives in the command's own loop."""
-        broker = MemoryBroker()
+        broker = MemoryBroker(clock=session.clock)
         server, client = broker.connect("controller-1"), broker.connect("operator")
         for prepare in self.prepare:
             await prepare(server)
@@ -95,9 +95,15 @@ class ScriptedMesh:
                 tasks.append(group.create_task(self._serve(server, pattern, listening)))
             for listening in ready:
                 await listening.wait()
-            yield Mesh(client, clock=session.clock)
+            failure: Exception | None = None
+            try:
+                yield Mesh(client, clock=session.clock)
+            except Exception as error:  # raised again below, outside the group that would wrap it
+                failure = error
             for task in tasks:
                 task.cancel()
+        if failure is not None:
+            raise failure
 
     async def _serve(self, bus: Bus, pattern: str, listening: asyncio.Event) -> None:
         async with bus.core.subscribe(pattern) as subscription:

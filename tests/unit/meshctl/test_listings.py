@@ -110,6 +110,7 @@ def test_stack_ls_tells_how_much_runs(mesh) -> None:  # type: ignore[no-untyped-
 
 
 def test_service_ps_speaks_dockers_states_with_history_below_each_slot(scripted) -> None:  # type: ignore[no-untyped-def]
+    scripted.answer("service.list", ServiceList(services=()))
     port = BoundPort(target=80, published=32768, host_ip="0.0.0.0")
     scripted.answer(
         "task.list",
