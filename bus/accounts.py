@@ -129,10 +129,13 @@ AGENT_SERVICES = (
     "mesh.agentapi.*.>",
     f"{DIRECT_GET}desired.*",
     f"{DIRECT_GET}endpoints.>",
+    f"{DIRECT_GET}{subjects.ALLOCATION_ALL}",
 )
 """What agents may ask of CTRL."""
 
-AGENT_STREAMS = (f"{subjects.STATE_REPUBLISHED}desired.*", f"{subjects.STATE_REPUBLISHED}endpoints.>")
+AGENT_STREAMS = tuple(
+    f"{subjects.STATE_REPUBLISHED}{keys}" for keys in ("desired.*", "endpoints.>", subjects.ALLOCATION_ALL)
+)
 """What agents may hear from CTRL: republished entries."""
 
 DISCONNECTS = tuple(f"$SYS.ACCOUNT.{account}.DISCONNECT" for account in (CONTROL_ACCOUNT, AGENT_ACCOUNT))

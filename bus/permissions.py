@@ -32,6 +32,7 @@ def agent_publishes(node: str) -> tuple[str, ...]:
         f"{subjects.OBSERVED_PREFIX}{node}",
         f"{DIRECT_GET}{subjects.desired_key(node)}",
         f"{DIRECT_GET}endpoints.>",
+        f"{DIRECT_GET}{subjects.ALLOCATION_ALL}",
     )
 
 
@@ -41,6 +42,7 @@ def agent_subscribes(node: str) -> tuple[str, ...]:
         f"mesh.node.{node}.>",
         f"{subjects.STATE_REPUBLISHED}{subjects.desired_key(node)}",
         f"{subjects.STATE_REPUBLISHED}endpoints.>",
+        f"{subjects.STATE_REPUBLISHED}{subjects.ALLOCATION_ALL}",
         f"{inbox_prefix(AGENT + node)}.>",
     )
 

@@ -11,7 +11,20 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from bus.port import Delete, Put, Write
-from controller.world import Change, DropRollout, PutAssignment, PutBrake, PutLiveness, PutRollout, Stored
+from controller.world import (
+    Change,
+    DropAllocation,
+    DropEndpoints,
+    DropRollout,
+    PutAllocation,
+    PutAssignment,
+    PutBrake,
+    PutEndpoints,
+    PutLiveness,
+    PutPublish,
+    PutRollout,
+    Stored,
+)
 from schemas.assignment import Assignment
 from schemas.wire import encode
 
@@ -22,7 +35,7 @@ def writes_of(changes: Sequence[Change], assignments: Mapping[str, Stored[Assign
 
 
 def _write(change: Change) -> Write:
-    if isinstance(change, DropRollout):
+    if isinstance(change, DropRollout | DropAllocation | DropEndpoints):
         return Delete(change.key)
     return Put(change.key, encode(change.record))
 
@@ -31,11 +44,13 @@ def _rank(change: Change, assignments: Mapping[str, Stored[Assignment]]) -> int:
     match change:
         case PutLiveness() | PutBrake():
             return 0
+        case PutAllocation() | PutEndpoints() | PutPublish():
+            return 1
         case PutRollout():
             return 1
         case PutAssignment():
             return 3 if _adds(change, assignments) else 2
-        case DropRollout():
+        case DropRollout() | DropAllocation() | DropEndpoints():
             return 4
         case _:
             assert_never(change)

@@ -22,6 +22,7 @@ from controller.committing import writes_of
 from controller.elector import Fenced
 from controller.hearing import Hearing
 from controller.mirror import Mirror
+from controller.readopting import Readopter
 from controller.streamtime import StreamTime
 from controller.teller import Teller
 from controller.world import Dirty, Plan, World
@@ -97,10 +98,14 @@ class Leader:
                 group.create_task(self._seat.teller.run(), name="teller")
                 group.create_task(self._rounds(), name="rounds")
                 group.create_task(self._watch_store(), name="watch store")
+                group.create_task(self._readopter(epoch).run(), name="readopter")
         except* Fenced:
             raise Fenced from None
         finally:
             self._seat.hearing.end()
+
+    def _readopter(self, epoch: int) -> Readopter:
+        return Readopter(self._seat.bus, self._seat.mirror, self._seat.hearing, self._writer.submit, epoch)
 
     def world(self) -> World:
         """What is known now."""
@@ -117,6 +122,10 @@ class Leader:
             rollouts=records.rollouts,
             liveness=records.liveness,
             orders=records.orders,
+            networks=records.networks,
+            allocations=records.allocations,
+            endpoints=records.endpoints,
+            publish=records.publish,
             brake=records.brake,
             heard=hearing.heard(),
             hearing_since=hearing.hearing_since(),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from controller.census import services_on
 from controller.decide import Decided, decide, survey
 from controller.liveness import Judged
+from controller.networking import plan_networks
 from controller.nodes import NodeView
 from controller.progress import nothing_decided, rollout_of
 from controller.reasons import grouped
@@ -26,13 +27,15 @@ HELD_RECHECK = 0.5
 def plan(world: World, dirty: Dirty, now: float) -> Plan:
     """What to change now. `now` is stream time."""
     seen = survey(world, now)
-    decided = decide(world, seen, _services_to_look_at(world, dirty, seen.judged), now)
+    names = _services_to_look_at(world, dirty, seen.judged)
+    decided = decide(world, seen, names, now)
     progress = [change for work in decided.works for change in _progress(world, work, now)]
     changes: tuple[Change, ...] = (
         *_verdicts(world, seen.judged),
         *((PutBrake(seen.brake),) if seen.brake != world.brake else ()),
         *(change for change in progress if isinstance(change, PutRollout)),
         *decided.draft.changes(),
+        *plan_networks(world, seen, decided, frozenset(names)),
         *(change for change in progress if isinstance(change, DropRollout)),
     )
     return Plan(changes, decided.minted, _wake_at(seen.judged, decided.works, now), _alarms(seen.nodes, decided))

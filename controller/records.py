@@ -15,6 +15,7 @@ from controller.world import Dirty, Stored
 from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.errors import BadMessage
+from schemas.network import AllocationRecord, EndpointsRecord, NetworkRecord, PublishRecord
 from schemas.observation import Observation
 from schemas.records import (
     BrakeRecord,
@@ -42,10 +43,13 @@ KINDS: dict[str, type[Wire]] = {
     "rollout": RolloutRecord,
     "desired": Assignment,
     "liveness": LivenessRecord,
+    "network": NetworkRecord,
+    "alloc": AllocationRecord,
+    "endpoints": EndpointsRecord,
 }
 """First token of a key -> its record. The single keys are in `SINGLE`."""
 
-BARE = frozenset({"rollout", "liveness"})
+BARE = frozenset({"rollout", "liveness", "alloc"})
 """Kinds whose sequence nobody asks for: kept without it."""
 
 SINGLE: dict[str, type[Wire]] = {
@@ -53,6 +57,7 @@ SINGLE: dict[str, type[Wire]] = {
     subjects.EPOCH: EpochRecord,
     subjects.BRAKE: BrakeRecord,
     subjects.EVENTS_CURSOR: CursorRecord,
+    subjects.PUBLISH: PublishRecord,
 }
 
 
@@ -115,6 +120,10 @@ class Records:
         self.rollouts: dict[str, RolloutRecord] = {}
         self.liveness: dict[str, LivenessRecord] = {}
         self.orders: dict[str, Stored[OrderRecord]] = {}
+        self.networks: dict[str, Stored[NetworkRecord]] = {}
+        self.allocations: dict[str, AllocationRecord] = {}
+        self.endpoints: dict[tuple[str, str], EndpointsRecord] = {}
+        """By network and service."""
         self._single: dict[str, Stored[Wire]] = {}
         self._numbers: dict[str, set[int]] = {}
         self._tables: dict[str, dict[Any, Any]] = {
@@ -125,6 +134,8 @@ class Records:
             "desired": self.assignments,
             "rollout": self.rollouts,
             "liveness": self.liveness,
+            "network": self.networks,
+            "alloc": self.allocations,
         }
         self._sequences: dict[str, int] = {}
         """Of every key ever seen, tombstones too."""
@@ -146,6 +157,11 @@ class Records:
         return self._one(subjects.BRAKE, BrakeRecord) or BrakeRecord()
 
     @property
+    def publish(self) -> PublishRecord:
+        """The ports that every node publishes."""
+        return self._one(subjects.PUBLISH, PublishRecord) or PublishRecord()
+
+    @property
     def cursor(self) -> CursorRecord:
         """How far decisions have been told."""
         return self._one(subjects.EVENTS_CURSOR, CursorRecord) or CursorRecord()
@@ -160,6 +176,8 @@ class Records:
         if noun == "revision":
             service, _, number = name.rpartition(".")
             return number.isdigit() and int(number) in self._numbers.get(service, ())
+        if noun == "endpoints" and key not in SINGLE:
+            return tuple(name.split(".")) in self.endpoints
         return key in self._single or name in self._tables.get(noun, ())
 
     def revisions_of(self, service: str) -> tuple[int, ...]:
@@ -211,6 +229,8 @@ class Records:
         noun, _, name = key.partition(".")
         if noun == "revision":
             return self._put_revision(key, name, new, sequence)
+        if noun == "endpoints":
+            return self._put_endpoints(key, name, new, sequence)
         if not subjects.is_token(name):
             raise BadMessage(f"{key} is no key of ours")
         return _swap(self._tables[noun], name, new, sequence, bare=noun in BARE)
@@ -222,6 +242,12 @@ class Records:
         numbers = self._numbers.setdefault(service, set())
         (numbers.discard if new is None else numbers.add)(int(number))
         return _swap(self.revisions, (service, int(number)), new, sequence, bare=True)
+
+    def _put_endpoints(self, key: str, name: str, new: Wire | None, sequence: int) -> Wire | None:
+        network, _, service = name.partition(".")
+        if not (subjects.is_token(network) and subjects.is_token(service)):
+            raise BadMessage(f"{key} is no key of endpoints")
+        return _swap(self.endpoints, (network, service), new, sequence, bare=True)
 
     def _one(self, key: str, kind: type[R]) -> R | None:
         stored = self._single.get(key)
@@ -245,7 +271,7 @@ def dirty_by(seen: Seen) -> Dirty:
             return Dirty(services=frozenset({name.rpartition(".")[0]}))
         case "desired":
             return Dirty(services=_services_changed(seen.old, seen.new), nodes=frozenset({name}))
-        case "node" | "liveness" | "brake" | "order" | "mesh":
+        case "node" | "liveness" | "brake" | "order" | "mesh" | "network" | "alloc":
             return Dirty(everything=True)
         case _:
             return Dirty()

@@ -14,6 +14,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from schemas import subjects
 from schemas.assignment import TASKS_PER_NODE, Assignment
+from schemas.network import AllocationRecord, EndpointsRecord, NetworkRecord, PublishRecord
 from schemas.observation import Observation
 from schemas.records import (
     BrakeRecord,
@@ -73,6 +74,11 @@ class World:
     rollouts: Mapping[str, RolloutRecord] = field(default_factory=dict)
     liveness: Mapping[str, LivenessRecord] = field(default_factory=dict)
     orders: Mapping[str, Stored[OrderRecord]] = field(default_factory=dict)
+    networks: Mapping[str, Stored[NetworkRecord]] = field(default_factory=dict)
+    allocations: Mapping[str, AllocationRecord] = field(default_factory=dict)
+    endpoints: Mapping[tuple[str, str], EndpointsRecord] = field(default_factory=dict)
+    """By network and service."""
+    publish: PublishRecord = field(default_factory=PublishRecord)
     brake: BrakeRecord = field(default_factory=BrakeRecord)
     heard: Mapping[str, Heard] = field(default_factory=dict)
     hearing_since: float = 0.0
@@ -174,7 +180,89 @@ class PutBrake:
         return f"brake {'engaged' if self.record.engaged else 'released'}: {self.record.why}"
 
 
-Change: TypeAlias = PutAssignment | PutRollout | DropRollout | PutLiveness | PutBrake
+@dataclass(frozen=True)
+class PutAllocation:
+    """What a network is allotted."""
+
+    record: AllocationRecord
+
+    @property
+    def key(self) -> str:
+        """Where it is written."""
+        return subjects.allocation_key(self.record.network)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"network {self.record.network}: {self.record.subnet or self.record.why}, {len(self.record.nodes)} nodes"
+
+
+@dataclass(frozen=True)
+class DropAllocation:
+    """A network was removed."""
+
+    network: str
+
+    @property
+    def key(self) -> str:
+        """What is deleted."""
+        return subjects.allocation_key(self.network)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"network {self.network}: gone"
+
+
+@dataclass(frozen=True)
+class PutEndpoints:
+    """Who answers for a service on a network."""
+
+    record: EndpointsRecord
+
+    @property
+    def key(self) -> str:
+        """Where it is written."""
+        return subjects.endpoints_key(self.record.network, self.record.service)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"{self.record.service} on {self.record.network}: {len(self.record.backends)} backends"
+
+
+@dataclass(frozen=True)
+class DropEndpoints:
+    """A service is not on a network any more."""
+
+    network: str
+    service: str
+
+    @property
+    def key(self) -> str:
+        """What is deleted."""
+        return subjects.endpoints_key(self.network, self.service)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"{self.service} is on {self.network} no more"
+
+
+@dataclass(frozen=True)
+class PutPublish:
+    """The ports that every node publishes."""
+
+    record: PublishRecord
+
+    @property
+    def key(self) -> str:
+        """Where it is written."""
+        return subjects.PUBLISH
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"{len(self.record.ports)} published ports"
+
+
+NetworkChange: TypeAlias = PutAllocation | DropAllocation | PutEndpoints | DropEndpoints | PutPublish
+Change: TypeAlias = PutAssignment | PutRollout | DropRollout | PutLiveness | PutBrake | NetworkChange
 
 
 @dataclass(frozen=True)

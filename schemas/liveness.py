@@ -38,6 +38,8 @@ class Heartbeat(Wire, frozen=True, kw_only=True):
     """The counter of the last observation that was stored."""
     engine: str = ""
     """Why the engine can't be used now; "" while it answers."""
+    endpoints: Count = 0
+    """The highest sequence of what it follows of networks that holds on this node; 0: it follows nothing."""
     leaving: bool = False
     """The agent is about to stop; its containers run on."""
     wall: Seconds = 0.0
@@ -54,6 +56,8 @@ class HeartbeatAnswer(Wire, frozen=True, kw_only=True):
     observe_every: Seconds = 1.0
     desired: Count = 0
     """The sequence of this node's `desired` record: an agent behind it fetches."""
+    endpoints_everywhere: Count = 0
+    """What holds on every node that is up: the lowest of their `Heartbeat.endpoints`."""
     refused: str = ""
     """Why this agent is no member (another instance holds the name, not joined, removed)."""
 

@@ -58,6 +58,8 @@ class ObservedTask(Wire, frozen=True, kw_only=True):
     """Seconds it ran, once it has ended."""
     predecessor: str = ""
     """Of a successor: the id of the task that it replaced without the leader."""
+    addresses: dict[str, str] = {}
+    """Network of the mesh -> the task's address there, while its container runs."""
 
     @property
     def ended(self) -> bool:
@@ -104,6 +106,10 @@ class NodeFacts(Wire, frozen=True, kw_only=True):
     engine_labels: dict[str, str] = {}
     controller: bool = False
     """A controller runs on this machine: what node.role==manager means."""
+    routes: tuple[str, ...] = ()
+    """Address ranges that this machine routes besides those of the mesh's networks."""
+    networking: str = "not told"
+    """Why this node can't have networks of the mesh; "" if it can."""
 
 
 class Observation(Wire, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from schemas.network import Attachment, EndpointMode
 from schemas.wire import Bytes, Count, Seconds, Token, Wire, fingerprint
 
 SPEC_LIMIT = 64 * 1024
@@ -57,6 +58,8 @@ class Port(Wire, frozen=True, kw_only=True):
     protocol: Literal["tcp", "udp"] = "tcp"
     mode: Literal["host", "ingress"] = "host"
     host_ip: str = ""
+    local: bool = False
+    """Ingress: only tasks on the node that was asked answer, and they see the client's address."""
 
 
 class Ulimit(Wire, frozen=True, kw_only=True):
@@ -126,7 +129,9 @@ class ContainerSpec(Wire, frozen=True, kw_only=True):
     """As Docker takes them: "name:address"."""
     logging: LogDriver | None = None
     network_mode: str = ""
-    """"" (the engine's default bridge), "host" or "none"; networks of the mesh come with their issue."""
+    """"" (the engine's default bridge), "host" or "none"; without effect where `networks` are named."""
+    networks: tuple[Attachment, ...] = ()
+    """Networks of the mesh; the first is the one that ports are published over."""
 
 
 class Resources(Wire, frozen=True, kw_only=True):
@@ -210,3 +215,4 @@ class ServiceSpec(Wire, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     update: UpdatePolicy = UpdatePolicy()
     rollback: UpdatePolicy = UpdatePolicy()
+    endpoint_mode: EndpointMode = "vip"

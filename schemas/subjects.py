@@ -31,6 +31,9 @@ MESH = "mesh"
 EPOCH = "election.epoch"
 BRAKE = "brake"
 EVENTS_CURSOR = "events.cursor"
+PUBLISH = "endpoints.publish"
+ALLOCATION_ALL = "alloc.*"
+ENDPOINTS_ALL = "endpoints.>"
 
 _TOKEN = re.compile(TOKEN_PATTERN)
 
@@ -83,6 +86,21 @@ def desired_key(node: str) -> str:
 def liveness_key(node: str) -> str:
     """The leader's verdict of a node."""
     return f"liveness.{node}"
+
+
+def network_key(network: str) -> str:
+    """A network as people want it."""
+    return f"network.{network}"
+
+
+def allocation_key(network: str) -> str:
+    """What the leader has allotted to a network."""
+    return f"alloc.{network}"
+
+
+def endpoints_key(network: str, service: str) -> str:
+    """Who answers for a service on a network."""
+    return f"endpoints.{network}.{service}"
 
 
 def cursor_key(name: str) -> str:

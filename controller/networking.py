@@ -1,0 +1,143 @@
+"""One round's decisions about networks: allotments, endpoints, published ports. Pure; asked by `controller.plan`.
+
+It looks at the assignments as the round leaves them, so that a task that is told to end leaves its endpoints in the
+same commit. Where no network stands and none was allotted it costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network
+
+from controller.decide import Decided, Survey
+from controller.endpoints import backends_of, endpoints_of, publish
+from controller.networks import Needs, Taken, allot
+from controller.nodes import NodeView
+from controller.work import aim_of
+from controller.world import (
+    DropAllocation,
+    DropEndpoints,
+    NetworkChange,
+    PutAllocation,
+    PutEndpoints,
+    PutPublish,
+    World,
+)
+from schemas.network import AllocationRecord, Attachment, PublishRecord
+from schemas.spec import ServiceSpec
+
+
+def plan_networks(world: World, seen: Survey, decided: Decided, names: frozenset[str]) -> Iterator[NetworkChange]:
+    """What changes, given that the services `names` are to be looked at."""
+    if not (world.networks or world.allocations or world.endpoints):
+        return
+    specs = {name: spec for name in sorted(world.services) if (spec := spec_of(world, name)) is not None}
+    published = publish(specs.values(), world.publish)
+    allocations = dict(_allocations(world, seen.nodes, decided, specs, published))
+    for name, record in allocations.items():
+        if record != world.allocations.get(name):
+            yield PutAllocation(record)
+    yield from (DropAllocation(name) for name in sorted(world.allocations) if _is_removed(world, name))
+    yield from _endpoints(world, seen.nodes, decided, {n: s for n, s in specs.items() if n in names}, allocations)
+    for network, service in sorted(world.endpoints):
+        if service not in specs or all(each.network != network for each in _networks(specs[service])):
+            yield DropEndpoints(network, service)
+    if published != world.publish:
+        yield PutPublish(published)
+
+
+def spec_of(world: World, service: str) -> ServiceSpec | None:
+    """What the service is by the intent that holds now; None: it is removed, or its revision is not in the store."""
+    record = world.services[service].record
+    if record.removed:
+        return None
+    revision = world.revisions.get((service, aim_of(record, world.rollouts.get(service)).revision))
+    return revision.spec if revision is not None else None
+
+
+def taken_by_others(world: World, network: str) -> Taken:
+    """What `network` must keep clear of: other networks, and what machines route."""
+    others = [record for name, record in world.allocations.items() if name != network and not _is_removed(world, name)]
+    subnets = frozenset(record.subnet for record in others if record.subnet)
+    return Taken(subnets, frozenset(record.vni for record in others), _routes(world))
+
+
+def _networks(spec: ServiceSpec) -> tuple[Attachment, ...]:
+    return spec.task.container.networks
+
+
+def _routes(world: World) -> dict[str, str]:
+    """Range -> whose. What an agent tells that is no range counts for nothing; the default route collides with nobody."""
+    found: dict[str, str] = {}
+    for name, observation in sorted(world.observations.items()):
+        for text in observation.facts.routes:
+            try:
+                route = IPv4Network(text)
+            except ValueError:
+                continue
+            if route.prefixlen:
+                found[text] = name
+    return found
+
+
+def _is_removed(world: World, network: str) -> bool:
+    stored = world.networks.get(network)
+    return stored is not None and stored.record.removed
+
+
+def _allocations(
+    world: World,
+    nodes: Mapping[str, NodeView],
+    decided: Decided,
+    specs: Mapping[str, ServiceSpec],
+    published: PublishRecord,
+) -> Iterator[tuple[str, AllocationRecord]]:
+    everywhere = {port.network for port in published.ports}
+    members = {name: _tunnel(view) for name, view in nodes.items() if view.record and not view.record.removed}
+    using = _using(nodes, decided)
+    gone = frozenset(name for name, view in nodes.items() if view.record is None or view.record.removed)
+    vnis: set[int] = set()
+    subnets: set[str] = set()
+    for name, stored in sorted(world.networks.items()):
+        if stored.record.removed:
+            continue
+        needed = set(members) if name in everywhere else using.get(name, set())
+        needs = Needs(
+            nodes={node: members[node] for node in sorted(needed) if node in members},
+            services=frozenset(s for s, spec in specs.items() if any(a.network == name for a in _networks(spec))),
+            gone=gone,
+        )
+        taken = taken_by_others(world, name)
+        taken = Taken(taken.subnets | subnets, taken.vnis | vnis, taken.routes)
+        record = allot(stored.record, world.allocations.get(name), needs, taken)
+        vnis.add(record.vni)
+        subnets |= {record.subnet} - {""}
+        yield name, record
+
+
+def _tunnel(view: NodeView) -> str:
+    return view.facts.address
+
+
+def _using(nodes: Mapping[str, NodeView], decided: Decided) -> dict[str, set[str]]:
+    """Network -> nodes with a task on it, as this round leaves them."""
+    found: dict[str, set[str]] = {}
+    for node in nodes:
+        for hash_ in {task.spec for task in decided.draft.tasks(node)}:
+            spec = decided.draft.spec(node, hash_)
+            for attachment in spec.container.networks if spec is not None else ():
+                found.setdefault(attachment.network, set()).add(node)
+    return found
+
+
+def _endpoints(
+    world: World,
+    nodes: Mapping[str, NodeView],
+    decided: Decided,
+    specs: Mapping[str, ServiceSpec],
+    allocations: Mapping[str, AllocationRecord],
+) -> Iterator[PutEndpoints]:
+    backends = backends_of(frozenset(specs), nodes, decided.draft)
+    for key, record in endpoints_of(specs, allocations, backends).items():
+        if record != world.endpoints.get(key):
+            yield PutEndpoints(record)
