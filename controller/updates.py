@@ -27,8 +27,6 @@ def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
     waiting = work.elsewhere.union(work.unplaced)
     turns = AT_ONCE - sum(_in_motion(work, slot) for slot in work.wanted if slot not in waiting)
     for task in sorted(outdated, key=_turn):
-        if turns <= 0:
-            return
         if task.fixed:
             work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: node {task.node} is not heard"
             continue
@@ -37,6 +35,8 @@ def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
         refused = group.would_fit(work.volume_slot(task.slot), holder, only_here=only_here)
         if refused is not None:
             work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: {refused.why}"
+            continue
+        if turns <= 0:
             continue
         why = f"replaced by revision {work.aim.revision}"
         end_task(work, round_, task, why, work.record.cause)
