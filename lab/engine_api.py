@@ -82,6 +82,10 @@ class EngineApi:
         self._ask("POST", f"/containers/{made}/start")
         return made
 
+    def signal(self, container: str, name: str) -> None:
+        """Send a signal to a container's first process. Raises NotFound, EngineError."""
+        self._ask("POST", f"/containers/{quote(container)}/kill?signal={quote(name)}")
+
     def remove(self, container: str) -> None:
         """End and remove a container. Raises NotFound."""
         self._ask("DELETE", f"/containers/{quote(container)}?force=1&v=1")

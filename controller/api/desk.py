@@ -33,6 +33,10 @@ READ_WAIT = 5.0
 
 BUSY_WAIT = 0.02
 
+ASK_AGAIN = 1.0
+STORE_WAIT = 12.0
+"""A stream whose server has died answers nobody until another leads it (4 to 9 s): it is asked every second, so long."""
+
 
 class Behind(Exception):
     """The mirror does not show what the stream holds: draft anew."""
@@ -115,8 +119,21 @@ class Desk:
         trouble = self.leader.frozen
         if trouble:
             raise Refused(f"nothing is written to this store: {trouble}", hint="see meshctl status")
-        info = await self.bus.state.info()
-        await self.mirror.reached(info.last, timeout=READ_WAIT)
+        await self.mirror.reached(await self._last(), timeout=READ_WAIT)
+
+    async def _last(self) -> int:
+        """The sequence up to which the store is written now. Raises Unreachable, StoreMissing."""
+        give_up = self.clock.monotonic() + STORE_WAIT
+        while True:
+            again = self.clock.monotonic() + ASK_AGAIN
+            try:
+                async with asyncio.timeout(ASK_AGAIN):
+                    return (await self.bus.state.info()).last
+            except (TimeoutError, Unreachable):
+                if again >= give_up:
+                    why = f"the store has not answered for {STORE_WAIT:g} s: nothing was changed"
+                    raise Unreachable(why, hint="are most of the nats-servers up? then try again") from None
+            await asyncio.sleep(max(0.0, again - self.clock.monotonic()))
 
     def _check_mirror(self) -> None:
         trouble = self.mirror.trouble

@@ -19,6 +19,7 @@ from lab.engine_api import EngineApi
 from lab.lab import Lab
 from lab.plan import make_plan
 from tests.conftest import why_no_docker
+from tests.e2e.site import Site
 
 BUSYBOX = "dockmesh/busybox:1"
 PREFIX = "test"
@@ -96,3 +97,18 @@ def mesh_lab(session_lab: Lab) -> Iterator[Lab]:
     """The same; after the test everything runs and is plugged in again."""
     yield session_lab
     session_lab.mend()
+
+
+@pytest.fixture(scope="module")
+def operated(session_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The mesh with somebody who operates it."""
+    with session_lab.eye() as eye:
+        yield Site(session_lab, eye, tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def site(operated: Site) -> Iterator[Site]:
+    """The same; after the test everything works again, and no service is left."""
+    operated.all_ready()
+    yield operated
+    operated.clear()
