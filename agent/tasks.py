@@ -217,7 +217,7 @@ def _alive(task: LocalTask, container: Container, asked: bool) -> LocalTask:
 
 
 def _unhealthy(container: Container) -> str:
-    said = str(getattr(container, "health_log", "")).strip().splitlines()
+    said = container.health_log.strip().splitlines()
     return f"unhealthy container: {said[-1][:256]}" if said else "unhealthy container"
 
 

@@ -63,6 +63,7 @@ def container_view(data: Json) -> Container:
         labels=dict(config.get("Labels") or {}),
         image=data.get("Image", ""),
         health=_health((state.get("Health") or {}).get("Status", "")) if status in ("running", "paused") else "",
+        health_log=_health_log(state.get("Health") or {}),
         exit_code=state.get("ExitCode") if status in ("exited", "dead") or never_started else None,
         oom_killed=bool(state.get("OOMKilled")),
         error=error,
@@ -72,6 +73,11 @@ def container_view(data: Json) -> Container:
         ports=bound_ports((data.get("NetworkSettings") or {}).get("Ports") or {}),
         stop_grace=config.get("StopTimeout"),
     )
+
+
+def _health_log(health: Mapping[str, Any]) -> str:
+    log = health.get("Log") or ()
+    return str(log[-1].get("Output", "")).strip() if log else ""
 
 
 def _health(status: str) -> Health:

@@ -95,6 +95,13 @@ def test_listed_ports_are_told_once() -> None:
     assert listed_ports(entry) == (BoundPort(target=80, published=8080),)
 
 
+def test_the_last_health_check_is_told_with_what_it_printed() -> None:
+    log = [{"Output": "fine\n"}, {"Output": "wget: can't connect\n"}]
+    view = container_view(inspected(Health={"Status": "unhealthy", "Log": log}))
+    assert view.health_log == "wget: can't connect"
+    assert container_view(inspected(Health={"Status": "starting", "Log": None})).health_log == ""
+
+
 def test_a_list_entry_changes_with_state_and_health_but_not_with_time() -> None:
     def key(status: str, state: str = "running") -> object:
         return listed_key({"State": state, "Status": status})
