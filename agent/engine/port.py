@@ -85,6 +85,8 @@ class Container:
     """The engine's id of the image it was made from."""
     health: Health = ""
     """Only while it runs: engines let a last, broken check count for an ended one."""
+    health_log: str = ""
+    """What its last health check printed."""
     exit_code: int | None = None
     """Set once it has ended."""
     oom_killed: bool = False
