@@ -14,7 +14,6 @@ import structlog
 from bus.port import Bus
 from controller.api.desk import Desk
 from controller.api.server import Server
-from controller.attentive import AttentiveBus
 from controller.config import Config
 from controller.elector import Elector, Office
 from controller.hearing import Hearing
@@ -43,7 +42,6 @@ class Controller:
     def __init__(
         self, config: Config, bus: Bus, *, clock: Clock, rng: random.Random, memory: Memory, plan: Planner
     ) -> None:
-        bus = AttentiveBus(bus)
         self.config = config
         self.bus = bus
         self.mirror = Mirror(bus)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import secrets
 import signal
@@ -20,9 +21,10 @@ import structlog
 from bus.credentials import read_credentials
 from bus.logs import configure_logging
 from bus.nats import connect
+from bus.port import Credentials
 from controller.config import Config
 from controller.controller import Controller
-from controller.highest import FileMemory
+from controller.highest import FileMemory, Memory
 from controller.plan import plan
 from schemas.clock import SystemClock
 from schemas.errors import MeshError
@@ -36,7 +38,9 @@ def main() -> None:
     options = _options(sys.argv[1:])
     configure_logging()
     try:
-        asyncio.run(_run(options))
+        config = Config(name=options.name, hostname=options.hostname)
+        credentials = read_credentials(options.credentials, name=config.name)
+        asyncio.run(_run(config, credentials, FileMemory(options.data)))
     except MeshError as error:
         print(f"mesh-controller: {error.message}", file=sys.stderr)  # noqa: T201 (to the person who started it)
         if error.hint:
@@ -54,35 +58,21 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def _run(options: argparse.Namespace) -> None:
+async def _run(config: Config, credentials: Credentials, memory: Memory) -> None:
     """Run until a signal asks for the end. Raises MeshError."""
-    config = Config(name=options.name, hostname=options.hostname)
-    credentials = read_credentials(options.credentials, name=config.name)
     clock, rng = SystemClock(), random.Random(secrets.randbits(64))  # noqa: S311 (spreads followers, no secret)
     structlog.contextvars.bind_contextvars(controller=config.name)
-    stop = asyncio.Event()
-    _on_signals(stop.set)
-    try:
-        async with asyncio.TaskGroup() as group:
-            waiting = group.create_task(_end_on(stop), name="signals")
-            async with connect(credentials, clock=clock, rng=rng) as bus:
-                waiting.cancel()
-                controller = Controller(config, bus, clock=clock, rng=rng, memory=FileMemory(options.data), plan=plan)
-                _on_signals(controller.stop)
-                if stop.is_set():
-                    controller.stop()
-                await controller.run()
-    except* Ended:
-        log.info("controller.stopped", why="before there was a connection")
+    _on_signals(_quit)
+    async with connect(credentials, clock=clock, rng=rng) as bus:
+        controller = Controller(config, bus, clock=clock, rng=rng, memory=memory, plan=plan)
+        _on_signals(controller.stop)
+        await controller.run()
 
 
-class Ended(Exception):
-    """A signal came before there was anything to hand over."""
-
-
-async def _end_on(stop: asyncio.Event) -> None:
-    await stop.wait()
-    raise Ended
+def _quit() -> None:
+    """End before there was a connection: nothing is held that would have to be let go in order."""
+    log.info("controller.stopped", why="before there was a connection")
+    os._exit(0)
 
 
 def _on_signals(act: Callable[[], None]) -> None:

@@ -43,7 +43,12 @@ class RealMesh:
             self._start(str(number), self._controller(str(number)))
         for number in range(1, agents + 1):
             self._start(f"n{number}", self._agent(f"n{number}"))
-        await self.until(lambda: any(each.leads for each in self.controllers.values()))
+        await self.until(self.led)
+        await self.until(lambda: all(each.mirror.observed.ready.is_set() for each in self.controllers.values()))
+
+    def led(self) -> bool:
+        """Whether somebody leads whose rounds run."""
+        return any(each.leads and each.hearing.epoch for each in self.controllers.values())
 
     def leader(self) -> Controller:
         """Who leads."""
@@ -157,6 +162,8 @@ async def test_a_leader_that_stops_hands_over_within_moments(real_mesh: tuple[Re
     old = mesh.leader()
     old.stop()
     assert await mesh.until(lambda: any(each.leads for each in mesh.controllers.values() if each is not old)) < 1.0
+    await mesh.kill(old.config.name)
+    await mesh.until(mesh.led)
 
 
 async def kinds_told(bus: Bus, until: str) -> list[str]:
