@@ -120,21 +120,22 @@ class Group:
         pins = self._pins(slot)
         found = self._pinned(pins) if pins else self._best()
         if isinstance(found, Placed):
-            node = found.node
-            self._counts[node] += 1
-            count_branches(self._load, self._branch(node), 1)
-            self._site.ledger.take(node, task, self._needs)
-            if mounts := named_volumes(self._spec, external=False):
-                self._site.volumes.settle(mounts, self._service, slot.name, node)
+            count_branches(self._load, self._branch(found.node), 1)
+            self._take(task, slot.name, found.node)
         return found
 
     def place_on(self, task: str, node: str) -> Placed | Refused:
         """The same for a slot that belongs to one node."""
         if self._miss(node) is not None:
             return self.refusal_on(node)
+        self._take(task, node, node)
+        return Placed(node, "one on each node")
+
+    def _take(self, task: str, slot: str, node: str) -> None:
         self._counts[node] += 1
         self._site.ledger.take(node, task, self._needs)
-        return Placed(node, "one on each node")
+        if mounts := named_volumes(self._spec, external=False):
+            self._site.volumes.settle(mounts, self._service, slot, node)
 
     def would_fit(self, slot: Slot, holder: Holder, *, only_here: bool = False) -> Refused | None:
         """Whether the slot's next task had a place if `holder` had ended. Ask when all placing of the round is done."""
