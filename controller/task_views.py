@@ -90,6 +90,7 @@ def _assigned_view(
             revision=task.revision,
             image=spec.container.image if spec else "",
             since=max(0.0, task.hold),
+            error=_lost(records, node) if down else "",
             why=task.why,
             current=current,
         )
@@ -105,7 +106,7 @@ def _assigned_view(
         image=seen.image or (spec.container.image if spec else ""),
         since=seen.since,
         health=seen.health,
-        error=seen.error,
+        error=_lost(records, node) if down and not seen.ended else seen.error,
         why=task.why,
         container=seen.container,
         exit_code=seen.exit_code,
@@ -226,6 +227,11 @@ def _passes(view: TaskView, wanted: ListTasks) -> bool:
         and wanted.stack in ("", view.stack)
         and wanted.node in ("", view.node)
     )
+
+
+def _lost(records: Records, node: str) -> str:
+    liveness = records.liveness.get(node)
+    return f"node {node} is down" + (f": {liveness.why}" if liveness and liveness.why else "")
 
 
 def _is_down(records: Records, node: str) -> bool:

@@ -69,12 +69,16 @@ def node_view(records: Records, observations: Observations, name: str) -> NodeVi
         since=verdict.since if verdict else 0.0,
         instance=record.instance,
         tasks=sum(task.desired == "running" for task in tasks),
-        running=sum(task.state == "running" for task in observation.tasks) if observation else 0,
+        running=0 if observation is None or node_status(records, name) == "down" else _up(observation),
         reserved_cpus=sum(each.cpus for each in held),
         reserved_memory=sum(each.memory for each in held),
         volumes=observation.volumes if observation else (),
         joined_at=record.joined_at,
     )
+
+
+def _up(observation: Observation) -> int:
+    return sum(task.state == "running" for task in observation.tasks)
 
 
 def node_status(records: Records, name: str) -> str:
