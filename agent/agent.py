@@ -20,6 +20,7 @@ from agent.engine_health import EngineHealth
 from agent.files import Files
 from agent.guards import guarded
 from agent.heartbeats import Heartbeats
+from agent.held import HeldDesk
 from agent.housekeeping import Housekeeping
 from agent.image_requests import ImageDesk
 from agent.journal import Journal
@@ -144,6 +145,8 @@ class Agent:
         succession = Succession(ledger, reconciler, self.leadership, self.teller, clock)
         housekeeping = Housekeeping(engine, ledger, reconciler, self.brought, self.teller, clock)
         images = ImageDesk(node, engine, self.pulls)
+        config = self._config
+        held = HeldDesk(node, config.boot, config.labels, self.membership, self.assignments, self.observer)
         requests = Requests(
             node,
             self._bus.core,
@@ -153,6 +156,7 @@ class Agent:
                 "image_load": self.transfers.take,
                 "logs": TaskLogs(node, engine, ledger, reconciler).read,
                 "volume_remove": VolumeDesk(node, engine, ledger, reconciler, self.surveyor).remove,
+                "assignment": held.read,
             },
             may_serve=lambda: not self.membership.refused,
         )

@@ -1,7 +1,8 @@
 """Follows `desired.<node>`: obeys only what is higher than all it has obeyed before, and remembers it on disk.
 
 A missing or deleted record is no decision: what was obeyed last still holds. An assignment without tasks is one:
-run nothing. What can't be read, or is meant for another node, is logged and changes nothing.
+run nothing. What can't be read, or is meant for another node, is logged and changes nothing. A provisional one (out of
+a backup) is no command.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class Assignments:
         if new.assignment.node != self._node:
             log.error("assignment.of_another_node", sequence=entry.sequence, node=new.assignment.node)
             return False
-        if not is_higher(new, self.held):
+        if new.assignment.provisional or not is_higher(new, self.held):
             return False
         self.held = new
         await self._save(new)

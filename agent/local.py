@@ -36,6 +36,8 @@ class LocalTask(Wire, frozen=True, kw_only=True):
     log_tail: tuple[str, ...] = ()
     ports: tuple[BoundPort, ...] = ()
     ran: Seconds = 0.0
+    addresses: dict[str, str] = {}
+    """Network of the mesh -> its address there, while its container runs."""
     predecessor: str = ""
     """Of a successor: the assigned task whose place it holds."""
     started: bool = False

@@ -1,6 +1,7 @@
 """Making a mesh: the three streams with their exact settings, and the `mesh` record.
 
-Only `init`, `dev`, `lab up` and `restore` may do this. It never replaces what is there.
+Only `init`, `dev`, `lab up` and `restore` may do this. `create_mesh` never replaces what is there; `recreate_state`
+does, for a store that is lost or was rolled back.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ EVENT_DAYS = 7
 DEDUPE_SECONDS = 600
 CONSUMERS = 100
 STREAM_EXISTS = 10058
+STREAM_MISSING = 10059
 RETRY_CODES = frozenset({10005, 10008, 10009})
 """The servers are not ready yet: no peers for the replicas, or JetStream without a leader."""
 
@@ -90,6 +92,38 @@ async def create_mesh(
         await _create(bus.line, settings)
     record = MeshRecord(mesh_id=mesh_id, generation=generation, created_at=clock.wall())
     return await _write_record(bus, record)
+
+
+async def recreate_state(bus: Bus, replicas: int, first_sequence: int) -> bool:
+    """Delete the state stream, if there is one, and create it empty, its first sequence `first_sequence`.
+
+    Of the other two streams one that is missing is created. True: the one of observations was. The caller writes the
+    records, and the `mesh` record last: without it no controller takes the stream for a store.
+
+    Raises:
+        Refused: the servers don't let it.
+        Unreachable: the servers did not get ready in time.
+    """
+    if not isinstance(bus, NatsBus):
+        raise TypeError("streams are made over NATS")
+    state, observed, events = stream_settings(replicas, first_sequence=first_sequence)
+    answer = await _ready(bus.line, f"$JS.API.STREAM.DELETE.{subjects.STATE_STREAM}", {}, CREATE_TIMEOUT)
+    if answer.error is not None and answer.error.err_code != STREAM_MISSING:
+        raise Refused(f"{subjects.STATE_STREAM} can't be deleted: {answer.error.description}")
+    await _create(bus.line, state)
+    await _ensure(bus.line, events)
+    return await _ensure(bus.line, observed)
+
+
+async def _ensure(line: Line, settings: dict[str, Any]) -> bool:
+    """Create a stream unless it is there; whether it was created."""
+    answer = await _ready(line, f"$JS.API.STREAM.INFO.{settings['name']}", {}, ASK_TIMEOUT)
+    if answer.error is None:
+        return False
+    if answer.error.err_code != STREAM_MISSING:
+        raise Refused(f"{settings['name']}: {answer.error.description}")
+    await _create(line, settings)
+    return True
 
 
 async def mesh_exists(bus: Bus) -> bool:

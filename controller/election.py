@@ -95,7 +95,9 @@ class Barred:
 
 @dataclass(frozen=True)
 class Deposed:
-    """A write of the leader was refused by the fence."""
+    """A write of the leader was refused by the fence, or the store does not know its epoch any more."""
+
+    why: str = "a write was refused: another leads"
 
 
 Input: TypeAlias = BeatHeard | EpochShown | LeaderCut | Tick | Won | Lost | Barred | Deposed
@@ -146,11 +148,11 @@ def step(election: Election, event: Input, now: float, chance: float) -> tuple[E
             return _lost(election, epoch, holder, now, chance), ()
         case Barred():
             return replace(election, role="follower", due=now + BARRED_WAIT + JITTER * chance), ()
-        case Deposed():
+        case Deposed(why):
             if election.role != "leader":
                 return election, ()
             follower = replace(election, role="follower", due=_silence(now, chance))
-            return follower, (StepDown("a write was refused: another leads"),)
+            return follower, (StepDown(why),)
         case _:
             assert_never(event)
 

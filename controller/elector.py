@@ -288,6 +288,8 @@ class Elector:
     def _record_seen(self, seen: Seen) -> None:
         if seen.key == subjects.EPOCH and isinstance(seen.new, EpochRecord):
             self._feed(rules.EpochShown(seen.new.holder, seen.sequence))
+        elif seen.key == subjects.EPOCH and seen.new is None:
+            self._feed(rules.Deposed("the store was made anew"))
 
     async def _remember(self) -> None:
         while True:

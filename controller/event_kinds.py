@@ -62,4 +62,5 @@ DECISION_EVENTS: dict[str, EventKind] = {
     "store.rolled_back": EventKind("The store is older than what was seen: the leader decides nothing on it."),
     "store.foreign": EventKind("The store belongs to another mesh."),
     "store.recovered": EventKind("The store can be trusted again."),
+    "store.restored": EventKind("An operator has made the store anew; `why` says from what.", {"generation": 2}),
 }

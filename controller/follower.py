@@ -128,6 +128,8 @@ class Follower:
             item = await watch.next()
             if isinstance(item, Gap):
                 await self.resync(item.why)
+            elif self.trouble:
+                continue  # `compare` takes a snapshot as soon as this is a store to follow again
             elif item.sequence > self._sink.sequence + 1 and self._sink.sequence:
                 await self.resync(f"a hole before {item.sequence}", item.sequence)
             elif item.sequence > self._sink.sequence:

@@ -37,6 +37,11 @@ DEAF_AFTER = 1.0
 GONE_AFTER = 3 * CONTROLLER_PERIOD
 """Seconds of silence after which a controller is no longer listed."""
 
+MISSED_AFTER = 1.25
+"""Periods after which a beat comes late: the node was passed over meanwhile, and is to be looked at again."""
+
+ANSWERS_WITHIN = 2 * HEARTBEAT_PERIOD
+
 OBSERVE_EVERY = 1.0
 NODES_PER_OBSERVATION_SECOND = 1000
 """How often a node may store an observation: the mesh takes in about a thousand a second."""
@@ -107,6 +112,13 @@ class Hearing:
         """What is known of each node that was ever heard."""
         return {node: self._heard(beat) for node, beat in self._beats.items()}
 
+    def applied(self, node: str) -> tuple[int, int] | None:
+        """(generation, sequence) of what a node obeys, as its last heartbeat says; None: it was not heard just now."""
+        beat = self._beats.get(node)
+        if beat is None or self._clock.monotonic() - beat.at > ANSWERS_WITHIN:
+            return None
+        return beat.heartbeat.applied.pair
+
     def controllers(self) -> tuple[ControllerBeat, ...]:
         """The controllers heard lately, by name."""
         since = self._clock.monotonic() - GONE_AFTER
@@ -167,7 +179,9 @@ class Hearing:
         now = self._clock.monotonic()
         self._beats[heartbeat.node] = _Beat(heartbeat, now)
         verdict = self._mirror.records.liveness.get(heartbeat.node)
-        news = old is None or old.suspect_at is not None or _changed(old.heartbeat, heartbeat)
+        late = MISSED_AFTER * heartbeat_period(len(self._mirror.records.nodes))
+        missed = old is None or old.at < self._hearing_since or now - old.at > late
+        news = old is None or missed or old.suspect_at is not None or _changed(old.heartbeat, heartbeat)
         if news or (self.epoch and (verdict is None or verdict.verdict == "down")):
             self._mirror.mark(Dirty(nodes=frozenset({heartbeat.node}), everything=old is None))
         mesh = self._mirror.records.mesh

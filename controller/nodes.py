@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controller.liveness import Judged, Status
 from controller.world import World
+from schemas.assignment import Assignment
 from schemas.observation import NodeFacts, Observation
 from schemas.records import NodeRecord
 
@@ -22,7 +23,7 @@ class NodeView:
     status: Status
     observation: Observation | None
     settled: bool
-    """The observation is of the node's present life: same agent, same boot."""
+    """The observation is of the node's present life (same agent, same boot), and its assignment is what it obeys."""
     answers: bool = True
     """It was heard just now: a node that missed a beat gets no new tasks before it is heard again."""
     gone: bool = False
@@ -73,6 +74,13 @@ class NodeView:
         return {"active": "", "pause": "paused", "drain": "drained"}[self.record.availability]
 
 
+def to_readopt(assigned: Assignment | None, applied: int, generation: int) -> bool:
+    """Whether a node obeys what this store does not know: it was silent at a restore, or unknown to the backup."""
+    if assigned is None:
+        return 0 < applied < generation
+    return assigned.provisional
+
+
 def view_nodes(world: World, judged: Mapping[str, Judged]) -> dict[str, NodeView]:
     """A view of each name that has a record, an assignment or an observation, in sorted order."""
     names = {*world.nodes, *world.assignments, *world.observations}
@@ -88,10 +96,14 @@ def _view(world: World, name: str, verdict: Judged | None) -> NodeView:
     if verdict is None:
         return NodeView(name, record, "down" if record.removed else "unknown", observation, settled=False)
     heard = world.heard.get(name)
+    assigned = world.assignments.get(name)
+    applied = heard.applied[0] if heard is not None else 0
+    unknown = to_readopt(assigned.record if assigned is not None else None, applied, world.generation)
     settled = (
         observation is not None
         and heard is not None
         and (observation.instance, observation.boot) == (heard.instance, heard.boot)
+        and not unknown
     )
     down = verdict.status == "down"
     confirmed = verdict.record is not None and verdict.record.ended

@@ -18,6 +18,7 @@ from schemas.records import (
     BrakeRecord,
     EpochRecord,
     LivenessRecord,
+    MeshRecord,
     NodeRecord,
     OrderRecord,
     RolloutRecord,
@@ -54,6 +55,8 @@ def events_of(seen: Seen, records: Records) -> tuple[Event, ...]:
             return _epoch(seen, epoch, id_, at)
         case OrderRecord() as order:
             return _order(seen, order, id_, at)
+        case MeshRecord() as mesh if seen.new is not None and mesh.generation > 1:
+            return (_restored(mesh, id_, at),)
         case _:
             return ()
 
@@ -186,6 +189,10 @@ def _order(seen: Seen, order: OrderRecord, id_: str, at: str) -> tuple[Event, ..
     kind = "order.answered" if seen.new is None else "order.given"
     data = {"order": order.kind, "by": order.by}
     return (Event(id=id_, kind=kind, at=at, node=order.node, cause=order.id, data=data),)
+
+
+def _restored(mesh: MeshRecord, id_: str, at: str) -> Event:
+    return Event(id=id_, kind="store.restored", at=at, why=mesh.why, data={"generation": mesh.generation})
 
 
 def subject_of(event: Event) -> str:

@@ -6,7 +6,8 @@ Paged: whoever asks gets one answer for each page and asks for the next with the
 
 from __future__ import annotations
 
-from schemas.wire import Bytes, Count, Seconds, Wire
+from schemas.assignment import Applied, Assignment
+from schemas.wire import Bytes, Count, Seconds, Token, Wire
 
 CHUNK = 512 * 1024
 """Bytes of an image in one message (below the server's max_payload of 4 MB with room for base64)."""
@@ -99,6 +100,25 @@ class RemoveVolume(Wire, frozen=True, kw_only=True):
     name: str
 
 
+class ReadAssignment(Wire, frozen=True, kw_only=True):
+    """assignment: what this agent obeys. `observe`: also store the observation anew, since the stored one was lost."""
+
+    observe: bool = False
+
+
+class AssignmentView(Wire, frozen=True, kw_only=True):
+    """The answer to assignment. `assignment` None: this agent has never obeyed one."""
+
+    node: Token
+    instance: str
+    mesh_id: str
+    boot: str = ""
+    applied: Applied = Applied()
+    assignment: Assignment | None = None
+    labels: dict[str, str] = {}
+    """With which the agent joined."""
+
+
 class Done(Wire, frozen=True, kw_only=True):
     """It was done."""
 
@@ -111,4 +131,5 @@ NODE_REQUESTS: dict[str, tuple[type[Wire], type[Wire]]] = {
     "image_load": (LoadChunk, LoadAnswer),
     "logs": (ReadLogs, LogPage),
     "volume_remove": (RemoveVolume, Done),
+    "assignment": (ReadAssignment, AssignmentView),
 }

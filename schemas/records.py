@@ -27,6 +27,8 @@ class MeshRecord(Wire, frozen=True, kw_only=True):
     generation: Count = 1
     schema_level: Count = SCHEMA_LEVEL
     created_at: Seconds = 0.0
+    why: str = ""
+    """Of a restored store: from what it was made."""
 
 
 class EpochRecord(Wire, frozen=True, kw_only=True):

@@ -1,0 +1,82 @@
+"""After a restore: nodes that were silent then have a provisional assignment, out of the backup. When such a node is
+heard, its agent is asked what it obeys, and that becomes its assignment: nothing there is stopped, and what was started
+elsewhere meanwhile is sorted out as after any node's return. Until then the node is left alone (`controller.nodes`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+import structlog
+
+from bus.port import Bus, Outcome, Put, Write
+from controller.hearing import Hearing
+from controller.mirror import Mirror
+from controller.nodes import to_readopt
+from controller.world import Stored
+from schemas import subjects
+from schemas.api import open_reply
+from schemas.assignment import Assignment
+from schemas.errors import MeshError
+from schemas.nodeapi import AssignmentView, ReadAssignment
+from schemas.wire import encode
+
+EVERY = 0.5
+TIMEOUT = 2.0
+
+log = structlog.get_logger()
+
+Submit = Callable[[Sequence[Write]], Awaitable[Outcome]]
+
+
+class Readopter:
+    """Asks for what agents hold, while this controller leads."""
+
+    def __init__(self, bus: Bus, mirror: Mirror, hearing: Hearing, submit: Submit, epoch: int) -> None:
+        self._bus = bus
+        self._mirror = mirror
+        self._hearing = hearing
+        self._submit = submit
+        self._epoch = epoch
+
+    async def run(self) -> None:
+        """Look now and then, for ever."""
+        while True:
+            await asyncio.sleep(EVERY)
+            if self._mirror.trouble or self._hearing.rolled_back:
+                continue
+            await self._look()
+
+    async def _look(self) -> None:
+        records = self._mirror.records
+        generation = records.mesh.generation if records.mesh else 1
+        for node in sorted(records.nodes):
+            applied = self._hearing.applied(node)
+            stored = records.assignments.get(node)
+            if applied is not None and to_readopt(stored.record if stored else None, applied[0], generation):
+                await self._ask(node, stored, generation)
+
+    async def _ask(self, node: str, stored: Stored[Assignment] | None, generation: int) -> None:
+        try:
+            request = encode(ReadAssignment(observe=True))
+            data = await self._bus.core.request(subjects.node_request(node, "assignment"), request, timeout=TIMEOUT)
+            view = open_reply(data, AssignmentView)
+        except MeshError as error:
+            log.info("assignment.not_told", node=node, why=error.message)
+            return
+        member = self._mirror.records.nodes.get(node)
+        if member is None or member.record.instance != view.instance:
+            return
+        provisional = stored.record if stored else Assignment(node=node, epoch=self._epoch)
+        record = readopted(provisional, view.assignment, generation, self._epoch)
+        expected = stored.sequence if stored else None
+        outcome = await self._submit([Put(subjects.desired_key(node), encode(record), expected)])
+        log.info("assignment.readopted", node=node, tasks=len(record.tasks), outcome=type(outcome).__name__)
+
+
+def readopted(provisional: Assignment, held: Assignment | None, generation: int, epoch: int) -> Assignment:
+    """What a node is assigned after a restore: what its agent holds; the backup's word, if that holds nothing."""
+    base = held if held is not None and held.node == provisional.node else provisional
+    return msgspec.structs.replace(base, generation=generation, epoch=epoch, provisional=False)

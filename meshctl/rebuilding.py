@@ -1,0 +1,177 @@
+"""Intent, rebuilt from what agents obey where a backup is older or there is none. Pure.
+
+An assignment holds each task's whole spec, so a service's tasks tell its newest revision and its slots. What only the
+service record knew (update policy, labels of the service) is taken from the last revision that the backup has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from schemas import subjects
+from schemas.assignment import AssignedTask, Assignment
+from schemas.records import RevisionRecord, ServiceRecord, StackRecord
+from schemas.spec import Mode, ServiceSpec, TaskSpec
+from schemas.wire import Wire
+
+
+@dataclass
+class Rebuilt:
+    """Key -> (record, why); and what could not be."""
+
+    records: dict[str, tuple[Wire, str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Running:
+    """What assignments show of one service. Tasks that are being ended do not count."""
+
+    tasks: tuple[AssignedTask, ...]
+    nodes: tuple[str, ...]
+    newest: AssignedTask
+    spec: TaskSpec
+    complete: bool = True
+    """Whether all nodes were asked: else slots may be missing, and the highest number counts."""
+
+    @property
+    def mode(self) -> Mode:
+        """A global service's slots are called like their nodes."""
+        return "replicated" if all(task.slot.isdecimal() for task in self.tasks) else "global"
+
+    @property
+    def slots(self) -> int:
+        """How many there are, as far as can be told."""
+        names = {task.slot for task in self.tasks}
+        highest = max((int(name) for name in names if name.isdecimal()), default=0)
+        return len(names) if self.complete else max(len(names), highest)
+
+
+def running_services(held: Iterable[Assignment], *, complete: bool) -> dict[str, Running]:
+    """Service -> what runs of it."""
+    tasks: dict[str, list[tuple[AssignedTask, str, TaskSpec]]] = {}
+    for assignment in held:
+        for task in assignment.tasks:
+            if task.desired == "running" and task.spec in assignment.specs:
+                tasks.setdefault(task.service, []).append((task, assignment.node, assignment.specs[task.spec]))
+    found = {}
+    for service, each in sorted(tasks.items()):
+        newest, _, spec = max(each, key=lambda item: (item[0].revision, item[0].hold, item[0].id))
+        nodes = tuple(sorted({node for _, node, _ in each}))
+        found[service] = Running(tuple(task for task, _, _ in each), nodes, newest, spec, complete)
+    return found
+
+
+def rebuilt_services(
+    services: Mapping[str, ServiceRecord],
+    revisions: Mapping[tuple[str, int], RevisionRecord],
+    stacks: Mapping[str, StackRecord],
+    held: Iterable[Assignment],
+    now: float,
+    *,
+    complete: bool,
+) -> Rebuilt:
+    """What the agents' assignments show to be newer than the backup. `complete`: no node is silent."""
+    rebuilt = Rebuilt()
+    for name, running in running_services(held, complete=complete).items():
+        service = services.get(name)
+        if service is not None and service.removed:
+            continue  # it was being removed already
+        if service is None:
+            _new_service(rebuilt, name, running, now)
+        else:
+            _newer_service(rebuilt, service, running, revisions, now)
+    _stacks(rebuilt, stacks, now)
+    return rebuilt
+
+
+def _new_service(rebuilt: Rebuilt, name: str, running: Running, now: float) -> None:
+    task = running.newest
+    spec = ServiceSpec(name=name, stack=task.stack, mode=running.mode, task=running.spec)
+    why = f"not in the backup; rebuilt from {running.slots} slots on {', '.join(running.nodes)}"
+    record = ServiceRecord(
+        name=name,
+        mode=running.mode,
+        stack=task.stack,
+        target=task.revision,
+        replicas=running.slots if running.mode == "replicated" else 1,
+        change="created",
+        created_at=max(0.0, now),
+        updated_at=max(0.0, now),
+    )
+    _put_revision(rebuilt, name, task.revision, spec, why, now)
+    rebuilt.records[subjects.service_key(name)] = (record, why)
+    lost = f"service {name}: labels and update policy are lost; deploy its stack again to have them back"
+    rebuilt.warnings.append(lost)
+
+
+def _newer_service(
+    rebuilt: Rebuilt,
+    service: ServiceRecord,
+    running: Running,
+    revisions: Mapping[tuple[str, int], RevisionRecord],
+    now: float,
+) -> None:
+    why, record = [], service
+    number = running.newest.revision
+    if number > service.target:
+        last = revisions.get((service.name, service.target))
+        plain = ServiceSpec(name=service.name, stack=service.stack, mode=service.mode, task=running.spec)
+        spec = msgspec.structs.replace(last.spec, task=running.spec) if last is not None else plain
+        why.append(f"runs revision {number}, the backup wants {service.target}")
+        _put_revision(rebuilt, service.name, number, spec, why[0], now)
+        record = msgspec.structs.replace(record, target=number, deploy=record.deploy + 1, change="updated")
+    if service.mode == "replicated" and running.slots > service.replicas:
+        why.append(f"has {running.slots} slots, the backup wants {service.replicas}")
+        record = msgspec.structs.replace(record, replicas=running.slots, change=record.change or "scaled")
+    if why:
+        record = msgspec.structs.replace(record, updated_at=max(0.0, now))
+        rebuilt.records[subjects.service_key(service.name)] = (record, "; ".join(why))
+
+
+def _put_revision(rebuilt: Rebuilt, name: str, number: int, spec: ServiceSpec, why: str, now: float) -> None:
+    record = RevisionRecord(number=number, spec=spec, created_at=max(0.0, now))
+    rebuilt.records[subjects.revision_key(name, number)] = (record, why)
+
+
+def _stacks(rebuilt: Rebuilt, stacks: Mapping[str, StackRecord], now: float) -> None:
+    """Stacks whose services have changed."""
+    changed = {record.name: record for record, _ in rebuilt.records.values() if isinstance(record, ServiceRecord)}
+    for stack in sorted({record.stack for record in changed.values()} - {""}):
+        mine = {name: record.target for name, record in sorted(changed.items()) if record.stack == stack}
+        before = stacks.get(stack) or StackRecord(name=stack, revision=0)
+        record = msgspec.structs.replace(
+            before,
+            revision=before.revision + 1,
+            services={**before.services, **mine},
+            removed=False,
+            change="deployed",
+            updated_at=max(0.0, now),
+        )
+        rebuilt.records[subjects.stack_key(stack)] = (record, f"holds {', '.join(mine)}")
+
+
+def shortfalls(services: Mapping[str, ServiceRecord], held: Iterable[Assignment]) -> list[str]:
+    """What a backup taken at its word will change about what runs."""
+    told = []
+    for name, running in running_services(held, complete=True).items():
+        service = services.get(name)
+        if service is None:
+            told.append(f"service {name} is not in the backup: its {running.slots} tasks run on, and nobody minds them")
+        elif service.removed:
+            told.append(f"service {name} was being removed: its tasks are ended")
+        else:
+            told += _differences(service, running)
+    return told
+
+
+def _differences(service: ServiceRecord, running: Running) -> Iterable[str]:
+    number = running.newest.revision
+    if number > service.target:
+        yield f"service {service.name} runs revision {number}, the backup wants {service.target}: tasks are replaced"
+    if service.mode == "replicated" and running.slots > service.replicas:
+        slots = f"{running.slots} slots, the backup wants {service.replicas}"
+        yield f"service {service.name} has {slots}: {running.slots - service.replicas} are ended"

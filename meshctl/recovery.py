@@ -1,0 +1,194 @@
+"""Which records a store is made anew of: from a backup (or what is left of the store) and from what agents obey. Pure.
+
+Assignments come from the agents, since nothing that runs may be stopped; the backup's stand in, marked provisional,
+for nodes that are silent now. Intent comes from the backup; with `rebuild` what the agents show to be newer goes
+before it: services and revisions that the backup does not know, more slots than it wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from meshctl.backup import decoded
+from meshctl.rebuilding import Rebuilt, rebuilt_services, shortfalls
+from schemas import subjects
+from schemas.assignment import Assignment
+from schemas.backup import Backup, BackupRecord
+from schemas.errors import BadMessage, Refused
+from schemas.nodeapi import AssignmentView
+from schemas.records import MeshRecord, NodeRecord, RevisionRecord, ServiceRecord, StackRecord
+from schemas.wire import encode
+
+MARGIN = 1000
+"""How far above the highest sequence known the new store begins: a silent machine may know a little more."""
+
+LEFT_OUT = frozenset({subjects.MESH, subjects.BRAKE, subjects.EVENTS_CURSOR})
+LEFT_OUT_KINDS = frozenset({"election", "order", "desired"})
+"""What is made anew, belongs to a reign that is over, or must not be carried out twice."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What answers now, and the furthest that anything knows of."""
+
+    views: Mapping[str, AssignmentView] = field(default_factory=dict)
+    """Node -> what its agent obeys."""
+    silent: frozenset[str] = frozenset()
+    """Nodes known by name that do not answer."""
+    highest: tuple[int, int] = (0, 0)
+    """(the highest generation, the highest sequence) that a store, agent or controller was heard to know."""
+    mesh_id: str = ""
+    """As agents and controllers say."""
+    leader: str = ""
+    """A controller that leads and finds nothing wrong with the store."""
+
+
+@dataclass(frozen=True)
+class NewRecord:
+    """One record to write. `why` "": as it stands in the backup."""
+
+    key: str
+    value: bytes
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What is to be done."""
+
+    mesh: MeshRecord
+    first_sequence: int
+    records: tuple[NewRecord, ...]
+    """In the order in which they are written; the cursor of told events and the mesh record follow them."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Base:
+    """The backup's records, decoded where they are looked into."""
+
+    verbatim: dict[str, bytes] = field(default_factory=dict)
+    services: dict[str, ServiceRecord] = field(default_factory=dict)
+    revisions: dict[tuple[str, int], RevisionRecord] = field(default_factory=dict)
+    stacks: dict[str, StackRecord] = field(default_factory=dict)
+    nodes: dict[str, NodeRecord] = field(default_factory=dict)
+    assignments: dict[str, Assignment] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+
+
+def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: str, now: float) -> Recovery:
+    """The new store. `why`: what it is made from, in words. `now`: seconds since 1970.
+
+    Raises:
+        Refused: it is not known which mesh this is, or backup and agents are of different ones.
+    """
+    base = _read(backup.records if backup else ())
+    mesh_id = _mesh_id(backup, found)
+    known = backup.head if backup else None
+    generation = max(found.highest[0], known.generation if known else 0) + 1
+    first = max(found.highest[1], known.sequence if known else 0) + MARGIN
+    warnings = [f"{what}: left out, it can't be read" for what in base.unread]
+    rebuilt = Rebuilt()
+    held = {node: view.assignment for node, view in found.views.items() if view.assignment is not None}
+    if rebuild:
+        shown = [*held.values(), *(each for node, each in base.assignments.items() if node in found.silent)]
+        complete = not found.silent
+        rebuilt = rebuilt_services(base.services, base.revisions, base.stacks, shown, now, complete=complete)
+    else:
+        warnings += shortfalls(base.services, held.values())
+    changed = {key: NewRecord(key, encode(record), why) for key, (record, why) in rebuilt.records.items()}
+    verbatim = (NewRecord(key, value) for key, value in base.verbatim.items() if key not in changed)
+    records = (
+        *verbatim,
+        *changed.values(),
+        *_members(base, found, now),
+        *_assignments(base, found, held, generation),
+    )
+    warnings += [*rebuilt.warnings, *_idle(base, held.values(), found)]
+    warnings += [f"node {node} does not answer: {_of_silent(node, base)}" for node in sorted(found.silent)]
+    mesh = MeshRecord(mesh_id=mesh_id, generation=generation, created_at=max(0.0, now), why=why)
+    return Recovery(mesh, first, tuple(records), tuple(warnings))
+
+
+def _read(records: Iterable[BackupRecord]) -> _Base:
+    base = _Base()
+    tables: dict[type, dict[str, Any]] = {
+        ServiceRecord: base.services,
+        StackRecord: base.stacks,
+        NodeRecord: base.nodes,
+        Assignment: base.assignments,
+    }
+    for record in records:
+        noun, _, name = record.key.partition(".")
+        try:
+            value = decoded(record)
+        except BadMessage:
+            base.unread.append(record.key)
+            continue
+        if isinstance(value, RevisionRecord):
+            base.revisions[name.rpartition(".")[0], value.number] = value
+        elif type(value) in tables:
+            tables[type(value)][name] = value
+        if record.key not in LEFT_OUT and noun not in LEFT_OUT_KINDS:
+            base.verbatim[record.key] = record.content
+    return base
+
+
+def _mesh_id(backup: Backup | None, found: Found) -> str:
+    told = {found.mesh_id, *(view.mesh_id for view in found.views.values())} - {""}
+    if backup is not None and told - {backup.head.mesh_id}:
+        others = ", ".join(sorted(told - {backup.head.mesh_id}))
+        raise Refused(f"the backup is of mesh {backup.head.mesh_id}, the machines here are of {others}")
+    if backup is not None:
+        return backup.head.mesh_id
+    if len(told) != 1:
+        names = ", ".join(sorted(told)) or "nobody says"
+        raise Refused(f"it is not known which mesh this is ({names})", hint="name a backup: --backup FILE")
+    return told.pop()
+
+
+def _members(base: _Base, found: Found, now: float) -> Iterable[NewRecord]:
+    """Agents that the backup does not know as members."""
+    for node, view in sorted(found.views.items()):
+        if node not in base.nodes:
+            labels = dict(view.labels)
+            record = NodeRecord(name=node, instance=view.instance, labels=labels, joined_at=max(0.0, now))
+            yield NewRecord(subjects.node_key(node), encode(record), "its agent answers; the backup does not know it")
+
+
+def _assignments(base: _Base, found: Found, held: Mapping[str, Assignment], generation: int) -> Iterable[NewRecord]:
+    for node in sorted({*held, *base.assignments}):
+        key = subjects.desired_key(node)
+        if node in held:
+            record = msgspec.structs.replace(held[node], generation=generation, provisional=False)
+            yield NewRecord(key, encode(record), f"its agent obeys it: {len(record.tasks)} tasks")
+        elif node in found.views:
+            record = msgspec.structs.replace(base.assignments[node], generation=generation, provisional=False)
+            yield NewRecord(key, encode(record), "its agent obeys none; the backup's")
+        else:
+            record = msgspec.structs.replace(base.assignments[node], generation=generation, provisional=True)
+            yield NewRecord(key, encode(record), "its agent does not answer: the backup's, until it does")
+
+
+def _idle(base: _Base, held: Iterable[Assignment], found: Found) -> Iterable[str]:
+    """Services of the backup that nobody runs: they may have been removed since."""
+    running = {task.service for assignment in held for task in assignment.tasks}
+    running |= {task.service for node in found.silent for task in _tasks(base.assignments.get(node))}
+    for name, service in sorted(base.services.items()):
+        if not service.removed and service.replicas and name not in running and found.views:
+            yield f"service {name}: no node that answers runs it; it will be started as the backup says"
+
+
+def _tasks(assignment: Assignment | None) -> Iterable[Any]:
+    return assignment.tasks if assignment is not None else ()
+
+
+def _of_silent(node: str, base: _Base) -> str:
+    count = len(list(_tasks(base.assignments.get(node))))
+    if node in base.assignments:
+        return f"the backup knows of {count} tasks there; what it obeys is asked for when it is back"
+    return "what it obeys is asked for when it is back"

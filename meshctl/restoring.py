@@ -1,0 +1,197 @@
+"""Making a lost or rolled-back store anew: who knows what is found out, and the plan (`meshctl.recovery`) is written.
+
+Nothing is stopped by it: the new store's assignments are those that the agents obey, under a higher generation. The
+`mesh` record is written last; until then no controller takes the stream for a store, and a restore that breaks off can
+be done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+import structlog
+
+from bus.port import Bus, Committed, Put, Subscription, Write
+from bus.writer import split
+from meshctl.recovery import Found, Recovery
+from schemas import subjects
+from schemas.api import open_reply
+from schemas.backup import Backup
+from schemas.errors import BadMessage, MeshError, StoreMissing, TimedOut, Unreachable
+from schemas.liveness import CONTROLLER_PERIOD, HEARTBEAT_PERIOD, ControllerBeat, Heartbeat, LeaderBeat
+from schemas.nodeapi import AssignmentView, ReadAssignment
+from schemas.records import CursorRecord, MeshRecord, NodeRecord
+from schemas.wire import decode, encode
+
+LISTEN = 2.5 * max(CONTROLLER_PERIOD, HEARTBEAT_PERIOD)
+"""Seconds of listening for agents and controllers."""
+
+ASK_TIMEOUT = 5.0
+ASK_AT_ONCE = 32
+WRITE_TRIES = 50
+RETRY = 0.1
+
+log = structlog.get_logger()
+
+Recreate = Callable[[int], Awaitable[bool]]
+"""Make the state stream anew with that first sequence (`bus.nats_admin.recreate_state`)."""
+
+
+@dataclass
+class _Heard:
+    """What is gathered."""
+
+    nodes: set[str] = field(default_factory=set)
+    generation: int = 0
+    sequence: int = 0
+    mesh_id: str = ""
+    leader: str = ""
+
+    def know(self, generation: int, sequence: int) -> None:
+        """Something knows of this pair."""
+        self.generation = max(self.generation, generation)
+        self.sequence = max(self.sequence, sequence)
+
+
+async def look_around(bus: Bus, backup: Backup | None) -> Found:
+    """Listen and ask: which agents answer, what they obey, and the furthest that anything knows of."""
+    heard = _Heard()
+    for record in backup.records if backup else ():
+        _note_node(heard, record.key, record.content)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_listen(bus, heard))
+        group.create_task(_look_into_stores(bus, heard))
+    views: dict[str, AssignmentView] = {}
+    room = asyncio.Semaphore(ASK_AT_ONCE)
+    async with asyncio.TaskGroup() as group:
+        for node in sorted(heard.nodes):
+            group.create_task(_ask(bus, node, views, room))
+    for view in views.values():
+        heard.know(*view.applied.pair)
+    return Found(
+        views=dict(sorted(views.items())),
+        silent=frozenset(heard.nodes - views.keys()),
+        highest=(heard.generation, heard.sequence),
+        mesh_id=heard.mesh_id,
+        leader=heard.leader,
+    )
+
+
+async def restore_store(bus: Bus, recreate: Recreate, recovery: Recovery, views: Iterable[str]) -> int:
+    """Do what was planned; the sequence of the `mesh` record.
+
+    Raises:
+        Refused: the servers don't let it.
+        Unreachable: they do not answer, or take no writes. The same can be done again.
+    """
+    observed_lost = await recreate(recovery.first_sequence)
+    sequence = recovery.first_sequence
+    if recovery.records:
+        for batch in split([Put(record.key, record.value) for record in recovery.records]):
+            sequence = await _write(bus, batch)
+    cursor = Put(subjects.EVENTS_CURSOR, encode(CursorRecord(sequence=sequence)))
+    sequence = await _write(bus, (cursor, Put(subjects.MESH, encode(recovery.mesh))))
+    if observed_lost:
+        await _observe_again(bus, views)
+    return sequence
+
+
+async def new_leader(bus: Bus, generation: int, patience: float) -> LeaderBeat:
+    """Who leads on the new store. Raises TimedOut."""
+    try:
+        async with asyncio.timeout(patience), bus.core.subscribe(subjects.LEADER) as beats:
+            async for message in beats:
+                with contextlib.suppress(BadMessage):
+                    beat = decode(message.data, LeaderBeat)
+                    if beat.generation == generation and not beat.stepping_down:
+                        return beat
+    except TimeoutError:
+        pass
+    raise TimedOut(f"the store is made anew, but nobody led it within {patience:g} s", hint="meshctl status")
+
+
+async def _write(bus: Bus, batch: tuple[Write, ...]) -> int:
+    why = ""
+    for _ in range(WRITE_TRIES):
+        try:
+            outcome = await bus.state.commit(batch)
+        except (Unreachable, StoreMissing) as error:
+            why = error.message
+        else:
+            if isinstance(outcome, Committed):
+                return outcome.sequence
+            why = str(outcome)
+        await asyncio.sleep(RETRY)
+    raise Unreachable(f"the new store takes no writes: {why}", hint="do the same again")
+
+
+async def _listen(bus: Bus, heard: _Heard) -> None:
+    async with (
+        bus.core.subscribe(subjects.HEARTBEAT_ALL, limit=16_384) as beats,
+        bus.core.subscribe(subjects.CONTROLLER_ALL) as controllers,
+    ):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LISTEN), asyncio.TaskGroup() as group:
+                group.create_task(_hear_agents(beats, heard))
+                group.create_task(_hear_controllers(controllers, heard))
+
+
+async def _hear_agents(beats: Subscription, heard: _Heard) -> None:
+    async for message in beats:
+        with contextlib.suppress(BadMessage):
+            beat = decode(message.data, Heartbeat)
+            heard.nodes.add(beat.node)
+            heard.know(*beat.applied.pair)
+
+
+async def _hear_controllers(beats: Subscription, heard: _Heard) -> None:
+    async for message in beats:
+        with contextlib.suppress(BadMessage):
+            beat = decode(message.data, ControllerBeat)
+            heard.know(0, beat.sequence)
+            heard.mesh_id = heard.mesh_id or beat.mesh_id
+            if beat.leads and not beat.trouble:
+                heard.leader = beat.name
+
+
+async def _look_into_stores(bus: Bus, heard: _Heard) -> None:
+    """What is left of the streams."""
+    with contextlib.suppress(StoreMissing):
+        snapshot = await bus.state.snapshot()
+        heard.know(0, max(snapshot.sequence, (await bus.state.info()).last))
+        for entry in snapshot.entries:
+            _note_node(heard, entry.key, entry.value or b"")
+            if entry.key == subjects.MESH:
+                with contextlib.suppress(BadMessage):
+                    heard.know(decode(entry.value or b"", MeshRecord).generation, 0)
+    with contextlib.suppress(StoreMissing):
+        heard.nodes.update(entry.key for entry in (await bus.observed.snapshot()).entries)
+
+
+def _note_node(heard: _Heard, key: str, value: bytes) -> None:
+    if key.startswith("node."):
+        with contextlib.suppress(BadMessage):
+            record = decode(value, NodeRecord)
+            if not record.removed:
+                heard.nodes.add(record.name)
+
+
+async def _ask(bus: Bus, node: str, views: dict[str, AssignmentView], room: asyncio.Semaphore) -> None:
+    async with room:
+        try:
+            request = encode(ReadAssignment())
+            subject = subjects.node_request(node, "assignment")
+            views[node] = open_reply(await bus.core.request(subject, request, timeout=ASK_TIMEOUT), AssignmentView)
+        except MeshError as error:
+            log.info("assignment.not_told", node=node, why=error.message)
+
+
+async def _observe_again(bus: Bus, nodes: Iterable[str]) -> None:
+    """The observations are lost: agents write theirs anew."""
+    for node in nodes:
+        with contextlib.suppress(MeshError):
+            request = encode(ReadAssignment(observe=True))
+            await bus.core.request(subjects.node_request(node, "assignment"), request, timeout=ASK_TIMEOUT)
