@@ -1,0 +1,185 @@
+"""This machine: netlink, `nft`, `iptables`, /proc/sys/net and sockets. The small part of an agent that needs rights.
+
+It needs CAP_NET_ADMIN (links, routes, rules) and CAP_NET_BIND_SERVICE (port 53 and published ports below 1024), and
+nothing of it reaches into containers. nft and iptables are run as programs: each call is one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import socket
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import assert_never
+
+from agent.network.dns_server import serve_names
+from agent.network.netlink import Netlink
+from agent.network.port import Resolve
+from agent.network.rules import gone
+from agent.network.steps import (
+    DropDevice,
+    DropNetwork,
+    Found,
+    MakeNetwork,
+    MakeTunnel,
+    SetHairpin,
+    SetPeer,
+    SetVirtual,
+    Step,
+)
+from schemas.errors import EngineError
+
+CHAIN = "DOCKMESH"
+BRIDGES = "br-m+"
+TOOLS = ("nft", "iptables")
+SEARCH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
+LIMIT = 20.0
+"""Seconds that a program gets."""
+
+_DNAT = ["-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT"]
+_RULES = (["-o", BRIDGES, *_DNAT], ["-i", BRIDGES, *_DNAT])
+_PARENTS = ("FORWARD", "DOCKER-USER")
+
+
+class LinuxMachine:
+    """See `agent.network.port.Machine`. `sysctls`: where /proc/sys/net is."""
+
+    def __init__(self, chance: random.Random, sysctls: Path = Path("/proc/sys/net")) -> None:
+        self._chance = chance
+        self._sysctls = sysctls
+        self._netlink = Netlink()
+        self._held: dict[tuple[str, int], socket.socket] = {}
+
+    async def trouble(self) -> str:
+        missing = [tool for tool in TOOLS if shutil.which(tool, path=SEARCH) is None]
+        if missing:
+            return f"networks need {' and '.join(missing)} on this machine"
+        code, said = await self._run("nft", "list", "tables")
+        if code:
+            return f"networks need the right to change them (CAP_NET_ADMIN): {said}"
+        return ""
+
+    async def mtu(self, address: str) -> int:
+        return await self._netlink.mtu(address)
+
+    async def routes(self) -> tuple[str, ...]:
+        return await self._netlink.routes()
+
+    async def find(self) -> Found:
+        return await self._netlink.find()
+
+    async def do(self, step: Step) -> None:
+        match step:
+            case MakeTunnel(bridge):
+                await self._netlink.make_tunnel(bridge)
+                await self._write(f"ipv4/conf/{bridge.device}/route_localnet", "1")
+            case DropDevice(device):
+                await self._netlink.drop(device)
+            case SetPeer(device, peer, present):
+                await self._netlink.set_peer(device, peer, present=present)
+            case SetVirtual(device, range_, present):
+                await self._netlink.set_virtual(device, range_, present=present)
+            case SetHairpin(device):
+                await self._netlink.set_hairpin(device)
+            case MakeNetwork() | DropNetwork():
+                raise AssertionError("the engine does that")
+            case _:
+                assert_never(step)
+
+    async def rules(self, text: str) -> None:
+        code, said = await self._run("nft", "-f", "-", text=text)
+        if code:
+            raise EngineError(f"nft: {said}")
+
+    async def guard(self) -> bool:
+        was = await self._write("bridge/bridge-nf-call-iptables", "1")
+        code, listed = await self._run("iptables", "-w", "-S")
+        if code:
+            raise EngineError(f"iptables: {listed}")
+        lines = listed.splitlines()
+        if f"-N {CHAIN}" not in lines:
+            was = False
+            await self._iptables("-N", CHAIN)
+            for rule in _RULES:
+                await self._iptables("-A", CHAIN, *rule)
+        for parent in _PARENTS:
+            inside = [line for line in lines if line.startswith(f"-A {parent} ")]
+            exists = parent == "FORWARD" or f"-N {parent}" in lines
+            if not exists or inside[:1] == [f"-A {parent} -j {CHAIN}"]:
+                continue
+            was = False
+            await self._iptables("-I", parent, "1", "-j", CHAIN)
+            # Those that others have pushed down: each is one further down now; the last goes first.
+            places = [number for number, line in enumerate(inside, 2) if line == f"-A {parent} -j {CHAIN}"]
+            for place in reversed(places):
+                await self._iptables("-D", parent, str(place))
+        return was
+
+    async def reserve(self, ports: frozenset[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        for port in self._held.keys() - ports:
+            self._held.pop(port).close()
+        refused: dict[tuple[str, int], str] = {}
+        for protocol, number in sorted(ports - self._held.keys()):
+            held = socket.socket(socket.AF_INET, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
+            try:
+                held.bind(("0.0.0.0", number))
+                self._held[protocol, number] = held
+            except OSError as error:
+                held.close()
+                refused[protocol, number] = f"port {number}/{protocol} is taken on this node ({error.strerror})"
+        return refused
+
+    def serve_names(self, address: str, resolve: Resolve) -> AbstractAsyncContextManager[None]:
+        return serve_names(address, resolve, self._chance)
+
+    async def clear(self) -> None:
+        found = await self.find()
+        for device in (*sorted(found.tunnels), *sorted(found.bridges)):
+            await self._netlink.drop(device)
+        await self.rules(gone())
+        for parent in _PARENTS:
+            while (await self._run("iptables", "-w", "-D", parent, "-j", CHAIN))[0] == 0:
+                pass
+        await self._run("iptables", "-w", "-F", CHAIN)
+        await self._run("iptables", "-w", "-X", CHAIN)
+        await self.reserve(frozenset())
+        await self._netlink.close()
+
+    async def _iptables(self, *arguments: str) -> None:
+        code, said = await self._run("iptables", "-w", *arguments)
+        if code:
+            raise EngineError(f"iptables {' '.join(arguments)}: {said}")
+
+    async def _run(self, *command: str, text: str = "") -> tuple[int, str]:
+        """Run a program: its exit code and what it said. Raises EngineError when it does not end."""
+        program = shutil.which(command[0], path=SEARCH) or command[0]
+        process = await asyncio.create_subprocess_exec(
+            program,
+            *command[1:],
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(LIMIT):
+                said, _ = await process.communicate(text.encode())
+        except TimeoutError:
+            process.kill()
+            raise EngineError(f"{command[0]} did not end within {LIMIT:g} s") from None
+        return process.returncode or 0, said.decode(errors="replace").strip()
+
+    async def _write(self, name: str, value: str) -> bool:
+        """Set a value of the kernel; whether it was so. A kernel without it is told by the first tunnel or bridge."""
+
+        def work() -> bool:
+            path = self._sysctls / name
+            if not path.exists():
+                return True
+            if path.read_text().strip() == value:
+                return True
+            path.write_text(value)
+            return False
+
+        return await asyncio.get_running_loop().run_in_executor(None, work)

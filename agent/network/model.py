@@ -1,0 +1,168 @@
+"""What this machine is to have of the mesh's networks, from the leader's records. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from schemas.network import TUNNEL_OVERHEAD, AllocationRecord, EndpointsRecord, PublishRecord
+from schemas.wire import Count, Wire
+
+SMALLEST_MTU = 576
+
+
+class View(Wire, frozen=True, kw_only=True):
+    """The leader's records as this agent has them, kept on disk: a reboot without NATS restores the networks."""
+
+    allocations: dict[str, AllocationRecord] = {}
+    endpoints: dict[str, EndpointsRecord] = {}
+    """By `<network>.<service>`."""
+    publish: PublishRecord = PublishRecord()
+    sequences: dict[str, Count] = {}
+    """Key -> the sequence of what is held of it."""
+
+    @property
+    def highest(self) -> int:
+        """The sequence up to which this is."""
+        return max(self.sequences.values(), default=0)
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """One network on this machine."""
+
+    network: str
+    vni: int
+    subnet: str
+    range: str
+    gateway: str
+    vips: str
+    mtu: int
+    tunnel: str
+    """This machine's end."""
+    internal: bool = False
+    peers: frozenset[str] = frozenset()
+    """The other machines' ends."""
+
+    @property
+    def device(self) -> str:
+        """The bridge."""
+        return f"br-m{self.vni}"
+
+    @property
+    def vxlan(self) -> str:
+        """The tunnel's device."""
+        return f"vx-m{self.vni}"
+
+    @property
+    def engine_name(self) -> str:
+        """What the engine calls the network."""
+        return engine_network(self.network)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The content of the nftables maps and sets, by their names in `rules.py`."""
+
+    vips: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(bridge, virtual address) -> how many backends."""
+    backends: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """(virtual address, number) -> address."""
+    ports: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    """(protocol, published port) -> how many backends."""
+    port_backends: Mapping[tuple[str, int, int], tuple[str, int]] = field(default_factory=dict)
+    """(protocol, published port, number) -> address and port."""
+    local: frozenset[str] = frozenset()
+    """Addresses of tasks of this node."""
+    own: frozenset[str] = frozenset()
+    """Those whose answers go through this machine, so that they may see the address of whoever calls."""
+    subnets: frozenset[tuple[str, str]] = frozenset()
+    """(bridge, its subnet): who calls from there keeps the address."""
+    virtual: frozenset[str] = frozenset()
+    """Ranges of virtual addresses."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """All of it."""
+
+    bridges: tuple[Bridge, ...] = ()
+    rules: Rules = field(default_factory=Rules)
+    ports: frozenset[tuple[str, int]] = frozenset()
+    """Published ports to keep others off."""
+
+
+def engine_network(network: str) -> str:
+    """What the engine calls a network of the mesh."""
+    return f"mesh.{network}"
+
+
+def wanted(view: View, node: str, used: Iterable[str], mtu: int, taken: frozenset[tuple[str, int]]) -> Wanted:
+    """What `node` needs, with tasks on the networks `used`. `mtu`: of its interface. `taken`: ports others hold."""
+    names = {*used, *(port.network for port in view.publish.ports)}
+    bridges = tuple(
+        bridge for name in sorted(names) if (bridge := _bridge(view.allocations.get(name), node, mtu)) is not None
+    )
+    here = {bridge.network: bridge for bridge in bridges}
+    records = [record for record in view.endpoints.values() if record.network in here]
+    ports = frozenset((port.protocol, port.published) for port in view.publish.ports)
+    return Wanted(bridges, _rules(view, node, here, records, ports & taken), ports)
+
+
+def _bridge(record: AllocationRecord | None, node: str, mtu: int) -> Bridge | None:
+    held = record.nodes.get(node) if record is not None else None
+    if record is None or held is None or not record.vni:
+        return None
+    return Bridge(
+        network=record.network,
+        vni=record.vni,
+        subnet=record.subnet,
+        range=held.range,
+        gateway=held.gateway,
+        vips=record.vips,
+        mtu=record.mtu or max(SMALLEST_MTU, mtu - TUNNEL_OVERHEAD),
+        tunnel=held.tunnel,
+        internal=record.internal,
+        peers=frozenset(other.tunnel for name, other in record.nodes.items() if name != node and other.tunnel),
+    )
+
+
+def _rules(
+    view: View,
+    node: str,
+    here: Mapping[str, Bridge],
+    records: Iterable[EndpointsRecord],
+    taken: frozenset[tuple[str, int]],
+) -> Rules:
+    vips: dict[tuple[str, str], int] = {}
+    backends: dict[tuple[str, int], str] = {}
+    local: set[str] = set()
+    own: set[str] = set()
+    for record in records:
+        addresses = {each.address for each in record.backends if each.node == node}
+        local |= addresses
+        own |= addresses if not here[record.network].internal else set()
+        if record.vip and record.backends:
+            vips[here[record.network].device, record.vip] = len(record.backends)
+            backends |= {(record.vip, number): each.address for number, each in enumerate(record.backends)}
+    ports: dict[tuple[str, int], int] = {}
+    port_backends: dict[tuple[str, int, int], tuple[str, int]] = {}
+    for port in view.publish.ports:
+        answering = view.endpoints.get(f"{port.network}.{port.service}")
+        if port.network not in here or answering is None or (port.protocol, port.published) in taken:
+            continue
+        chosen = [each.address for each in answering.backends if each.node == node or not port.local]
+        if chosen:
+            ports[port.protocol, port.published] = len(chosen)
+        for number, address in enumerate(chosen):
+            port_backends[port.protocol, port.published, number] = (address, port.target)
+    return Rules(
+        vips=vips,
+        backends=backends,
+        ports=ports,
+        port_backends=port_backends,
+        local=frozenset(local),
+        own=frozenset(own),
+        subnets=frozenset((bridge.device, bridge.subnet) for bridge in here.values()),
+        virtual=frozenset(bridge.vips for bridge in here.values()),
+    )
