@@ -35,7 +35,7 @@ BUSY_WAIT = 0.02
 
 ASK_AGAIN = 1.0
 STORE_WAIT = 12.0
-"""A stream whose server has died answers nobody until another leads it (4 to 9 s): it is asked every second, so long."""
+"""A stream whose server has died answers nobody until another leads it (4 to 9 s): asked again, so long."""
 
 
 class Behind(Exception):
