@@ -177,7 +177,8 @@ def strays(folder: Path) -> tuple[int, ...]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             arguments = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if lab.init.__file__ in arguments and any(each.startswith(f"{folder}/") for each in arguments):
+            runs_init = any(each.endswith("/lab/init.py") for each in arguments)  # of whichever checkout
+            if runs_init and any(each.startswith(f"{folder}/") for each in arguments):
                 found.append(int(process.name))
     return tuple(found)
 
