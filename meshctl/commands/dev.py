@@ -11,7 +11,7 @@ import click
 from meshctl.contexts import state_directory
 from meshctl.dev.plan import engine_address, node_name
 from meshctl.dev.running import make_plan, only_one, run_dev, write_files
-from meshctl.session import Session, pass_session
+from meshctl.session import Session, pass_session, quiet_logs
 
 
 @click.command("dev")
@@ -29,4 +29,5 @@ def dev_command(session: Session, data: Path | None, port: int, node: str) -> No
     with only_one(directory):
         plan = make_plan(directory, node or node_name(socket.gethostname()), port, engine_address(session.environ))
         write_files(plan)
+        quiet_logs(debug=session.debug)
         asyncio.run(run_dev(plan, session.contexts, click.echo, color=session.color))

@@ -12,7 +12,7 @@ from bus.credentials import read_credentials
 from bus.port import Credentials
 from meshctl.connection import connected
 from meshctl.contexts import credentials_for
-from meshctl.session import Session, pass_session
+from meshctl.session import Session, pass_session, quiet_logs
 from schemas.errors import UsageError
 from schemas.subjects import is_token, suggest_token
 
@@ -43,6 +43,7 @@ def init_command(session: Session, credentials: Path | None, mesh_id: str, repli
         if credentials
         else credentials_for(session.context, session.environ, session.contexts)
     )
+    quiet_logs(debug=session.debug)
     asyncio.run(_create(session, found, mesh_id, int(replicas)))
     if name and credentials is not None:
         session.contexts.put(name, credentials, use=True)

@@ -21,7 +21,7 @@ COLUMNS = (
     Column("NODE", "Node"),
     Column("DESIRED STATE", "DesiredState"),
     Column("CURRENT STATE", "CurrentState", colour=lambda row: COLOURS.get(row["Word"], "")),
-    Column("ERROR", "Error", 80, colour=lambda row: "red" if row["Desired"] == "running" else ""),
+    Column("ERROR", "Error", 60, colour=lambda row: "red" if row["Desired"] == "running" else ""),
     Column("PORTS", "Ports", 40),
 )
 
