@@ -27,6 +27,9 @@ from agent.journal import Journal
 from agent.leadership import Leadership
 from agent.ledger import Ledger
 from agent.membership import Membership
+from agent.network.networking import Networking
+from agent.network.port import Machine as NetworkMachine
+from agent.network.tasks import NoNetworks
 from agent.observing import Observer
 from agent.pulling import Pulls
 from agent.reconciler import Reconciler
@@ -65,8 +68,16 @@ class Agent:
     """See the module."""
 
     def __init__(
-        self, config: AgentConfig, bus: Bus, engine: Engine, files: Files, clock: Clock, chance: random.Random
+        self,
+        config: AgentConfig,
+        bus: Bus,
+        engine: Engine,
+        files: Files,
+        clock: Clock,
+        chance: random.Random,
+        machine: NetworkMachine | None = None,
     ) -> None:
+        """`machine`: what networks of the mesh are made with; None: this node has none."""
         self._config = config
         self._bus = bus
         self._engine = engine
@@ -74,7 +85,9 @@ class Agent:
         self._clock = clock
         self._chance = chance
         node = config.node
-        self.surveyor = Surveyor(engine, config.machine)
+        self._machine = machine
+        self.networking: Networking | None = None
+        self.surveyor = Surveyor(engine, config.machine, machine)
         self.membership = Membership(
             node, bus.core, files, chance, labels=config.labels, facts=lambda: self.surveyor.facts
         )
@@ -123,6 +136,8 @@ class Agent:
         for part in (self.journal, self.ledger, self.assignments, self.observer, self.brought):
             await part.load()
         await self.transfers.clean()
+        if self._machine is not None:
+            self.surveyor.networking = await self._machine.trouble()
         log.info("agent.loaded", node=self._config.node, tasks=len(self.ledger.tasks))
         self.teller.tell("agent.started", version=agent_version(), adopted=len(self.ledger.tasks))
 
@@ -140,6 +155,7 @@ class Agent:
     def _furnish(self, group: asyncio.TaskGroup) -> None:
         """The mesh is known: now there is an owner, and work for it."""
         owner = Owner(self.membership.identity.mesh_id, self._config.node)
+        networking = self._networking(owner)
         reconciler = self.reconciler = Reconciler(self._desk(owner))
         node, engine, ledger, clock = self._config.node, self._engine, self.ledger, self._clock
         succession = Succession(ledger, reconciler, self.leadership, self.teller, clock)
@@ -169,8 +185,21 @@ class Agent:
             "succession": succession.run,
             "housekeeping": housekeeping.run,
             "requests": requests.run,
+            **({"networking": networking.run} if networking is not None else {}),
         }.items():
             group.create_task(guarded(name, work), name=name)
+
+    def _networking(self, owner: Owner) -> Networking | None:
+        """The networks of this node, if it can have any."""
+        if self._machine is None or self.surveyor.networking:
+            return None
+        networking = self.networking = Networking(
+            owner, self._engine, self._machine, self._bus.state, self._files, self._clock, self._chance, self.ledger
+        )
+        networking.listeners.append(self.heartbeats.at_once)
+        self.heartbeats.answers.append(networking.heard)
+        self.ledger.listeners.append(networking.tasks_changed)
+        return networking
 
     def _desk(self, owner: Owner) -> Desk:
         return Desk(
@@ -184,6 +213,7 @@ class Agent:
             clock=self._clock,
             chance=self._chance,
             facts=lambda: self.surveyor.facts,
+            networks=self.networking or NoNetworks(self.surveyor.networking),
             slots=asyncio.Semaphore(AT_ONCE),
             created=self.surveyor.ask,
         )
@@ -193,6 +223,8 @@ class Agent:
 
         def obey() -> None:
             held = self.assignments.held
+            if self.networking is not None:
+                self.networking.obey(held.assignment if held else None)
             reconciler.apply(held.assignment if held else None, frozen=bool(self.membership.refused))
             self.observer.mark()
 
@@ -220,6 +252,7 @@ class Agent:
             applied=self.assignments.applied,
             observed=self.observer.stored,
             engine=self.health.trouble,
+            endpoints=self.networking.applied if self.networking is not None else 0,
             wall=max(0.0, self._clock.wall()),
         )
 

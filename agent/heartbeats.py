@@ -59,6 +59,12 @@ class Heartbeats:
         self._count = 0
         self._outstanding = 0
         self._was_silent = False
+        self.answers: list[Callable[[HeartbeatAnswer], None]] = []
+        """Called with each answer of the leader."""
+
+    def at_once(self) -> None:
+        """There is something that the leader should hear before the period is over."""
+        self._health.changed.set()
 
     async def run(self) -> None:
         """Beat for ever."""
@@ -99,6 +105,8 @@ class Heartbeats:
     def _take_in(self, answer: HeartbeatAnswer, sent_at: float) -> None:
         if not self._leadership.heard(answer, sent_at):
             return
+        for listener in self.answers:
+            listener(answer)
         if answer.refused:
             self._membership.refuse(answer.refused)
             return

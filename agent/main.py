@@ -18,6 +18,7 @@ import structlog
 from agent.agent import Agent, AgentConfig
 from agent.engine.docker import DockerEngine
 from agent.files import DataDirectory
+from agent.network.machine import LinuxMachine
 from agent.surroundings import Machine, agent_version
 from bus.credentials import read_credentials
 from bus.logs import configure_logging
@@ -101,7 +102,7 @@ async def _main(config: AgentConfig, credentials: Credentials, address: str, dat
     log.info("agent.starting", version=agent_version(), engine=address)
     try:
         async with early_bus(credentials, chance) as bus:
-            agent = Agent(config, bus, engine, files, clock, chance)
+            agent = Agent(config, bus, engine, files, clock, chance, LinuxMachine(chance))
             await _until_signal(agent)
             await agent.leave()
     finally:

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from agent.engine.port import Engine, EngineInfo, Owner
 from agent.guards import sleep_unless
+from agent.network import port as network
 from schemas.errors import MeshError
 from schemas.observation import BoundPort, NodeFacts
 from schemas.version import VERSION
@@ -59,7 +61,10 @@ def facts_of(machine: Machine, info: EngineInfo) -> NodeFacts:
 class Surveyor:
     """Asks the engine now and then, and when told that something has changed."""
 
-    def __init__(self, engine: Engine, machine: Machine) -> None:
+    def __init__(self, engine: Engine, machine: Machine, network: network.Machine | None = None) -> None:
+        self._network = network
+        self.networking = "this agent has no networks"
+        """Why this node can't have networks of the mesh; "" if it can."""
         self._engine = engine
         self._machine = machine
         self._asked = asyncio.Event()
@@ -76,7 +81,9 @@ class Surveyor:
     async def look_once(self) -> None:
         """Facts only: wanted before joining. Raises EngineUnavailable."""
         self.info = await self._engine.info()
-        self.facts = facts_of(self._machine, self.info)
+        routes = await self._network.routes() if self._network is not None and not self.networking else ()
+        facts = facts_of(self._machine, self.info)
+        self.facts = msgspec.structs.replace(facts, routes=routes, networking=self.networking)
 
     async def run(self, owner: Owner) -> None:
         """Survey for ever."""

@@ -15,6 +15,7 @@ import msgspec
 
 from agent.engine.port import Container
 from agent.local import LocalTask
+from agent.network.model import mesh_addresses
 from schemas.observation import TaskState
 
 Intent: TypeAlias = Literal["run", "end", "keep"]
@@ -210,7 +211,14 @@ def _without_container(intent: Intent, task: LocalTask) -> LocalTask:
 
 def _alive(task: LocalTask, container: Container, asked: bool) -> LocalTask:
     flaps = task.flaps + (container.health != task.health)
-    task = msgspec.structs.replace(task, health=container.health, ports=container.ports, flaps=flaps, started=True)
+    task = msgspec.structs.replace(
+        task,
+        health=container.health,
+        ports=container.ports,
+        addresses=mesh_addresses(container.addresses),
+        flaps=flaps,
+        started=True,
+    )
     if container.health == "unhealthy" and not asked and not task.verdict:
         task = msgspec.structs.replace(task, verdict=_unhealthy(container))
     return _moved(task, "stopping" if asked or task.verdict else "running")
@@ -230,6 +238,7 @@ def _ended(task: LocalTask, container: Container) -> LocalTask:
         oom_killed=container.oom_killed,
         ran=ran,
         ports=(),
+        addresses={},
         health="",
         started=task.started or container.started_at > 0,
     )

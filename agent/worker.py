@@ -22,6 +22,7 @@ from agent.engine_health import EngineHealth
 from agent.guards import sleep_unless
 from agent.ledger import Ledger
 from agent.local import LocalTask
+from agent.network.tasks import Links, TaskNetworks
 from agent.pulling import Needed, Pulls
 from agent.tasks import (
     Create,
@@ -49,6 +50,9 @@ from schemas.observation import LOG_TAIL_LINES, LOG_TAIL_WIDTH, NodeFacts
 AT_ONCE = 8
 """Containers that are being made or started at the same time."""
 
+LINK_LOOK, STOP_LOOK = 0.1, 0.05
+"""Seconds until it is looked again whether a container may be made on its networks, or may be stopped."""
+
 RETRY_FIRST, RETRY_MOST = 0.5, 10.0
 
 log = structlog.get_logger()
@@ -68,6 +72,7 @@ class Desk:
     clock: Clock
     chance: random.Random
     facts: Callable[[], NodeFacts]
+    networks: TaskNetworks
     slots: asyncio.Semaphore
     created: Callable[[], None]
     """Called after each new container."""
@@ -86,6 +91,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._wanted: Wanted = KEEP
         self._epoch = 0
+        self._waits_for = ""
 
     def want(self, wanted: Wanted, *, epoch: int) -> None:
         """What is to become of the task, by the assignment of that epoch."""
@@ -154,6 +160,10 @@ class Worker:
                 return until - now
             case Pull():
                 return await self._pull(task)
+            case Create() if self._links().why:
+                return self._wait_for_networks(self._links().why)
+            case Stop() if not self._desk.networks.may_stop(self._id):
+                return STOP_LOOK
             case _:
                 log.info("task.step", task=self._id, service=task.service, step=step.describe())
                 await self._do(step, task)
@@ -182,6 +192,16 @@ class Worker:
                 raise AssertionError("not done here")
             case _:
                 assert_never(step)
+
+    def _links(self) -> Links:
+        spec = self._wanted.spec
+        return self._desk.networks.links(spec) if spec is not None else Links()
+
+    def _wait_for_networks(self, why: str) -> float:
+        if why != self._waits_for:
+            log.info("task.waits", task=self._id, why=why)
+        self._waits_for = why
+        return LINK_LOOK
 
     def _changing(self, **tries: int) -> None:
         self._stale = True
@@ -224,10 +244,14 @@ class Worker:
         if spec is None:
             await self._note(task, failed(task, "the assignment does not hold the spec of this task"))
             return
+        links = self._links()
+        if links.never:
+            await self._note(task, failed(task, links.never))
+            return
         self._changing()
         async with self._desk.slots:
             try:
-                plan = plan_container(spec, self._context(task), task.image)
+                plan = plan_container(spec, self._context(task, links), task.image)
                 id_ = await self._desk.engine.create(plan)
             except EngineUnavailable:
                 raise
@@ -239,15 +263,18 @@ class Worker:
 
     async def _start(self, task: LocalTask, container: str) -> None:
         self._changing()
+        joins = self._links().joins[1:]
         async with self._desk.slots:
             try:
+                if joins:
+                    await self._desk.engine.attach(container, joins)
                 await self._desk.engine.start(container)
             except EngineUnavailable:
                 raise
             except Exception as error:
                 await self._note(task, failed(task, _one_line(error)))
 
-    def _context(self, task: LocalTask) -> TaskContext:
+    def _context(self, task: LocalTask, links: Links) -> TaskContext:
         facts = self._desk.facts()
         return TaskContext(
             owner=self._desk.owner,
@@ -260,6 +287,8 @@ class Worker:
             hostname=facts.hostname,
             os=facts.os,
             architecture=facts.architecture,
+            joins=links.joins,
+            dns=links.dns,
         )
 
     async def _note(self, before: LocalTask, news: LocalTask) -> None:

@@ -229,8 +229,20 @@ class Hearing:
             period=max(HEARTBEAT_PERIOD, heartbeat_period(members)),
             observe_every=max(OBSERVE_EVERY, members / NODES_PER_OBSERVATION_SECOND),
             desired=desired.sequence if desired and not refused else 0,
+            endpoints=self._mirror.records.networks_at,
+            endpoints_everywhere=self._everywhere(),
             refused=refused,
         )
+
+    def _everywhere(self) -> int:
+        """Up to which record of networks every node has come that follows any and is not down."""
+        liveness = self._mirror.records.liveness
+        levels = [
+            beat.heartbeat.endpoints
+            for node, beat in self._beats.items()
+            if beat.heartbeat.endpoints and (verdict := liveness.get(node)) is not None and verdict.verdict != "down"
+        ]
+        return min(levels, default=0)
 
     async def _hear_controllers(self) -> None:
         async with self._bus.core.subscribe(subjects.CONTROLLER_ALL) as messages:

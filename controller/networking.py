@@ -67,7 +67,7 @@ def _networks(spec: ServiceSpec) -> tuple[Attachment, ...]:
 
 
 def _routes(world: World) -> dict[str, str]:
-    """Range -> whose. What an agent tells that is no range counts for nothing; the default route collides with nobody."""
+    """Range -> whose. What is no range counts for nothing; a default route collides with nobody."""
     found: dict[str, str] = {}
     for name, observation in sorted(world.observations.items()):
         for text in observation.facts.routes:

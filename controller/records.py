@@ -110,6 +110,8 @@ class Records:
 
     def __init__(self) -> None:
         self.sequence = 0
+        self.networks_at = 0
+        """The sequence of the last entry that agents follow for their networks."""
         self.at = 0.0
         """Stream time of the last entry."""
         self.services: dict[str, Stored[ServiceRecord]] = {}
@@ -191,6 +193,8 @@ class Records:
         self._sequences[entry.key] = entry.sequence
         if entry.sequence > self.sequence:
             self.sequence, self.at = entry.sequence, entry.at
+        if entry.key.startswith(("alloc.", "endpoints.")):
+            self.networks_at = max(self.networks_at, entry.sequence)
         kind = SINGLE.get(entry.key) or KINDS.get(entry.key.partition(".")[0])
         if kind is None:
             return None

@@ -56,6 +56,8 @@ class HeartbeatAnswer(Wire, frozen=True, kw_only=True):
     observe_every: Seconds = 1.0
     desired: Count = 0
     """The sequence of this node's `desired` record: an agent behind it fetches."""
+    endpoints: Count = 0
+    """The sequence of the last record of networks."""
     endpoints_everywhere: Count = 0
     """What holds on every node that is up: the lowest of their `Heartbeat.endpoints`."""
     refused: str = ""

@@ -21,6 +21,7 @@ from agent.engine.port import (
     LABEL_STACK,
     LABEL_TASK,
     ContainerPlan,
+    Join,
     Owner,
     VolumePlan,
 )
@@ -53,6 +54,10 @@ class TaskContext:
     service_labels: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     """More labels of the agent's own."""
+    joins: tuple[Join, ...] = ()
+    """Networks of the mesh. Docker's own aliases are not used: they would hide tasks on other nodes."""
+    dns: tuple[str, ...] = ()
+    """Who answers for the names of these networks."""
 
     @property
     def name(self) -> str:
@@ -87,7 +92,11 @@ def plan_container(spec: TaskSpec, context: TaskContext, image: str) -> Containe
         image=image,
         labels=labels,
         body=_config(container, values, labels, image)
-        | {"HostConfig": _host_config(container, mounts) | _limits(spec.limits, spec.reservations)},
+        | {
+            "HostConfig": _host_config(container, mounts)
+            | _limits(spec.limits, spec.reservations)
+            | _network_config(container, context)
+        },
         volumes=tuple(_volume(mount) for mount in mounts if mount.kind == "volume" and mount.source),
         binds=tuple(mount.source for mount in mounts if mount.kind == "bind" and not mount.create_host_path),
         platform=container.platform,
@@ -210,6 +219,21 @@ def _host_config(container: ContainerSpec, mounts: tuple[Mount, ...]) -> dict[st
         "IpcMode": container.ipc,
     }
     return host | {key: value for key, value in (lists | optional).items() if value}
+
+
+def _network_config(container: ContainerSpec, context: TaskContext) -> dict[str, Any]:
+    """The first network; the engine is asked for the others before the start. Names are asked of the mesh first."""
+    if not context.joins:
+        return {}
+    options = list(container.dns_options)
+    if not any(option.startswith("timeout:") for option in options):
+        # Any `ndots` of the machine would stop names of one word: an option of our own replaces them all.
+        options.append("timeout:2")
+    return {
+        "NetworkMode": context.joins[0].network,
+        "Dns": [*context.dns, *container.dns],
+        "DnsOptions": options,
+    }
 
 
 def _device(device: Device) -> dict[str, str]:

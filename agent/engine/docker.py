@@ -8,12 +8,13 @@ done by the thread that has it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
 from agent.engine import docker_calls as calls
+from agent.engine import docker_networks
 from agent.engine.docker_errors import translated
 from agent.engine.docker_events import EventStream
 from agent.engine.docker_identity import ConfigDigests
@@ -26,9 +27,12 @@ from agent.engine.port import (
     ContainerPlan,
     EngineEvent,
     EngineInfo,
+    EngineNetwork,
     EventGap,
     ImageInfo,
+    Join,
     LogQuery,
+    NetworkPlan,
     Owner,
     PullProgress,
     Volume,
@@ -295,6 +299,19 @@ class DockerEngine:
 
     async def remove_volume(self, name: str) -> None:
         await self._change("remove volume", lambda api: api.remove_volume(name))
+
+    async def networks(self, owner: Owner) -> tuple[EngineNetwork, ...]:
+        return await self._look("networks", partial(docker_networks.networks, owner=owner))
+
+    async def create_network(self, plan: NetworkPlan) -> None:
+        await self._change("create network", lambda api: docker_networks.create_network(api, plan))
+
+    async def remove_network(self, name: str, owner: Owner) -> None:
+        await self._change("remove network", lambda api: docker_networks.remove_network(api, name, owner))
+
+    async def attach(self, container: str, joins: Sequence[Join]) -> None:
+        await self._mine(container)
+        await self._change("attach", lambda api: docker_networks.attach(api, container, joins))
 
     async def other_ports(self, owner: Owner) -> tuple[BoundPort, ...]:
         return await self._look("ports", lambda api: calls.other_ports(api, owner))

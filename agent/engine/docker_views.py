@@ -71,6 +71,7 @@ def container_view(data: Json) -> Container:
         started_at=started,
         finished_at=seconds_of(state.get("FinishedAt")),
         ports=bound_ports((data.get("NetworkSettings") or {}).get("Ports") or {}),
+        addresses=_addresses((data.get("NetworkSettings") or {}).get("Networks") or {}),
         stop_grace=config.get("StopTimeout"),
     )
 
@@ -78,6 +79,10 @@ def container_view(data: Json) -> Container:
 def _health_log(health: Mapping[str, Any]) -> str:
     log = health.get("Log") or ()
     return str(log[-1].get("Output", "")).strip() if log else ""
+
+
+def _addresses(networks: Mapping[str, Json]) -> dict[str, str]:
+    return {name: each["IPAddress"] for name, each in sorted(networks.items()) if each.get("IPAddress")}
 
 
 def _health(status: str) -> Health:

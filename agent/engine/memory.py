@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from agent.engine.archive import ArchiveReader, build_archive
@@ -17,15 +17,19 @@ from agent.engine.memory_events import EventHub
 from agent.engine.memory_faults import Faults
 from agent.engine.memory_images import ImageShelf, MemoryRegistry, make_image
 from agent.engine.memory_life import Life, Program
+from agent.engine.memory_networks import NetworkShelf
 from agent.engine.memory_ports import bind_ports
 from agent.engine.port import (
     Container,
     ContainerPlan,
     EngineEvent,
     EngineInfo,
+    EngineNetwork,
     EventGap,
     ImageInfo,
+    Join,
     LogQuery,
+    NetworkPlan,
     Owner,
     PullProgress,
     Volume,
@@ -59,6 +63,7 @@ class MemoryEngine:
         self.paths = set(paths)
         """The host's paths that exist."""
         self.shelf = ImageShelf()
+        self.nets = NetworkShelf()
         self._registry = registry or MemoryRegistry()
         self._owners: set[Owner] = set()
         self._volumes: dict[str, Volume] = {}
@@ -150,11 +155,16 @@ class MemoryEngine:
             image=plan.image,
             created_at=self._clock.wall(),
             stop_grace=plan.body.get("StopTimeout"),
+            addresses=self._first_address(plan),
         )
         life = Life(view, plan, program, self._clock, self._tell)
         self.lives[view.id] = life
         self._tell(EngineEvent("create", view.id, view.labels, self._clock.wall()))
         return life
+
+    def _first_address(self, plan: ContainerPlan) -> dict[str, str]:
+        name = str((plan.body.get("HostConfig") or {}).get("NetworkMode", ""))
+        return {name: self.nets.address(name)} if name in self.nets.held else {}
 
     async def start(self, container: str) -> None:
         await self._before("start")
@@ -296,6 +306,27 @@ class MemoryEngine:
             if any(volume.name == name for volume in life.plan.volumes):
                 raise Conflict(f"volume {name} is used by container {life.view.name}")
         del self._volumes[name]
+
+    async def networks(self, owner: Owner) -> tuple[EngineNetwork, ...]:
+        await self._before("networks")
+        return self.nets.of(owner)
+
+    async def create_network(self, plan: NetworkPlan) -> None:
+        await self._before("create_network")
+        self.nets.create(plan)
+
+    async def remove_network(self, name: str, owner: Owner) -> None:
+        await self._before("remove_network")
+        self.nets.remove(name, owner, [life.view.addresses for life in self.lives.values() if life.view.alive])
+
+    async def attach(self, container: str, joins: Sequence[Join]) -> None:
+        await self._before("attach")
+        life = self._mine(container)
+        missing = [join.network for join in joins if join.network not in self.nets.held]
+        if missing:
+            raise NotFound(f"no such network: {missing[0]}")
+        added = {join.network: self.nets.address(join.network) for join in joins}
+        life.view = replace(life.view, addresses={**added, **life.view.addresses})
 
     async def other_ports(self, owner: Owner) -> tuple[BoundPort, ...]:
         await self._before("other_ports")

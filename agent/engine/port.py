@@ -10,7 +10,7 @@ for: any other one is `Refused`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -28,6 +28,7 @@ LABEL_SLOT = "mesh.slot"
 LABEL_REVISION = "mesh.revision"
 LABEL_SPEC = "mesh.spec"
 LABEL_STACK = "mesh.stack"
+LABEL_NETWORK = "mesh.network"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Container:
     started_at: float = 0.0
     finished_at: float = 0.0
     ports: tuple[BoundPort, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Engine's network -> address there, while it runs."""
     stop_grace: float | None = None
     """Seconds it was made with to end by itself after the stop signal."""
 
@@ -119,6 +122,41 @@ class VolumePlan:
     driver_opts: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     external: bool = False
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """A network that the engine is to make. Ranges and addresses as text; `reserved`: addresses it may not give out."""
+
+    name: str
+    device: str
+    subnet: str
+    range: str
+    gateway: str
+    mtu: int
+    internal: bool = False
+    reserved: tuple[tuple[str, str], ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EngineNetwork:
+    """A network as the engine has it. `device`: its bridge."""
+
+    name: str
+    device: str
+    range: str
+    mtu: int
+    subnet: str = ""
+    internal: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Join:
+    """A network, by the engine's name, that a container is to be on."""
+
+    network: str
 
 
 @dataclass(frozen=True)
@@ -294,6 +332,22 @@ class Engine(Protocol):
 
     async def remove_volume(self, name: str) -> None:
         """Remove it. Raises NotFound, or Conflict while a container uses it."""
+        ...
+
+    async def networks(self, owner: Owner) -> tuple[EngineNetwork, ...]:
+        """That owner's, sorted by name."""
+        ...
+
+    async def create_network(self, plan: NetworkPlan) -> None:
+        """Make it; does nothing when it is there. Raises Conflict when somebody else's has the name."""
+        ...
+
+    async def remove_network(self, name: str, owner: Owner) -> None:
+        """Remove that owner's; does nothing when it is gone. Raises Conflict while a container runs on it."""
+        ...
+
+    async def attach(self, container: str, joins: Sequence[Join]) -> None:
+        """Put a container that does not run yet on these networks, too. Raises NotFound."""
         ...
 
     async def other_ports(self, owner: Owner) -> tuple[BoundPort, ...]:

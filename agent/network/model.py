@@ -92,6 +92,12 @@ class Wanted:
     """Published ports to keep others off."""
 
 
+def mesh_addresses(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Of a container's addresses by the engine's networks: those by the mesh's."""
+    prefix = engine_network("")
+    return {name.removeprefix(prefix): each for name, each in addresses.items() if name.startswith(prefix)}
+
+
 def engine_network(network: str) -> str:
     """What the engine calls a network of the mesh."""
     return f"mesh.{network}"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from agent.engine.port import EngineNetwork
 from agent.network.model import Bridge
 
 
@@ -23,17 +24,6 @@ class Tunnel:
     mtu: int
     peers: frozenset[str] = frozenset()
     up: bool = True
-
-
-@dataclass(frozen=True)
-class EngineNetwork:
-    """A network of the mesh as the engine has it."""
-
-    name: str
-    device: str
-    range: str
-    mtu: int
-    internal: bool = False
 
 
 @dataclass(frozen=True)
