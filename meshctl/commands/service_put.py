@@ -13,6 +13,7 @@ from meshctl.commands.service import known_services, service_group, wait_for_ser
 from meshctl.flags.applying import changed_spec, new_spec
 from meshctl.flags.clicking import create_flags, update_flags
 from meshctl.format.times import duration, parse_duration
+from meshctl.pulls import telling_pulls
 from meshctl.session import Session, pass_session
 from meshctl.waiting import Goal
 from schemas.api import DeployAnswer, PutService, ServiceDeploy, ServiceView
@@ -48,7 +49,7 @@ def create(session: Session, /, image: str, command: tuple[str, ...], detach: bo
         request = PutService(
             service=ServiceDeploy(spec=spec, replicas=given["replicas"]), create=True, resolve_image=_resolve(given)
         )
-        answer = await mesh.put_service(request)
+        answer = await telling_pulls(mesh, mesh.put_service(request), lambda line: click.echo(line, err=True))
         _warn(answer)
         click.echo(name)
         await _wait(session, mesh, answer, seconds, detach)
@@ -78,7 +79,8 @@ def update(session: Session, /, service: str, detach: bool, timeout: str, **give
         (view,) = await known_services(mesh, (service,))
         if view.record.mode == "global" and given["replicas"] is not None:
             raise UsageError(f"service {service} is global: it has one task on every eligible node")
-        answer = await _put(session, mesh, view, given)
+        put = _put(session, mesh, view, given)
+        answer = await telling_pulls(mesh, put, lambda line: click.echo(line, err=True))
         _warn(answer)
         click.echo(service)
         await _wait(session, mesh, answer, seconds, detach)

@@ -13,6 +13,7 @@ from meshctl.format.filters import parse_filters
 from meshctl.format.near import did_you_mean
 from meshctl.format.times import duration, parse_duration
 from meshctl.lazy import Group
+from meshctl.pulls import telling_pulls
 from meshctl.session import Session, pass_session
 from meshctl.views.selecting import SERVICE_KEYS, TASK_KEYS, service_admitted, task_admitted
 from meshctl.views.services import service_listing, stack_listing
@@ -73,7 +74,7 @@ def deploy(
 
     async def work(mesh: Mesh) -> None:
         request = DeployStack(stack=loaded.name, services=loaded.services, prune=prune, resolve_image=resolve_image)
-        answer = await mesh.deploy_stack(request)
+        answer = await telling_pulls(mesh, mesh.deploy_stack(request), lambda line: click.echo(line, err=True))
         _tell(answer)
         if detach or not answer.services:
             return

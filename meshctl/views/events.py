@@ -61,8 +61,11 @@ def _details(event: Event) -> str:
     if noun == "service" and event.kind in ("service.created", "service.updated", "service.scaled"):
         replicas = "" if data.get("mode") == "global" else f", {data.get('replicas')} replicas"
         return f"revision {event.revision}{replicas}"
-    for name in ("image", "volume", "stack", "controller"):
-        if noun in (name, "leadership", "images") and data.get(name):
+    if noun == "image":
+        share = f" {100 * data['current'] // data['total']}%" if data.get("total") and "current" in data else ""
+        return f"{data.get('image') or ', '.join(data.get('images', ()))}{share}"
+    for name in ("volume", "stack", "controller"):
+        if noun in (name, "leadership") and data.get(name):
             return str(data[name])
     return ""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from bus.memory import MemoryBroker
 from meshctl.client import Mesh
 from meshctl.eventstream import Told
+from meshctl.pulls import telling_pulls
 from meshctl.views.events import event_line
 from schemas import subjects
 from schemas.errors import UsageError
@@ -102,6 +105,14 @@ def test_ids_are_forgotten_in_the_order_in_which_they_came() -> None:
             f"{AT}  service.scaled       web revision 2, 6 replicas",
         ),
         (event(1, "image.pulling", service="", data={"image": "nope:1"}), f"{AT}  image.pulling        n1 nope:1"),
+        (
+            event(1, "image.pulling", service="", data={"image": "nope:1", "current": 30, "total": 120}),
+            f"{AT}  image.pulling        n1 nope:1 25%",
+        ),
+        (
+            event(1, "image.loaded", service="", data={"images": ["a:1", "b:2"]}),
+            f"{AT}  image.loaded         n1 a:1, b:2",
+        ),
     ],
 )
 def test_an_event_is_one_line(told: Event, line: str) -> None:
@@ -135,3 +146,29 @@ def test_events_until_now_prints_and_ends(scripted) -> None:  # type: ignore[no-
         "events", "--since", "1000000000", "--until", "now", "--format", "{{.Type}} {{.Action}} {{.Node}} {{.Why}}"
     )
     assert ran.out == "node down n1 silent\n"
+
+
+async def test_what_nodes_pull_is_told_while_a_deploy_is_asked_for_each_image_once() -> None:
+    broker = MemoryBroker()
+    log = broker.connect("controller-1").events
+    told: list[str] = []
+
+    async def work() -> str:
+        for number in range(3):
+            await asyncio.sleep(0.01)
+            pulling = event(number, "image.pulling", service="", data={"image": "hello:1"})
+            await log.append(subjects.event(pulling.kind, "n1"), encode(pulling), pulling.id)
+        await asyncio.sleep(0.01)
+        return "answer"
+
+    mesh = Mesh(broker.connect("operator"), clock=broker.clock)
+    assert await telling_pulls(mesh, work(), told.append) == "answer"
+    assert told == ["n1: pulling hello:1"]
+
+
+async def test_an_error_of_the_work_comes_out_as_it_is() -> None:
+    async def work() -> None:
+        raise UsageError("no")
+
+    with pytest.raises(UsageError, match="no"):
+        await telling_pulls(Mesh(MemoryBroker().connect("operator")), work(), print)
