@@ -184,14 +184,17 @@ class NatsEventReader:
         return await self.next()
 
     async def __aenter__(self) -> NatsEventReader:
-        for listener in self._listeners:
-            await self._line.listen(listener)
-        with contextlib.suppress(Unreachable):
-            self._place = await self._first_place()
+        try:
+            for listener in self._listeners:
+                await self._line.listen(listener)
+            with contextlib.suppress(Unreachable):
+                self._place = await self._first_place()
+        except BaseException:
+            await self._line.unlisten(*self._listeners)
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for listener in self._listeners:
-            await self._line.unlisten(listener)
+        await self._line.unlisten(*self._listeners)

@@ -20,7 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsPySubscription
 
-from bus.nats_calls import FLUSH_TIMEOUT, barrier, publish, translated
+from bus.nats_calls import FLUSH_TIMEOUT, barrier, close, connect, publish, subscribe, translated, unsubscribe
 from bus.permissions import inbox_prefix
 from bus.port import Credentials
 from schemas.errors import Unreachable
@@ -32,6 +32,9 @@ PING_INTERVAL = 1
 PINGS_MISSED = 2
 BACKOFF = (0.05, 2.0)
 """Least and most seconds between two rounds through the servers; doubled each time, jittered."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether a client is closed without having said so."""
 
 NO_RESPONDERS = "503"
 
@@ -55,6 +58,10 @@ class Listener:
     handler: Handler
     queue: str = ""
     current: NatsPySubscription | None = field(default=None, repr=False)
+
+    def deliver(self, message: Msg) -> None:
+        """Hand a message to whoever handles them now."""
+        self.handler(message)
 
 
 class Line:
@@ -97,7 +104,7 @@ class Line:
             task.cancel()
 
     async def run(self) -> None:
-        """Connect, and connect again, for ever."""
+        """Connect, and connect again, until cancelled."""
         wait = BACKOFF[0]
         while True:
             for server in self._rng.sample(self._servers, len(self._servers)):
@@ -116,21 +123,23 @@ class Line:
         self._hooks.pop(hook, None)
 
     async def listen(self, listener: Listener) -> None:
-        """Subscribe now and after each reconnection."""
+        """Subscribe now and after each reconnection. Cancelled, it leaves nothing behind."""
         self._listeners[listener] = None
-        client = self._client
-        if client is not None:
-            with contextlib.suppress(nats_errors.Error, OSError, asyncio.TimeoutError):
-                await self._subscribe(client, listener)
-                await barrier(client)
+        try:
+            await self._listen_now(listener)
+        except BaseException:
+            await self.unlisten(listener)
+            raise
 
-    async def unlisten(self, listener: Listener) -> None:
-        """Take the subscription away."""
-        self._listeners.pop(listener, None)
-        subscription, listener.current = listener.current, None
-        if subscription is not None:
-            with contextlib.suppress(nats_errors.Error, OSError):
-                await subscription.unsubscribe()
+    async def unlisten(self, *listeners: Listener) -> None:
+        """Take subscriptions away; even when it is cancelled on the way, none of them outlives the client."""
+        for listener in listeners:
+            self._listeners.pop(listener, None)
+        for listener in listeners:
+            subscription, listener.current = listener.current, None
+            if subscription is not None:
+                with contextlib.suppress(nats_errors.Error, OSError):
+                    await unsubscribe(subscription)
 
     async def tell(
         self, subject: str, data: bytes, *, reply: str = "", headers: Mapping[str, str] | None = None
@@ -181,6 +190,13 @@ class Line:
             raise Unreachable("not connected to NATS")
         return client
 
+    async def _listen_now(self, listener: Listener) -> None:
+        client = self._client
+        if client is not None:
+            with contextlib.suppress(nats_errors.Error, OSError, TimeoutError):
+                await self._subscribe(client, listener)
+                await barrier(client)
+
     async def _live(self, server: str) -> bool:
         """One client's life, from connecting to being closed; False: it did not come about."""
         closed = asyncio.Event()
@@ -189,7 +205,7 @@ class Line:
             if not await self._open(client, server, closed):
                 return False
             await self._take_over(client)
-            await closed.wait()
+            await _until_closed(client, closed)
         finally:
             was_up = self.up.is_set()
             self._client = None
@@ -197,8 +213,7 @@ class Line:
             self._fail_waiting()
             for listener in self._listeners:
                 listener.current = None
-            with contextlib.suppress(nats_errors.Error, OSError):
-                await client.close()
+            await close(client)
         if was_up:
             log.info("bus.disconnected", server=server, error=str(client.last_error or ""))
         return was_up
@@ -211,8 +226,9 @@ class Line:
             log.debug("bus.error", error=str(error))
 
         try:
-            await client.connect(
-                servers=[server],
+            await connect(
+                client,
+                server,
                 name=self._credentials.name or self.user or None,
                 user=self.user or None,
                 password=self._credentials.password or None,
@@ -245,12 +261,12 @@ class Line:
             await barrier(client)
         except (TimeoutError, nats_errors.Error, OSError) as error:
             log.warning("bus.subscribe_failed", error=str(error))
-            await client.close()
+            await close(client)
             return
         self._client = client
         for listener in list(self._listeners):
             if listener.current is None:
-                await self.listen(listener)
+                await self._listen_now(listener)
         self.up.set()
         log.info("bus.connected", server=client.connected_url.netloc if client.connected_url else "")
         for hook in list(self._hooks):
@@ -263,7 +279,12 @@ class Line:
         self._said = error
 
     async def _subscribe(self, client: Client, listener: Listener) -> None:
-        async def deliver(message: Msg) -> None:
-            listener.handler(message)
+        listener.current = await subscribe(client, listener.subject, listener.queue, listener.deliver)
 
-        listener.current = await client.subscribe(listener.subject, queue=listener.queue, cb=deliver)
+
+async def _until_closed(client: Client, closed: asyncio.Event) -> None:
+    """Wait until a client has said that it is closed, or is closed and did not come to say it."""
+    while not client.is_closed and not closed.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY):
+                await closed.wait()

@@ -61,17 +61,24 @@ class NatsWatch:
         return await self._feed.next()
 
     async def __aenter__(self) -> NatsWatch:
-        await self._line.listen(self._listener)
-        self._line.on_connect(self._on_connect)
-        if self._whole:
-            if not await self._find_place():
-                self._reconnected.set()
-            self._task = self._line.start(self._compare())
+        try:
+            await self._line.listen(self._listener)
+            self._line.on_connect(self._on_connect)
+            if self._whole:
+                if not await self._find_place():
+                    self._reconnected.set()
+                self._task = self._line.start(self._compare())
+        except BaseException:
+            await self._leave()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._leave()
+
+    async def _leave(self) -> None:
         if self._task is not None:
             self._task.cancel()
         self._line.off_connect(self._on_connect)

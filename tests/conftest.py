@@ -108,6 +108,16 @@ class NatsServer:
         """End it at once."""
         self._end(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Have it answer nobody, with all connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
         if process is not None:
