@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.main(args=None if argv is None else list(argv), prog_name="meshctl", standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
+    except SystemExit:  # completion has answered
+        raise
     except BaseException as error:  # told in one place, whatever it was
         from meshctl.failure import report
 

@@ -76,4 +76,4 @@ def test_completion_of_commands_needs_no_imports_of_theirs() -> None:
     script = "import sys\nfrom meshctl.main import main\nmain([])\n"
     environ = {"_MESHCTL_COMPLETE": "bash_complete", "COMP_WORDS": "meshctl se", "COMP_CWORD": "1"}
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environ, check=False)
-    assert ran.stdout.strip() == "plain,service"
+    assert (ran.stdout.strip(), ran.stderr, ran.returncode) == ("plain,service", "", 0)
