@@ -70,7 +70,7 @@ def _all(records: Records, observations: Observations) -> Iterator[_Found]:
         named = {task.id for task in assigned}
         for observed in seen.values():
             if observed.id not in named and not observed.ended:
-                yield _Found(_stray_view(node, observed, down=down), "not assigned (any more)")
+                yield _Found(_stray_view(records, node, observed, down=down), "not assigned (any more)")
 
 
 def _assigned_view(
@@ -103,7 +103,7 @@ def _assigned_view(
         stack=task.stack,
         node=node,
         revision=task.revision,
-        image=seen.image or (spec.container.image if spec else ""),
+        image=spec.container.image if spec else seen.image,
         since=seen.since,
         health=seen.health,
         error=_lost(records, node) if down and not seen.ended else seen.error,
@@ -117,7 +117,7 @@ def _assigned_view(
     )
 
 
-def _stray_view(node: str, seen: ObservedTask, *, down: bool) -> TaskView:
+def _stray_view(records: Records, node: str, seen: ObservedTask, *, down: bool) -> TaskView:
     return TaskView(
         id=seen.id,
         service=seen.service,
@@ -127,7 +127,7 @@ def _stray_view(node: str, seen: ObservedTask, *, down: bool) -> TaskView:
         stack=seen.stack,
         node=node,
         revision=seen.revision,
-        image=seen.image,
+        image=_image(records, seen.service, seen.revision) or seen.image,
         since=seen.since,
         health=seen.health,
         container=seen.container,
@@ -145,10 +145,17 @@ def _history(records: Records) -> Iterator[_Found]:
         for slot, history in rollout.slots.items():
             for ended in history.ended:
                 if ended.id not in named:
-                    yield _Found(_ended_view(service, stack, slot, ended), ended.why, ended)
+                    view = _ended_view(service, stack, slot, ended, _image(records, service, ended.revision))
+                    yield _Found(view, ended.why, ended)
 
 
-def _ended_view(service: str, stack: str, slot: str, ended: EndedTask) -> TaskView:
+def _image(records: Records, service: str, revision: int) -> str:
+    """The image as a kept revision names it; "" if that is gone."""
+    kept = records.revisions.get((service, revision))
+    return kept.spec.task.container.image if kept else ""
+
+
+def _ended_view(service: str, stack: str, slot: str, ended: EndedTask, image: str) -> TaskView:
     return TaskView(
         id=ended.id,
         service=service,
@@ -158,7 +165,7 @@ def _ended_view(service: str, stack: str, slot: str, ended: EndedTask) -> TaskVi
         stack=stack,
         node=ended.node,
         revision=ended.revision,
-        image=ended.image,
+        image=image or ended.image,
         since=max(0.0, ended.at),
         error=ended.error,
         why=ended.why,
@@ -222,11 +229,7 @@ def _texts(rollout: RolloutRecord | None) -> list[str]:
 
 
 def _passes(view: TaskView, wanted: ListTasks) -> bool:
-    return (
-        wanted.service in ("", view.service)
-        and wanted.stack in ("", view.stack)
-        and wanted.node in ("", view.node)
-    )
+    return wanted.service in ("", view.service) and wanted.stack in ("", view.stack) and wanted.node in ("", view.node)
 
 
 def _lost(records: Records, node: str) -> str:
