@@ -37,7 +37,10 @@ def plan_networks(world: World, seen: Survey, decided: Decided, names: frozenset
     for name, record in allocations.items():
         if record != world.allocations.get(name):
             yield PutAllocation(record)
-    yield from (DropAllocation(name) for name in sorted(world.allocations) if _is_removed(world, name))
+    using = _using(seen.nodes, decided)
+    for name in sorted(world.allocations):
+        if _is_removed(world, name) and not using.get(name):
+            yield DropAllocation(name)
     yield from _endpoints(world, seen.nodes, decided, {n: s for n, s in specs.items() if n in names}, allocations)
     for network, service in sorted(world.endpoints):
         if service not in specs or all(each.network != network for each in _networks(specs[service])):

@@ -24,10 +24,11 @@ from msgspec.structs import replace
 
 from bus.port import Bus, Credentials
 from meshctl.eventstream import EventFilter, follow_events
-from schemas import api, nodeapi, subjects
+from schemas import api, netapi, nodeapi, subjects
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BadMessage, Internal, Unreachable, error_of
 from schemas.events import Event
+from schemas.network import NetworkRecord
 from schemas.records import Availability
 from schemas.wire import Wire, decode, encode
 
@@ -85,7 +86,7 @@ class Mesh:
 
         Raises whatever error the answer carries, or Unreachable.
         """
-        _, answer_kind = api.REQUESTS[name]
+        _, answer_kind = api.REQUESTS.get(name) or netapi.NETWORK_REQUESTS[name]
         subject = subjects.api(*name.split("."))
         if isinstance(request, api.Command):
             request = request if request.command else replace(request, command=f"c{secrets.token_hex(8)}")
@@ -184,6 +185,23 @@ class Mesh:
     async def volumes(self) -> api.VolumeList:
         """Named volumes on all nodes."""
         return cast("api.VolumeList", await self.ask("volume.list", api.ListVolumes()))
+
+    async def networks(self) -> netapi.NetworkList:
+        """All networks."""
+        return cast("netapi.NetworkList", await self.ask("network.list", netapi.ListNetworks()))
+
+    async def network(self, name: str) -> netapi.NetworkView:
+        """One network, with who answers on it. Raises NotFound."""
+        return cast("netapi.NetworkView", await self.ask("network.inspect", netapi.InspectNetwork(network=name)))
+
+    async def create_network(self, record: NetworkRecord) -> netapi.NetworkView:
+        """Make a network. Raises Conflict, Refused."""
+        return cast("netapi.NetworkView", await self.ask("network.create", netapi.CreateNetwork(network=record)))
+
+    async def remove_networks(self, names: Collection[str]) -> api.Written:
+        """Remove networks. Raises NotFound, Refused while one is used."""
+        request = netapi.RemoveNetworks(networks=tuple(names))
+        return cast("api.Written", await self.ask("network.remove", request))
 
     async def status(self) -> api.Status:
         """How the mesh is."""

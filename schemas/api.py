@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from schemas.errors import MeshError, error_of
+from schemas.network import NetworkRecord
 from schemas.observation import BoundPort, EndedTask, Health, NodeFacts
 from schemas.records import Availability, BrakeRecord, Reason, RolloutRecord, ServiceRecord
 from schemas.spec import ServiceSpec
@@ -87,6 +88,8 @@ class DeployStack(Command, frozen=True, kw_only=True):
 
     stack: Token
     services: tuple[ServiceDeploy, ...]
+    networks: tuple[NetworkRecord, ...] = ()
+    """Those that the stack makes, and removes with it."""
     prune: bool = False
     resolve_image: str = "always"
     """always | changed | never, as docker stack deploy has it."""

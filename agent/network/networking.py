@@ -161,6 +161,8 @@ class Networking:
 
     async def run(self) -> None:
         """Work for ever."""
+        await self.following.load()
+        self.tasks_changed()
         async with asyncio.TaskGroup() as group:
             self._group = group
             group.create_task(guarded("networks-follow", self.following.run))

@@ -14,11 +14,12 @@ from typing import Any
 import structlog
 
 from bus.port import Message
-from controller.api import joining, nodes, orders, services, stacks, status, tasks, volumes
+from controller.api import joining, networks, nodes, orders, services, stacks, status, tasks, volumes
 from controller.api.desk import Desk
 from schemas import subjects
 from schemas.api import AGENT_REQUESTS, REQUESTS, reply_error, reply_with
 from schemas.errors import BadMessage, Internal, MeshError, Refused, Unreachable
+from schemas.netapi import NETWORK_REQUESTS
 from schemas.wire import decode
 
 log = structlog.get_logger()
@@ -45,9 +46,15 @@ HANDLERS: Mapping[str, Handler] = {
     "node.update": nodes.update,
     "node.remove": nodes.remove,
     "volume.list": volumes.list_all,
+    "network.create": networks.create,
+    "network.remove": networks.remove,
+    "network.list": networks.list_all,
+    "network.inspect": networks.inspect,
     "status.get": status.get,
     "order.give": orders.give,
 }
+
+ALL_REQUESTS = {**REQUESTS, **NETWORK_REQUESTS}
 
 AGENT_HANDLERS: Mapping[str, Callable[[Desk, str, Any], Awaitable[object]]] = {"join": joining.join}
 
@@ -102,7 +109,7 @@ class Server:
         name = message.subject.removeprefix("mesh.api.")
         if name not in HANDLERS:
             raise BadMessage(f"there is no request {name!r}", hint="is meshctl newer than the controllers?")
-        return await HANDLERS[name](self._desk, decode(message.data, REQUESTS[name][0]))
+        return await HANDLERS[name](self._desk, decode(message.data, ALL_REQUESTS[name][0]))
 
     async def _for_agents(self, message: Message) -> object:
         node, _, verb = message.subject.removeprefix("mesh.agentapi.").partition(".")

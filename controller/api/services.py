@@ -9,6 +9,7 @@ from controller import views
 from controller.api.checks import REPLICAS_LIMIT, check_service, warnings_for
 from controller.api.desk import Desk, Draft, not_found
 from controller.api.intent import current, intend
+from controller.api.networks import check_attached
 from controller.api.pinning import pin_all
 from controller.api.stacks import removed
 from schemas import subjects
@@ -35,6 +36,7 @@ async def put(desk: Desk, request: PutService) -> DeployAnswer:
     check_service(request.service)
     await desk.catch_up()
     _check_put(desk, request)
+    check_attached(desk.records, [request.service.spec], ())
     (wanted,), warnings = await pin_all(desk, [request.service], request.resolve_image)
     warnings += warnings_for(wanted.spec, desk.records, desk.mirror.observations)
     command, now = desk.command(request.command), desk.clock.wall()

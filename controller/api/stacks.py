@@ -10,6 +10,7 @@ from bus.port import BATCH_MESSAGES
 from controller.api.checks import check_stack, warnings_for
 from controller.api.desk import Desk, Draft, not_found
 from controller.api.intent import Intent, current, intend
+from controller.api.networks import check_attached, stack_networks
 from controller.api.pinning import pin_all
 from schemas import subjects
 from schemas.api import Ask, DeployAnswer, DeployStack, RemoveStack, ServiceDeploy, StackList, StackView, Written
@@ -24,6 +25,7 @@ async def deploy(desk: Desk, request: DeployStack) -> DeployAnswer:
     await desk.catch_up()
     for each in request.services:
         _check_owner(desk, request.stack, each.spec.name)
+    check_attached(desk.records, [each.spec for each in request.services], [each.name for each in request.networks])
     pinned, warnings = await pin_all(desk, request.services, request.resolve_image)
     for each in pinned:
         warnings += warnings_for(each.spec, desk.records, desk.mirror.observations)
@@ -39,6 +41,7 @@ async def deploy(desk: Desk, request: DeployStack) -> DeployAnswer:
         stack = _stack_record(desk, request.stack, intents, set(pruned), command, now)
         if stack is not None:
             records.append((subjects.stack_key(request.stack), stack))
+        records += stack_networks(desk, request.stack, request.networks, command, now)
         cleared = [record for intent in intents for record in intent.cleared]
         records += cleared[: max(0, BATCH_MESSAGES - len(records))]
         answer = DeployAnswer(
@@ -73,6 +76,11 @@ async def remove(desk: Desk, request: RemoveStack) -> Written:
             )
             records.append((subjects.stack_key(request.stack), gone))
         records += [(subjects.service_key(name), removed(desk, name, command, now)) for name in services]
+        records += [
+            (subjects.network_key(name), gone(stored.record, command, now))
+            for name, stored in sorted(desk.records.networks.items())
+            if stored.record.stack == request.stack and not stored.record.removed
+        ]
         return Draft(None, tuple(records[:BATCH_MESSAGES]))
 
     _, sequence = await desk.write(draft)
