@@ -19,17 +19,24 @@ from schemas.api import (
     UpdateNode,
 )
 from schemas.errors import MeshError
-from schemas.records import ServiceRecord
+from schemas.records import RolloutRecord, ServiceRecord
 from schemas.spec import ContainerSpec, HealthCheck, RestartPolicy, ServiceSpec, TaskSpec
 from tests.sim.invariants import Violated, Watchman, records, unsettled
 from tests.sim.loop import run
+from tests.sim.stores import StoreStory
 from tests.sim.world import World, silence_logs, world_of
 
 SETTLE = 240.0
 """Virtual seconds within which the mesh must be as wanted once faults end: the longest back-off and then some."""
 
+CALM = 20.0
+"""Virtual seconds of calm: the api may still hold a request whose asker has given up."""
+
 QUIET = 20.0
 """Virtual seconds for which nothing may be stored after that, but for the cursor of told events."""
+
+STORE_SEEDS = 5
+"""One seed of so many tells of a store that is lost, rolled back and made anew, too."""
 
 ENDING = frozenset({"shop_job", "shop_crash"})
 """Services whose tasks end by themselves: how many run at a moment is not fixed."""
@@ -49,10 +56,11 @@ class Result:
 class Story:
     """What happens in one world."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    def __init__(self, world: World, rng: random.Random, *, stores: bool = False) -> None:
         self.world = world
         self.rng = rng
         self.deployed: set[str] = set()
+        self.stores = StoreStory(world, rng) if stores else None
 
     # what people do
 
@@ -94,6 +102,8 @@ class Story:
         await self._try("node.update", UpdateNode(node=name, availability=state))  # type: ignore[arg-type]
 
     async def _try(self, what: str, request: object) -> None:
+        if self.world.guarded is not None:
+            return  # people wait until the store is made anew
         try:
             await self.world.ask(what, request, timeout=15.0)  # type: ignore[arg-type]
         except MeshError as error:
@@ -216,6 +226,8 @@ class Story:
             self.bus_trouble,
         )
         allowed = rng.sample(faults, rng.randint(1, len(faults)))
+        if self.stores is not None:
+            allowed += [self.stores.lost, self.stores.rolled_back, self.stores.lost]
         end = world.now + seconds
         async with asyncio.TaskGroup() as group:
             await self.deploy()
@@ -241,6 +253,9 @@ class Story:
                 world.power_on(name)
             if not node.agent_runs:
                 world.start_agent(name)
+        if self.stores is not None:
+            await self.stores.mend()
+        for name in sorted(world.nodes):
             await world.insist("node.update", UpdateNode(node=name, availability="active"))
 
 
@@ -254,9 +269,9 @@ async def _settle(world: World) -> None:
     deadline, why = world.now + SETTLE, "?"
     calm_since: float | None = None
     while world.now < deadline:
-        why = unsettled(world, ENDING)
+        why = unsettled(world, ENDING) or _converging(world)
         calm_since = None if why else (calm_since or world.now)
-        if calm_since is not None and world.now - calm_since > 5:
+        if calm_since is not None and world.now - calm_since > CALM:
             return
         await asyncio.sleep(0.25)
     raise Violated(f"not settled {SETTLE:.0f} s after the last fault: {why}")
@@ -266,6 +281,13 @@ def _restless(world: World) -> bool:
     """Whether a service stands whose tasks end by themselves (a request nobody answered may have been stored late)."""
     standing = {record.name for record in records(world).values() if isinstance(record, ServiceRecord)}
     return bool(standing & ENDING)
+
+
+def _converging(world: World) -> str:
+    """Which rollouts are still under way: a slow one replaces its slots one after the other; "" if none is."""
+    stored = records(world).values()
+    under_way = {each.service for each in stored if isinstance(each, RolloutRecord) and each.phase == "converging"}
+    return ", ".join(sorted(under_way - ENDING)) + " converging" if under_way - ENDING else ""
 
 
 async def _quiet(world: World, watchman: Watchman) -> None:
@@ -286,7 +308,7 @@ async def tell(seed: int, seconds: float = 60.0) -> Result:
             said = world.said
             watchman = Watchman(world)
             watch = world.group.create_task(_watch_engines(watchman))
-            story = Story(world, rng)
+            story = Story(world, rng, stores=seed % STORE_SEEDS == 4)
             try:
                 await world.settled()
                 await story.run(seconds)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from agent.engine.memory_life import Program
 from schemas.api import DeployStack, RemoveStack, ScaleServices, ServiceDeploy
-from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
+from schemas.spec import ContainerSpec, RestartPolicy, ServiceSpec, TaskSpec
 from tests.sim.loop import run
 from tests.sim.world import UNMANAGED, World, in_world, silence_logs
 
@@ -99,3 +102,21 @@ def test_an_agent_that_is_killed_touches_no_container() -> None:
         assert {life.view.id for life in world.nodes["n1"].live()} == ids
 
     run(in_world(5, story))
+
+
+def test_a_service_that_prints_garbage_and_crashes_for_ever_keeps_nobody_from_being_served() -> None:
+    """Its history, ten lines of control characters for each end, would be more than a record may hold."""
+
+    async def story(world: World) -> None:
+        noise = Program(starts_in=0.1, runs_for=0.5, exit_code=1, lines=("\x01" * 256,) * 10)
+        for node in world.nodes.values():
+            node.engine.add_image("noise:1", noise)
+        policy = RestartPolicy(condition="any", max_delay=5.0)
+        task = TaskSpec(container=ContainerSpec(image="noise:1"), restart=policy)
+        spec = ServiceSpec(name="shop_noise", stack="shop", task=task)
+        await deploy(world, ServiceDeploy(spec=spec, replicas=60))
+        await asyncio.sleep(30)
+        await deploy(world, service("shop_web"))
+        await world.until(lambda: world.running("shop_web") == slots(6), 10, "six slots run")
+
+    run(in_world(13, story))

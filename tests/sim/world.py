@@ -54,12 +54,26 @@ class SkewedClock(LoopClock):
         return super().wall() + self._offset
 
 
+class WatchedEngine(MemoryEngine):
+    """Knows which containers it was told to stop."""
+
+    stopped: set[str]
+
+    async def stop(self, container: str, *, signal: str = "", grace: float = 10.0) -> None:
+        self.stopped.add(container)
+        await super().stop(container, signal=signal, grace=grace)
+
+    async def kill(self, container: str, signal: str = "SIGKILL") -> None:
+        self.stopped.add(container)
+        await super().kill(container, signal)
+
+
 @dataclass
 class Node:
     """A machine with an engine and an agent. Its disk (`files`, the engine's containers) outlives power cuts."""
 
     name: str
-    engine: MemoryEngine
+    engine: WatchedEngine
     files: MemoryFiles
     clock: SkewedClock
     boots: int = 1
@@ -95,8 +109,14 @@ class World:
     said: list[str] = field(default_factory=list)
     """What was done to it, a line each: printed when a seed fails."""
 
+    guarded: Any = None
+    """While the store is lost or an older one: what may not be stopped (`tests.sim.stores`)."""
+    restored: bool = False
+    """The store was made anew at least once: services that its backup did not know may run on."""
+
     def __post_init__(self) -> None:
         self.operator = self.broker.connect("operator")
+        self.operator_clock = LoopClock()
 
     @property
     def now(self) -> float:
@@ -146,7 +166,8 @@ class World:
         clock = SkewedClock(self.rng.choice((0.0, 0.0, -3600.0, 10_000.0)))
         facts = EngineInfo("memory", "1.41", name, architecture="x86_64", cpus=8.0, memory=16 << 30)
         chance = random.Random(self.rng.getrandbits(64))
-        engine = MemoryEngine(chance=chance, clock=clock, facts=facts, registry=self.registry)
+        engine = WatchedEngine(chance=chance, clock=clock, facts=facts, registry=self.registry)
+        engine.stopped = set()
         for tag, program in PROGRAMS.items():
             engine.add_image(tag, program)
         engine.invent(UNMANAGED, {"who": "knows"})

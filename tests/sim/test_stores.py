@@ -1,0 +1,200 @@
+"""The store is lost, rolled back, restored: told once each, in virtual time, with real controllers and agents."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from schemas.api import ScaleServices
+from tests.sim import stores
+from tests.sim.invariants import Violated, Watchman, records
+from tests.sim.loop import run
+from tests.sim.test_world import deploy, service, slots
+from tests.sim.world import World, in_world, silence_logs
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    silence_logs()
+
+
+def lives(world: World) -> set[str]:
+    return {life.view.id for node in world.nodes.values() for life in node.live()}
+
+
+def troubles(world: World) -> set[str]:
+    return {each.leader.frozen.partition(":")[0] for each in world.controllers.values()}
+
+
+async def two_services(world: World) -> None:
+    await deploy(world, service("shop_web", replicas=6), service("shop_edge", mode="global"))
+    await world.until(lambda: len(lives(world)) == 6 + len(world.nodes), 30, "all runs")
+    await asyncio.sleep(3)
+
+
+async def led_anew(world: World, generation: int) -> None:
+    def holds() -> bool:
+        leader = world.controllers.get(world.leader())
+        mesh = leader.mirror.records.mesh if leader else None
+        return mesh is not None and mesh.generation == generation and not leader.leader.frozen
+
+    await world.until(holds, 30, f"somebody leads generation {generation}")
+    await world.settled()
+
+
+def test_a_lost_store_is_told_and_stops_nothing() -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        watchman, before = Watchman(world), lives(world)
+        stores.lose_store(world)
+        await world.until(lambda: troubles(world) == {"store.missing"}, 10, "all controllers say so")
+        for name in list(world.nodes):
+            world.crash_agent(name)
+            world.start_agent(name)
+        await asyncio.sleep(60)
+        watchman.look_at_engines()
+        watchman.raise_if_any()
+        assert lives(world) == before
+
+    run(in_world(1, story))
+
+
+def test_a_lost_store_is_rebuilt_without_any_backup() -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        before = lives(world)
+        stores.lose_store(world)
+        await asyncio.sleep(20)
+        recovery = await stores.recover(world, None)
+        assert recovery.mesh.generation == 2
+        await led_anew(world, 2)
+        await asyncio.sleep(20)
+        assert lives(world) == before
+        stored = records(world)
+        assert (stored["service.shop_web"].replicas, stored["service.shop_edge"].mode) == (6, "global")
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 8}))
+        await world.until(lambda: world.running("shop_web") == slots(8), 30, "the mesh works again")
+        assert before < lives(world)
+
+    run(in_world(2, story))
+
+
+def test_a_rolled_back_store_is_told_and_recovered_with_what_is_newer() -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        checkpoint = world.broker.checkpoint()
+        await deploy(world, service("shop_new", replicas=2), service("shop_web", replicas=9))
+        await world.until(lambda: world.running("shop_new") == slots(2), 30, "the new one runs")
+        await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine run")
+        await asyncio.sleep(3)
+        watchman, before = Watchman(world), lives(world)
+        stores.roll_back(world, checkpoint)
+        await world.until(lambda: troubles(world) == {"store.rolled_back"}, 10, "all controllers say so")
+        world.crash_controller(world.leader() or "c1")
+        await asyncio.sleep(40)
+        watchman.look_at_engines()
+        watchman.raise_if_any()
+        await stores.recover(world, None)
+        await led_anew(world, 2)
+        await asyncio.sleep(20)
+        assert lives(world) == before
+        assert records(world)["service.shop_web"].replicas == 9
+        assert "shop_new" in world.controllers[world.leader()].mirror.records.services
+
+    run(in_world(3, story))
+
+
+def test_restoring_an_older_backup_does_what_it_wants_and_no_more() -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        backup = await stores.back_up(world)
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 9}))
+        await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine run")
+        before = lives(world)
+        await stores.recover(world, backup, rebuild=False)
+        await led_anew(world, 2)
+        await world.until(lambda: len(world.running("shop_web")) == 6, 30, "six run again")
+        await asyncio.sleep(20)
+        assert lives(world) < before
+        assert len(lives(world)) == 9
+
+    run(in_world(4, story))
+
+
+def test_a_node_that_was_silent_at_the_restore_keeps_what_it_runs() -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        backup = await stores.back_up(world)
+        await deploy(world, service("shop_new", replicas=3))
+        await world.until(lambda: world.running("shop_new") == slots(3), 30, "it runs")
+        world.cut("n1")
+        there = {life.view.id for life in world.nodes["n1"].live()}
+        stores.lose_store(world)
+        recovery = await stores.recover(world, backup)
+        assert any("n1 does not answer" in warning for warning in recovery.warnings)
+        await world.until(lambda: world.leader() != "", 30, "somebody leads")
+        await asyncio.sleep(1)
+        world.plug("n1")
+        await led_anew(world, 2)
+        assert there <= lives(world)
+        await asyncio.sleep(20)
+        assert world.running("shop_web") == slots(6)
+        assert len(world.running("shop_edge")) == 3
+        assert world.running("shop_new") == slots(3)
+
+    run(in_world(5, story))
+
+
+def test_a_store_can_be_lost_again_and_again() -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        before = lives(world)
+        for generation in (2, 3, 4):
+            stores.lose_store(world)
+            await asyncio.sleep(2)
+            await stores.recover(world, None)
+            await led_anew(world, generation)
+        await asyncio.sleep(20)
+        assert lives(world) == before
+
+    run(in_world(6, story))
+
+
+def test_the_watchman_catches_a_container_that_is_stopped_while_the_store_is_lost() -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        watchman = Watchman(world)
+        stores.lose_store(world)
+        await asyncio.sleep(10)
+        node = world.nodes["n1"]
+        await node.engine.stop(node.live()[0].view.id)
+        watchman.look_at_engines()
+        with pytest.raises(Violated, match="while the store was not what it was"):
+            watchman.raise_if_any()
+
+    run(in_world(7, story))
+
+
+def test_the_watchman_catches_an_agent_that_obeys_an_older_store() -> None:
+    """The planted bug: an agent takes whatever the store says, higher or not."""
+
+    async def story(world: World) -> None:
+        await two_services(world)
+        checkpoint = world.broker.checkpoint()
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 12}))
+        await world.until(lambda: world.running("shop_web") == slots(12), 30, "twelve run")
+        await asyncio.sleep(3)
+        watchman = Watchman(world)
+        stores.roll_back(world, checkpoint)
+        await asyncio.sleep(5)
+        for node in world.nodes.values():
+            assert node.agent is not None
+            node.agent.assignments.held = None
+            node.agent.assignments.fetch()
+        await asyncio.sleep(10)
+        watchman.look_at_engines()
+        with pytest.raises(Violated, match="while the store was not what it was"):
+            watchman.raise_if_any()
+
+    run(in_world(8, story))
