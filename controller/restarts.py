@@ -64,7 +64,7 @@ def after_end(history: SlotHistory, task: Task, policy: RestartPolicy, now: floa
     failed = task.seen is not None and task.seen.state == "failed"
     if failed:
         failures = tuple(at for at in history.failed_at if at > now - FAILURE_WINDOW)
-        history = msgspec.structs.replace(history, failed_at=(*failures, now))
+        history = msgspec.structs.replace(history, failed_at=(*failures, now)[-FAILURES_TO_AVOID:])
     if policy.condition == "none" or (policy.condition == "on-failure" and not failed):
         if failed:
             return msgspec.structs.replace(history, given_up=task.spec)
