@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
+from bus.batches import VALUE_BYTES
 from bus.port import Delete, Put, Write
 from controller.world import (
     Change,
@@ -32,6 +33,14 @@ from schemas.wire import encode
 def writes_of(changes: Sequence[Change], assignments: Mapping[str, Stored[Assignment]]) -> list[Write]:
     """The writes of a round in the order in which they may be stored; `assignments` are those that stand."""
     return [_write(change) for change in sorted(changes, key=lambda change: (_rank(change, assignments), change.key))]
+
+
+def fitting(writes: Sequence[Write]) -> tuple[list[Write], dict[str, int]]:
+    """The writes that a store takes, and of the others: key -> bytes."""
+    too_large = {
+        write.key: len(write.value) for write in writes if isinstance(write, Put) and len(write.value) > VALUE_BYTES
+    }
+    return [write for write in writes if write.key not in too_large], too_large
 
 
 def _write(change: Change) -> Write:

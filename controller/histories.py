@@ -11,11 +11,10 @@ import msgspec
 
 from schemas.observation import EndedTask
 from schemas.records import SlotHistory
+from schemas.wire import encode
 
 HISTORY_LIMIT = 256 * 1024
-"""Bytes, roughly, of all ended tasks kept for one service."""
-
-_ENTRY_BYTES = 200
+"""Bytes of all ended tasks kept for one service."""
 
 
 def bounded(slots: Mapping[str, SlotHistory]) -> dict[str, SlotHistory]:
@@ -33,7 +32,7 @@ def bounded(slots: Mapping[str, SlotHistory]) -> dict[str, SlotHistory]:
     for _, _, id_, entry in entries:
         if total > HISTORY_LIMIT:
             dropped.add(id_)
-            total -= _ENTRY_BYTES + len(entry.error)
+            total -= _size(msgspec.structs.replace(entry, log_tail=()))
     return {slot: _cut(history, silenced, dropped) for slot, history in slots.items()}
 
 
@@ -47,8 +46,9 @@ def _cut(history: SlotHistory, silenced: set[str], dropped: set[str]) -> SlotHis
 
 
 def _size(entry: EndedTask) -> int:
-    return _ENTRY_BYTES + len(entry.error) + _logs(entry)
+    """Bytes as they are stored: a character may take six (a control character in JSON)."""
+    return len(encode(entry)) + 1
 
 
 def _logs(entry: EndedTask) -> int:
-    return sum(map(len, entry.log_tail))
+    return _size(entry) - _size(msgspec.structs.replace(entry, log_tail=()))

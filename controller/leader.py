@@ -9,16 +9,16 @@ is decided.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import structlog
 
 from bus import port
-from bus.port import Bus, Committed, Fence, Outcome, Put
+from bus.port import Bus, Committed, Fence, Outcome, Put, Write
 from bus.writer import Writer
-from controller.committing import writes_of
+from controller.committing import fitting, writes_of
 from controller.elector import Fenced
 from controller.hearing import Hearing
 from controller.mirror import Mirror
@@ -77,6 +77,8 @@ class Leader:
         self._minted = 0
         self._took_over = 0.0
         self._wake_at: float | None = None
+        self._too_large: dict[str, int] = {}
+        """Key -> bytes of records that were left out, because no store would take them."""
         self._cursor_due = 0.0
         self._writer = Writer(seat.bus.state)
 
@@ -88,7 +90,7 @@ class Leader:
     async def reign(self, epoch: int) -> None:
         """Lead until cancelled. Raises `controller.elector.Fenced`."""
         self._epoch, self._minted, self.rounds = epoch, 0, 0
-        self.alarms, self._wake_at = (), None
+        self.alarms, self._wake_at, self._too_large = (), None, {}
         self.answered.clear()
         self._writer = Writer(self._seat.bus.state, Fence(epoch))
         try:
@@ -198,8 +200,10 @@ class Leader:
         orders = {name: stored.sequence for name, stored in world.orders.items()}
         plan = seat.plan(world, dirty, now)
         planned = seat.clock.monotonic()
-        self._minted, self._wake_at, self.alarms = max(self._minted, plan.minted), plan.wake_at, plan.alarms
-        writes = writes_of(plan.changes, seat.mirror.records.assignments)
+        self._minted, self._wake_at = max(self._minted, plan.minted), plan.wake_at
+        writes, too_large = fitting(writes_of(plan.changes, seat.mirror.records.assignments))
+        self._too_large = _still_too_large(self._too_large, writes) | too_large
+        self.alarms = (*plan.alarms, *_alarms(self._too_large))
         cursor = self._cursor()
         if cursor is not None and (writes or now >= self._cursor_due):
             self._cursor_due = now + CURSOR_EVERY
@@ -274,3 +278,15 @@ def _cursor_write(seat: Seat) -> Put:
     cursor = seat.mirror.records.cursor
     told = max(seat.teller.told, cursor.sequence)
     return Put(subjects.EVENTS_CURSOR, encode(CursorRecord(sequence=told, extra=cursor.extra)))
+
+
+def _still_too_large(records: Mapping[str, int], writes: Sequence[Write]) -> dict[str, int]:
+    written = {write.key for write in writes}
+    return {key: size for key, size in records.items() if key not in written}
+
+
+def _alarms(too_large: Mapping[str, int]) -> list[Reason]:
+    """What is to be said of records (key -> bytes) that can't be stored."""
+    for key, size in too_large.items():
+        log.error("record.too_large", key=key, bytes=size)
+    return [Reason(text=f"{key} would take {size:,} bytes: it is not stored") for key, size in too_large.items()]

@@ -78,6 +78,12 @@ def test_histories_lose_their_oldest_logs_first_and_never_what_decisions_need() 
     assert len(encode(bounded(many))) < HISTORY_LIMIT * 3
 
 
+def test_a_history_is_measured_as_it_is_stored() -> None:
+    """A control character takes six bytes in JSON: a container that prints garbage is no reason for a larger record."""
+    slots = {str(slot): history(slot, log="\x01" * 256) for slot in range(60)}
+    assert len(encode(bounded(slots))) < HISTORY_LIMIT * 1.1
+
+
 def test_small_histories_are_left_alone() -> None:
     slots = {"1": history(1, log="x")}
     assert bounded(slots) == slots
