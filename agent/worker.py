@@ -55,6 +55,9 @@ LINK_LOOK, STOP_LOOK = 0.1, 0.05
 
 RETRY_FIRST, RETRY_MOST = 0.5, 10.0
 
+ERROR_WIDTH = 1000
+"""Characters kept of an error: a registry or an engine may say anything, and it is stored in several places."""
+
 log = structlog.get_logger()
 
 
@@ -319,4 +322,4 @@ IDLE = 3600.0
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     hint = getattr(error, "hint", "")
-    return f"{text} ({hint})" if hint else text
+    return (f"{text} ({hint})" if hint else text)[:ERROR_WIDTH]

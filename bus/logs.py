@@ -20,7 +20,8 @@ def configure_logging(*, level: int = logging.INFO, stream: TextIO | None = None
     stream = stream or sys.stderr
     renderers: list[Callable[..., Any]]
     if stream.isatty():
-        renderers = [structlog.dev.ConsoleRenderer()]
+        # The formatter that structlog takes by itself shows local variables: passwords and environments among them.
+        renderers = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     else:
         renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
