@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import random
 import secrets
-import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
@@ -21,10 +18,10 @@ from agent.files import DataDirectory
 from agent.network.machine import LinuxMachine
 from agent.surroundings import Machine, agent_version
 from bus.credentials import read_credentials
+from bus.ending import end, end_at_once_on_signals, on_signals
 from bus.logs import configure_logging
-from bus.nats import NatsBus
-from bus.nats_line import Line
-from bus.port import Bus, Credentials
+from bus.nats import open_bus
+from bus.port import Credentials
 from schemas.clock import SystemClock
 from schemas.errors import MeshError, UsageError
 from schemas.subjects import is_token, suggest_token
@@ -43,12 +40,14 @@ def main() -> None:
     """The command."""
     options = _options(sys.argv[1:])
     configure_logging()
+    end_at_once_on_signals()
     try:
         config = config_of(options, boot_id())
         credentials = read_credentials(options.credentials, name=f"agent {config.node}")
         asyncio.run(_main(config, credentials, options.engine, options.data))
     except* (MeshError, OSError) as group:
         sys.exit(_explained(_first(group)))
+    end()
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:
@@ -101,7 +100,7 @@ async def _main(config: AgentConfig, credentials: Credentials, address: str, dat
     structlog.contextvars.bind_contextvars(node=config.node)
     log.info("agent.starting", version=agent_version(), engine=address)
     try:
-        async with early_bus(credentials, chance) as bus:
+        async with open_bus(credentials, rng=chance) as bus:
             agent = Agent(config, bus, engine, files, clock, chance, LinuxMachine(chance))
             await _until_signal(agent)
             await agent.leave()
@@ -111,23 +110,9 @@ async def _main(config: AgentConfig, credentials: Credentials, address: str, dat
     log.info("agent.stopped")
 
 
-@contextlib.asynccontextmanager
-async def early_bus(credentials: Credentials, chance: random.Random) -> AsyncIterator[Bus]:
-    """A bus before there is a connection: an agent works from its disk while NATS is away."""
-    async with asyncio.TaskGroup() as group:
-        line = Line(credentials, chance, group)
-        line.start(line.run())
-        try:
-            yield NatsBus(line)
-        finally:
-            line.stop()
-
-
 async def _until_signal(agent: Agent) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    on_signals(stop.set)
 
     async def wait() -> None:
         await stop.wait()

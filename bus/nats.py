@@ -1,6 +1,7 @@
 """The bus over a real NATS. Start here; `bus.nats_line` keeps the connection up, the others speak over it.
 
-`connect` is the way in. Agents use the same class with what their permissions allow: heartbeats, answers to requests,
+`connect` is the way in, and `open_bus` for who does not wait for a connection. Agents use the same class with what
+their permissions allow: heartbeats, answers to requests,
 `state.read_near` and `state.watch` of their own assignment, `observed.commit` of their own key, `events.append`.
 """
 
@@ -27,6 +28,17 @@ OBSERVED = StoreNames(subjects.OBSERVED_STREAM, subjects.OBSERVED_PREFIX, subjec
 
 
 @asynccontextmanager
+async def open_bus(credentials: Credentials, *, rng: random.Random | None = None) -> AsyncIterator[Bus]:
+    """A bus at once, without waiting for a connection: one is made and kept up until the context ends.
+
+    For who has work to do while NATS is away; until there is a connection its calls raise Unreachable. An error inside
+    the context comes out as it is.
+    """
+    async with _opened(credentials, rng) as bus:
+        yield bus
+
+
+@asynccontextmanager
 async def connect(
     credentials: Credentials,
     *,
@@ -43,20 +55,9 @@ async def connect(
         Unreachable: no server answered within `timeout`.
         Refused: the servers do not accept the credentials (only with a `timeout`).
     """
-    rng = rng or random.Random(secrets.randbits(64))  # noqa: S311 (spreads reconnects, no secret)
-    failure: Exception | None = None
-    async with asyncio.TaskGroup() as group:
-        line = Line(credentials, rng, group)
-        line.start(line.run())
-        try:
-            await _wait_until_up(line, timeout)
-            yield NatsBus(line)
-        except Exception as error:  # raised again below, outside the group that would wrap it
-            failure = error
-        finally:
-            line.stop()
-    if failure is not None:
-        raise failure
+    async with _opened(credentials, rng) as bus:
+        await _wait_until_up(bus.line, timeout)
+        yield bus
 
 
 class NatsBus:
@@ -83,6 +84,23 @@ class NatsBus:
         """See `bus.port.Bus`."""
         check_controller(self._line.user, "hear disconnect advisories")
         return NatsAdvisories(self._line)
+
+
+@asynccontextmanager
+async def _opened(credentials: Credentials, rng: random.Random | None) -> AsyncIterator[NatsBus]:
+    rng = rng or random.Random(secrets.randbits(64))  # noqa: S311 (spreads reconnects, no secret)
+    failure: Exception | None = None
+    async with asyncio.TaskGroup() as group:
+        line = Line(credentials, rng, group)
+        line.start(line.run())
+        try:
+            yield NatsBus(line)
+        except Exception as error:  # raised again below, outside the group that would wrap it
+            failure = error
+        finally:
+            line.stop()
+    if failure is not None:
+        raise failure
 
 
 async def _wait_until_up(line: Line, timeout: float | None) -> None:

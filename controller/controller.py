@@ -29,6 +29,9 @@ from schemas.errors import Unreachable
 from schemas.liveness import CONTROLLER_PERIOD, ControllerBeat
 from schemas.wire import encode
 
+HAND_OVER_WITHIN = 1.5
+"""Seconds; a store that does not answer in time is left as it is: the others take over from silence."""
+
 log = structlog.get_logger()
 
 
@@ -94,7 +97,11 @@ class Controller:
 
     async def _until_stopped(self) -> None:
         await self._stopping.wait()
-        await self.elector.hand_over()
+        try:
+            async with asyncio.timeout(HAND_OVER_WITHIN):
+                await self.elector.hand_over()
+        except TimeoutError:
+            log.warning("leadership.not_handed_over", name=self.config.name, why="the store does not answer")
         raise Stopped
 
     async def _reign(self, epoch: int) -> None:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import secrets
-import signal
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from bus.credentials import read_credentials
+from bus.ending import end, end_at_once_on_signals, on_signals
 from bus.logs import configure_logging
 from bus.nats import connect
 from bus.port import Credentials
@@ -37,6 +35,7 @@ def main() -> None:
     """The command."""
     options = _options(sys.argv[1:])
     configure_logging()
+    end_at_once_on_signals()
     try:
         config = Config(name=options.name, hostname=options.hostname)
         credentials = read_credentials(options.credentials, name=config.name)
@@ -46,6 +45,7 @@ def main() -> None:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    end()
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -62,23 +62,11 @@ async def _run(config: Config, credentials: Credentials, memory: Memory) -> None
     """Run until a signal asks for the end. Raises MeshError."""
     clock, rng = SystemClock(), random.Random(secrets.randbits(64))  # noqa: S311 (spreads followers, no secret)
     structlog.contextvars.bind_contextvars(controller=config.name)
-    _on_signals(_quit)
+    log.info("controller.starting", version=VERSION)
     async with connect(credentials, clock=clock, rng=rng) as bus:
         controller = Controller(config, bus, clock=clock, rng=rng, memory=memory, plan=plan)
-        _on_signals(controller.stop)
+        on_signals(controller.stop)
         await controller.run()
-
-
-def _quit() -> None:
-    """End before there was a connection: nothing is held that would have to be let go in order."""
-    log.info("controller.stopped", why="before there was a connection")
-    os._exit(0)
-
-
-def _on_signals(act: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, act)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from pathlib import Path
 from agent.agent import Agent, AgentConfig
 from agent.engine.memory import MemoryEngine
 from agent.files import DataDirectory
-from agent.main import early_bus
-from bus.nats import connect
+from bus.nats import connect, open_bus
 from bus.nats_admin import create_mesh
 from bus.port import Committed, From, Put
 from schemas import subjects
@@ -43,7 +42,7 @@ def _engine() -> MemoryEngine:
 async def _agent(server: NatsServer, engine: MemoryEngine, data: Path) -> AsyncIterator[Agent]:
     files = DataDirectory(data)
     try:
-        async with early_bus(server.credentials("agent-n1"), random.Random(3)) as bus:
+        async with open_bus(server.credentials("agent-n1"), rng=random.Random(3)) as bus:
             config = AgentConfig(node="n1", boot="b")
             agent = Agent(config, bus, engine, files, SystemClock(), random.Random(4))
             async with asyncio.TaskGroup() as group:
