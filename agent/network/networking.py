@@ -23,7 +23,7 @@ from agent.network.following import Following
 from agent.network.model import Bridge, Rules, Wanted, engine_network, wanted
 from agent.network.names import Names, Reply, names_of, reply_to
 from agent.network.port import Machine
-from agent.network.steps import DropNetwork, Found, MakeNetwork, Step, steps_to
+from agent.network.steps import DropNetwork, Found, MakeNetwork, SetHairpin, Step, steps_to
 from agent.network.tasks import Links
 from bus.port import Store
 from schemas.assignment import Assignment
@@ -74,6 +74,8 @@ class Networking:
         """What does not work here: thing -> why."""
         self._everywhere = 0
         self._wanted = Wanted()
+        self._clear = False
+        """Whether nothing of ours is on the machine, as far as this process has seen to it."""
         self._rules: Rules | None = None
         """What the kernel has by this process; None: nothing yet."""
         self._made: dict[str, Bridge] = {}
@@ -191,10 +193,11 @@ class Networking:
         refused = await self._machine.reserve(ports)
         self._mtu = await self._machine.mtu(tunnel) if self._look else self._mtu
         new = wanted(view, self._owner.node, self._used, self._mtu, frozenset(refused))
+        self._names = names_of(view, self._homes)
+        if new.bridges:
+            await self._rule(new.rules)
         if self._look or new.bridges != self._wanted.bridges:
             await self._link(new.bridges)
-        self._names = names_of(view, self._homes)
-        await self._rule(new.rules)
         self._wanted, self._look = new, False
         self._note_troubles({f"{port}/{protocol}": why for (protocol, port), why in refused.items()})
         if level > self.applied:
@@ -218,6 +221,10 @@ class Networking:
                 break
         if bridges:
             await self._machine.guard()
+            self._clear = False
+        elif not self._clear:
+            await self._machine.clear()
+            self._rules, self._clear = None, True
         self._made = {bridge.network: bridge for bridge in bridges}
         self._serve({bridge.gateway for bridge in bridges})
 
@@ -241,6 +248,12 @@ class Networking:
                     await self._engine.remove_network(name, self._owner)
                 except Conflict as error:
                     log.info("network.kept", name=name, why=str(error))
+            case SetHairpin(device):
+                try:
+                    await self._machine.do(step)
+                except MeshError as error:
+                    # Its container has just ended.
+                    log.info("network.port_gone", device=device, error=str(error))
             case _:
                 await self._machine.do(step)
 

@@ -1,0 +1,99 @@
+"""What the leader allots to networks."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.networks import Needs, Taken, allot, ceiling, refusal
+from schemas.network import AllocationRecord, NetworkRecord
+
+FRONT = NetworkRecord(name="front")
+NODES = {"n1": "192.168.0.1", "n2": "192.168.0.2"}
+
+
+def first(services: tuple[str, ...] = ("web",), taken: Taken | None = None) -> AllocationRecord:
+    return allot(FRONT, None, Needs(NODES, frozenset(services)), taken or Taken())
+
+
+def test_a_network_gets_a_subnet_ranges_and_addresses_that_lie_in_it_and_apart() -> None:
+    record = first(("db", "web"))
+    subnet, vips = IPv4Network(record.subnet), IPv4Network(record.vips)
+    ranges = [IPv4Network(held.range) for held in record.nodes.values()]
+    assert record.vni == 1000
+    assert all(each.subnet_of(subnet) and not each.overlaps(vips) for each in ranges)
+    assert not ranges[0].overlaps(ranges[1])
+    assert set(record.services) == {"db", "web"}
+    assert len(set(record.services.values())) == 2
+
+
+def test_nothing_is_renumbered_when_others_come_and_go() -> None:
+    record = first()
+    grown = allot(FRONT, record, Needs({**NODES, "n0": "192.168.0.9"}, frozenset({"api", "web"})), Taken())
+    assert {name: grown.nodes[name] for name in NODES} == record.nodes
+    assert grown.services["web"] == record.services["web"]
+    shrunk = allot(FRONT, grown, Needs({"n1": NODES["n1"]}, frozenset({"web"})), Taken())
+    assert shrunk.nodes == grown.nodes, "a range stays with its node"
+    assert shrunk.services == record.services
+
+
+def test_a_node_that_is_no_member_any_more_gives_its_range_back() -> None:
+    record = allot(FRONT, first(), Needs({"n1": NODES["n1"]}, frozenset(), gone=frozenset({"n2"})), Taken())
+    assert set(record.nodes) == {"n1"}
+
+
+def test_a_node_that_changes_its_address_keeps_its_range() -> None:
+    before = first()
+    after = allot(FRONT, before, Needs({**NODES, "n1": "192.168.0.77"}), Taken())
+    assert after.nodes["n1"].tunnel == "192.168.0.77"
+    assert after.nodes["n1"].range == before.nodes["n1"].range
+
+
+def test_what_machines_route_is_kept_clear_of() -> None:
+    taken = Taken(routes={"10.192.0.0/15": "n3"})
+    assert IPv4Network(first(taken=taken).subnet).overlaps(IPv4Network("10.192.0.0/15")) is False
+    record = allot(NetworkRecord(name="x", subnet="10.193.0.0/16"), None, Needs(NODES), taken)
+    assert record.subnet == ""
+    assert record.why == "10.193.0.0/16 overlaps 10.192.0.0/15, which n3 routes"
+
+
+def test_a_subnet_that_can_not_be_is_refused_with_the_reason() -> None:
+    assert "no IPv4 subnet" in refusal("nonsense", 24, Taken())
+    assert "no room" in refusal("10.0.0.0/24", 24, Taken())
+    assert "of another network" in refusal("10.0.0.0/16", 24, Taken(subnets=frozenset({"10.0.0.0/8"})))
+    assert refusal("10.0.0.0/16", 24, Taken()) == ""
+
+
+def test_the_ceiling_of_nodes_is_stated_and_held() -> None:
+    assert ceiling(IPv4Network("10.0.0.0/16"), 24) == 223
+    small = NetworkRecord(name="small", subnet="10.0.0.0/24", node_prefix=27)
+    many = {f"n{number}": f"192.168.0.{number}" for number in range(1, 9)}
+    record = allot(small, None, Needs(many), Taken())
+    assert len(record.nodes) == ceiling(IPv4Network("10.0.0.0/24"), 27) == 6
+    assert len(record.without) == 2
+    assert "all 6 ranges" in record.without["n7"]
+
+
+def test_a_full_network_takes_the_range_of_a_node_that_needs_it_no_more() -> None:
+    small = NetworkRecord(name="small", subnet="10.0.0.0/24", node_prefix=27)
+    full = allot(small, None, Needs({f"n{n}": f"192.168.0.{n}" for n in range(1, 7)}), Taken())
+    after = allot(small, full, Needs({"n2": "192.168.0.2", "n9": "192.168.0.9"}), Taken())
+    assert "n9" in after.nodes
+    assert "n1" not in after.nodes
+
+
+def test_a_node_without_an_address_is_told_what_to_do() -> None:
+    assert "--address" in allot(FRONT, None, Needs({"n1": ""}), Taken()).without["n1"]
+
+
+@given(st.lists(st.sets(st.sampled_from(["n1", "n2", "n3", "n4"])), max_size=6))
+def test_no_two_nodes_ever_share_a_range(rounds: list[set[str]]) -> None:
+    record: AllocationRecord | None = None
+    for needed in rounds:
+        record = allot(FRONT, record, Needs(dict.fromkeys(needed, "192.168.0.1")), Taken())
+        ranges = [held.range for held in record.nodes.values()]
+        assert len(set(ranges)) == len(ranges)
+        assert needed <= record.nodes.keys()
+        assert allot(FRONT, record, Needs(dict.fromkeys(needed, "192.168.0.1")), Taken()) == record
