@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from schemas.errors import UsageError
+
 T = TypeVar("T")
+
+LOCK = "lock"
+"""The file that a process holds locked while it works in the directory."""
 
 PIECE = 256 * 1024
 """Bytes read at once from a large file."""
@@ -54,6 +60,25 @@ class DataDirectory:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="agent-files")
+        self._lock: int | None = None
+
+    def claim(self) -> None:
+        """Keep every other process out of the directory for as long as this one lives.
+
+        Raises:
+            UsageError: another one works in it: both would take themselves for the same agent.
+            OSError: the directory can't be used.
+        """
+        self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = _private(str(self._path / LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise UsageError(
+                f"another agent works in {self._path}", hint="give each agent of this machine a --data of its own"
+            ) from None
+        self._lock = lock
 
     async def read(self, name: str) -> bytes | None:
         """The content; None: there is no such file."""
@@ -71,7 +96,7 @@ class DataDirectory:
         def work() -> None:
             self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
             new = self._path / f".{name}.new"
-            with new.open("wb") as file:
+            with open(new, "wb", opener=_private) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -89,7 +114,7 @@ class DataDirectory:
 
         def work() -> None:
             self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with (self._path / name).open("ab") as file:
+            with open(self._path / name, "ab", opener=_private) as file:
                 file.write(data)
                 if durable:
                     file.flush()
@@ -124,8 +149,16 @@ class DataDirectory:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
-        """End the thread, once it has done what it was asked for."""
+        """End the thread, once it has done what it was asked for, and let others in."""
         self._pool.shutdown(wait=False)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _private(path: str, flags: int) -> int:
+    """An opener: assignments hold what services are given, passwords among it, so nobody else may read them."""
+    return os.open(path, flags, 0o600)
 
 
 class MemoryFiles:

@@ -95,8 +95,9 @@ def config_of(options: argparse.Namespace, boot: str) -> AgentConfig:
 async def _main(config: AgentConfig, credentials: Credentials, address: str, data: Path) -> None:
     chance = random.Random(secrets.randbits(128))  # noqa: S311 (spreads retries; the instance id is no secret)
     clock = SystemClock()
-    engine = DockerEngine(address, clock=clock)
     files = DataDirectory(data)
+    files.claim()
+    engine = DockerEngine(address, clock=clock)
     structlog.contextvars.bind_contextvars(node=config.node)
     log.info("agent.starting", version=agent_version(), engine=address)
     try:
