@@ -1,25 +1,25 @@
 """Making a mesh: the three streams with their exact settings, and the `mesh` record.
 
-Only `init`, `dev`, `lab up` and `restore` may do this. `create_mesh` never replaces what is there; `recreate_state`
-does, for a store that is lost or was rolled back.
+Only `init`, `dev`, `lab up` and `restore` may do this. `create_mesh` never replaces what is there, and goes on where an
+earlier try for the same mesh stopped; `recreate_state` replaces, for a store that is lost or was rolled back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from bus.nats import NatsBus, connect
 from bus.nats_line import Line
-from bus.port import Bus, Committed, Credentials, Put
+from bus.port import Bus, Committed, Credentials, Entry, Put
 from schemas import subjects
 from schemas.assignment import ASSIGNMENT_LIMIT
 from schemas.clock import Clock, SystemClock
 from schemas.errors import Conflict, Refused, Unreachable
 from schemas.records import MeshRecord
-from schemas.wire import encode
+from schemas.wire import decode, encode
 
 TIMEOUT = 20.0
 """Seconds that fresh servers may take to get ready."""
@@ -34,6 +34,13 @@ DEDUPE_SECONDS = 600
 CONSUMERS = 100
 STREAM_EXISTS = 10058
 STREAM_MISSING = 10059
+NO_ROOM = 10047
+NO_ROOM_SAID = "insufficient storage"
+"""By the leader of a cluster, in words only: no server has the room."""
+
+NO_ROOM_PATIENCE = 3.0
+"""Seconds: a server that has just started may not have told the others of its room yet."""
+
 RETRY_CODES = frozenset({10005, 10008, 10009})
 """The servers are not ready yet: no peers for the replicas, or JetStream without a leader."""
 
@@ -47,8 +54,25 @@ class _Created(msgspec.Struct, frozen=True):
     error: _Fault | None = None
 
 
-def stream_settings(replicas: int, *, first_sequence: int = 0) -> tuple[dict[str, Any], ...]:
-    """The three streams, as STREAM.CREATE takes them."""
+class _Config(msgspec.Struct, frozen=True):
+    description: str = ""
+
+
+class _State(msgspec.Struct, frozen=True):
+    messages: int = 0
+
+
+class _Found(msgspec.Struct, frozen=True):
+    error: _Fault | None = None
+    config: _Config = _Config()
+    state: _State = _State()
+
+
+_Answer = TypeVar("_Answer", _Created, _Found)
+
+
+def stream_settings(replicas: int, *, first_sequence: int = 0, mesh_id: str = "") -> tuple[dict[str, Any], ...]:
+    """The three streams, as STREAM.CREATE takes them; `mesh_id` stands in their descriptions."""
     state = _records(subjects.STATE_STREAM, subjects.STATE_PREFIX, subjects.STATE_REPUBLISHED, replicas)
     state |= {"allow_atomic": True, "allow_msg_ttl": True}
     if first_sequence:
@@ -61,7 +85,14 @@ def stream_settings(replicas: int, *, first_sequence: int = 0) -> tuple[dict[str
         "max_bytes": EVENT_BYTES,
         "duplicate_window": DEDUPE_SECONDS * SECOND,
     }
+    if mesh_id:
+        for settings in (state, observed, events):
+            settings["description"] = _description(mesh_id)
     return state, observed, events
+
+
+def _description(mesh_id: str) -> str:
+    return f"mesh {mesh_id}"
 
 
 async def create_mesh(
@@ -73,11 +104,12 @@ async def create_mesh(
     first_sequence: int = 0,
     clock: Clock | None = None,
 ) -> int:
-    """Create the streams and the `mesh` record; its sequence.
+    """Create the streams and the `mesh` record; its sequence. What an earlier try left unfinished is finished.
 
     Raises:
-        Conflict: one of the streams exists already; nothing of it was touched.
-        Unreachable: the servers did not get ready in time.
+        Conflict: another mesh is there, or was begun; nothing of it was touched.
+        Refused: the servers have not the room.
+        Unreachable: the servers did not get ready in time; it may be done again.
     """
     if isinstance(bus, Credentials):
         async with connect(bus, timeout=TIMEOUT) as fresh:
@@ -87,10 +119,10 @@ async def create_mesh(
     if not isinstance(bus, NatsBus):
         raise TypeError("a mesh is created over NATS")
     clock = clock or SystemClock()
-    await _check_absent(bus.line)
-    for settings in stream_settings(replicas, first_sequence=first_sequence):
-        await _create(bus.line, settings)
     record = MeshRecord(mesh_id=mesh_id, generation=generation, created_at=clock.wall())
+    await _check_free(bus, record)
+    for settings in stream_settings(replicas, first_sequence=first_sequence, mesh_id=mesh_id):
+        await _create(bus.line, settings)
     return await _write_record(bus, record)
 
 
@@ -107,7 +139,7 @@ async def recreate_state(bus: Bus, replicas: int, first_sequence: int) -> bool:
     if not isinstance(bus, NatsBus):
         raise TypeError("streams are made over NATS")
     state, observed, events = stream_settings(replicas, first_sequence=first_sequence)
-    answer = await _ready(bus.line, f"$JS.API.STREAM.DELETE.{subjects.STATE_STREAM}", {}, CREATE_TIMEOUT)
+    answer = await _ready(bus.line, f"$JS.API.STREAM.DELETE.{subjects.STATE_STREAM}", {}, CREATE_TIMEOUT, _Created)
     if answer.error is not None and answer.error.err_code != STREAM_MISSING:
         raise Refused(f"{subjects.STATE_STREAM} can't be deleted: {answer.error.description}")
     await _create(bus.line, state)
@@ -117,11 +149,8 @@ async def recreate_state(bus: Bus, replicas: int, first_sequence: int) -> bool:
 
 async def _ensure(line: Line, settings: dict[str, Any]) -> bool:
     """Create a stream unless it is there; whether it was created."""
-    answer = await _ready(line, f"$JS.API.STREAM.INFO.{settings['name']}", {}, ASK_TIMEOUT)
-    if answer.error is None:
+    if (await _ask_stream(line, settings["name"])).error is None:
         return False
-    if answer.error.err_code != STREAM_MISSING:
-        raise Refused(f"{settings['name']}: {answer.error.description}")
     await _create(line, settings)
     return True
 
@@ -139,46 +168,97 @@ async def _write_record(bus: Bus, record: MeshRecord) -> int:
             if isinstance(outcome, Committed):
                 return outcome.sequence
             stored = await bus.state.read(subjects.MESH)
-            if stored is not None and stored.value == write.value:
-                return stored.sequence
             if stored is not None:
-                raise Conflict("there is a mesh on these servers already")
+                _check_same(stored, record)
+                return stored.sequence
             await asyncio.sleep(0.1)
 
 
-async def _check_absent(line: Line) -> None:
-    for stream in (subjects.STATE_STREAM, subjects.OBSERVED_STREAM, subjects.EVENT_STREAM):
-        answer = await _ready(line, f"$JS.API.STREAM.INFO.{stream}", {}, ASK_TIMEOUT)
-        if answer.error is None:
-            raise Conflict(f"the stream {stream} exists already", hint="a mesh is made on servers that have none")
+async def _check_free(bus: NatsBus, record: MeshRecord) -> None:
+    """Nothing is there, or what an unfinished try for this mesh has left. The state stream is made first."""
+    state = await _ask_stream(bus.line, subjects.STATE_STREAM)
+    if state.error is not None:
+        for stream in (subjects.OBSERVED_STREAM, subjects.EVENT_STREAM):
+            if (await _ask_stream(bus.line, stream)).error is None:
+                raise Conflict(f"the stream {stream} exists already", hint="a mesh is made on servers that have none")
+        return
+    stored = await bus.state.read(subjects.MESH)
+    if stored is not None:
+        _check_same(stored, record)
+        return
+    begun = state.config.description
+    if begun != _description(record.mesh_id) or state.state.messages:
+        name = begun.removeprefix(_description(""))
+        hint = f"a mesh {name!r} was begun here: the same command for {name!r} goes on" if name else ""
+        raise Conflict(
+            f"the stream {subjects.STATE_STREAM} exists already",
+            hint=hint or "a mesh is made on servers that have none",
+        )
+
+
+def _check_same(stored: Entry, record: MeshRecord) -> None:
+    """Raises Conflict: the `mesh` record tells of another mesh."""
+    found = decode(stored.value, MeshRecord) if stored.value is not None else None
+    if found is None or (found.mesh_id, found.generation) != (record.mesh_id, record.generation):
+        raise Conflict(
+            f"there is a mesh on these servers already: {found.mesh_id if found else 'its record is deleted'}"
+        )
+
+
+async def _ask_stream(line: Line, stream: str) -> _Found:
+    """A stream as it is; an error only if there is none. Raises Refused, Unreachable."""
+    found = await _ready(line, f"$JS.API.STREAM.INFO.{stream}", {}, ASK_TIMEOUT, _Found)
+    if found.error is not None and found.error.err_code != STREAM_MISSING:
+        raise Refused(f"{stream}: {found.error.description}")
+    return found
 
 
 async def _create(line: Line, settings: dict[str, Any]) -> None:
-    answer = await _ready(line, f"$JS.API.STREAM.CREATE.{settings['name']}", settings, CREATE_TIMEOUT)
+    answer = await _ready(line, f"$JS.API.STREAM.CREATE.{settings['name']}", settings, CREATE_TIMEOUT, _Created)
     if answer.error is None:
         return
     if answer.error.err_code == STREAM_EXISTS:
-        raise Conflict(f"the stream {settings['name']} exists already")
+        raise Conflict(
+            f"the stream {settings['name']} exists already, with other settings",
+            hint="a mesh that was begun is finished by the same command with the same options",
+        )
+    if _no_room(answer.error):
+        raise Refused(
+            f"there is no room for {settings['name']}: {answer.error.description}",
+            hint=f"{_wants(settings)}; raise max_file_store of the nats-servers or make room on the disk of their "
+            "store_dir, then do the same again",
+        )
     raise Refused(f"{settings['name']} can't be created: {answer.error.description}")
 
 
-async def _ready(line: Line, subject: str, question: dict[str, Any], timeout: float) -> _Created:
+def _no_room(fault: _Fault) -> bool:
+    return fault.err_code == NO_ROOM or NO_ROOM_SAID in fault.description
+
+
+def _wants(settings: dict[str, Any]) -> str:
+    """What a stream reserves, in words."""
+    size = settings.get("max_bytes", 0)
+    return f"it reserves {size / 1024**3:g} GiB on each server" if size else "it reserves nothing, but the disk is full"
+
+
+async def _ready(line: Line, subject: str, question: dict[str, Any], timeout: float, kind: type[_Answer]) -> _Answer:
     """Ask until the servers are ready to answer: creating the same stream twice is no error."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + TIMEOUT
+    started = loop.time()
     body = msgspec.json.encode(question) if question else b""
     while True:
-        why = ""
         try:
-            answer = msgspec.json.decode((await line.ask(subject, body, timeout=timeout)).data, type=_Created)
+            answer = msgspec.json.decode((await line.ask(subject, body, timeout=timeout)).data, type=kind)
         except Unreachable as error:
             why = error.message
         else:
             if answer.error is None or answer.error.err_code not in RETRY_CODES:
                 return answer
+            if _no_room(answer.error) and loop.time() > started + NO_ROOM_PATIENCE:
+                return answer
             why = answer.error.description
-        if loop.time() > deadline:
-            raise Unreachable(f"JetStream is not ready: {why}")
+        if loop.time() > started + TIMEOUT:
+            raise Unreachable(f"JetStream is not ready: {why}", hint="do the same again: it goes on where it stopped")
         await asyncio.sleep(0.1)
 
 

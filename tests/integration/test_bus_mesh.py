@@ -10,10 +10,11 @@ import pytest
 
 from bus.nats import NatsBus, connect
 from bus.nats_admin import create_mesh, stream_settings
-from bus.port import Committed, Delete, Entry, Fence, Fenced, Put
+from bus.port import Committed, Credentials, Delete, Entry, Fence, Fenced, Put
 from bus.writer import Writer
-from schemas.errors import Conflict, StoreMissing, Unreachable
+from schemas.errors import Conflict, Refused, StoreMissing, Unreachable
 from schemas.subjects import EPOCH
+from tests.conftest import NatsServer
 
 
 async def test_a_mesh_is_made_once(nats_server) -> None:
@@ -27,6 +28,90 @@ async def test_a_mesh_is_made_once(nats_server) -> None:
     assert b'"m1"' in (entry.value or b"")
 
 
+async def begin(credentials: Credentials, mesh_id: str, streams: int, records: int = 0) -> None:
+    """A creation that stopped half way."""
+    async with connect(credentials, timeout=5) as bus:
+        assert isinstance(bus, NatsBus)
+        for settings in stream_settings(1, mesh_id=mesh_id)[:streams]:
+            subject = f"$JS.API.STREAM.CREATE.{settings['name']}"
+            await bus.line.ask(subject, msgspec.json.encode(settings), timeout=5)
+        for number in range(records):
+            await bus.state.commit([Put(f"job.{number}", b"")])
+
+
+@pytest.mark.parametrize("streams", [0, 1, 2, 3])
+async def test_a_creation_that_stopped_half_way_is_finished_by_the_same_again(nats_server, streams: int) -> None:
+    operator = nats_server.credentials("operator")
+    await begin(operator, "m1", streams)
+    assert await create_mesh(operator, "m1") == 1
+    assert await create_mesh(operator, "m1") == 1
+    async with connect(operator, timeout=5) as bus:
+        assert (await bus.state.info()).last == 1
+        assert (await bus.observed.info()).last == (await bus.events.info()).last == 0
+
+
+async def test_a_mesh_that_another_began_is_not_touched(nats_server) -> None:
+    operator = nats_server.credentials("operator")
+    await begin(operator, "m1", 2)
+    with pytest.raises(Conflict) as refused:
+        await create_mesh(operator, "m2")
+    assert "'m1'" in refused.value.hint
+    with pytest.raises(Conflict):
+        await create_mesh(operator, "m1", generation=2, first_sequence=7)
+    assert await create_mesh(operator, "m1") == 1
+    with pytest.raises(Conflict, match="m1"):
+        await create_mesh(operator, "m1", generation=2)
+
+
+async def test_records_without_a_mesh_record_are_no_unfinished_creation(nats_server) -> None:
+    """It may be a restore under way, which writes the `mesh` record last."""
+    operator = nats_server.credentials("operator")
+    await begin(operator, "m1", 3, records=2)
+    with pytest.raises(Conflict):
+        await create_mesh(operator, "m1")
+
+
+async def test_a_lost_state_stream_is_not_taken_for_an_unfinished_creation(nats_server) -> None:
+    operator = nats_server.credentials("operator")
+    await create_mesh(operator, "m1")
+    async with connect(operator, timeout=5) as bus:
+        assert isinstance(bus, NatsBus)
+        await bus.line.ask("$JS.API.STREAM.DELETE.KV_mesh_state", b"", timeout=5)
+    with pytest.raises(Conflict, match="KV_mesh_observed"):
+        await create_mesh(operator, "m1")
+
+
+SMALL = "max_file_store: 100000000"
+
+
+async def test_a_store_without_the_room_is_said_so_and_the_creation_goes_on_when_there_is_some(nats_server) -> None:
+    operator = nats_server.credentials("operator")
+    await resize([nats_server], SMALL)
+    with pytest.raises(Refused, match="no room for mesh_events") as refused:
+        await create_mesh(operator, "m1")
+    assert "1 GiB" in refused.value.hint
+    await resize([nats_server], "")
+    assert await create_mesh(operator, "m1") == 1
+
+
+async def test_a_cluster_without_the_room_says_so_in_seconds(nats_cluster) -> None:
+    await resize(nats_cluster, SMALL)
+    async with asyncio.timeout(19):
+        with pytest.raises(Refused, match="no room for mesh_events"):
+            await create_mesh(nats_cluster[0].credentials("operator"), "m1", 3)
+
+
+async def resize(servers: list[NatsServer], setting: str) -> None:
+    """Start the servers anew with this setting of JetStream."""
+    for server in servers:
+        await asyncio.to_thread(server.kill)
+        server.alter = lambda text: text.replace("jetstream {", f"jetstream {{\n  {setting}").replace(
+            "jetstream: {", f"jetstream: {{ {setting}," if setting else "jetstream: {"
+        )
+    for server in servers:
+        await asyncio.to_thread(server.start)
+
+
 async def test_a_restored_mesh_starts_above_the_highest_sequence(nats_server) -> None:
     assert await create_mesh(nats_server.credentials("operator"), "m1", generation=2, first_sequence=5000) == 5000
 
@@ -35,7 +120,7 @@ async def test_the_streams_have_the_settings_that_were_asked_for(nats_server) ->
     await create_mesh(nats_server.credentials("operator"), "m1")
     async with connect(nats_server.credentials("operator"), timeout=5) as bus:
         assert isinstance(bus, NatsBus)
-        for wanted in stream_settings(1):
+        for wanted in stream_settings(1, mesh_id="m1"):
             answer = await bus.line.ask(f"$JS.API.STREAM.INFO.{wanted['name']}", b"", timeout=5)
             config = msgspec.json.decode(answer.data)["config"]
             # A setting that is off is left out of the answer.
