@@ -1,0 +1,136 @@
+"""What a lost store is made anew of: pure plans from a backup and from what agents obey."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshctl.backup import check_backup
+from meshctl.recovery import MARGIN, Found, Recovery, plan_recovery
+from schemas.assignment import Applied, AssignedTask, Assignment
+from schemas.backup import Backup, BackupHead, record_of
+from schemas.errors import Refused
+from schemas.nodeapi import AssignmentView
+from schemas.records import EpochRecord, MeshRecord, NodeRecord, OrderRecord, RevisionRecord, ServiceRecord
+from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
+from schemas.wire import Wire, decode, encode
+
+SPECS = {n: TaskSpec(container=ContainerSpec(image=f"app:{n}")) for n in (1, 2)}
+
+
+def backup(**changes: Wire) -> Backup:
+    spec = ServiceSpec(name="web", task=SPECS[1], labels={"team": "a"})
+    entries: dict[str, Wire] = {
+        "mesh": MeshRecord(mesh_id="m", generation=3),
+        "node.n1": NodeRecord(name="n1", instance="i-n1"),
+        "service.web": ServiceRecord(name="web", target=1, replicas=2),
+        "revision.web.1": RevisionRecord(number=1, spec=spec),
+        "order.x": OrderRecord(id="x", kind="rebalance"),
+        "election.epoch": EpochRecord(mesh_id="m", holder="c1", nonce="1"),
+        "desired.n1": Assignment(node="n1", epoch=1, generation=3),
+    }
+    entries |= {key.replace("__", "."): value for key, value in changes.items()}
+    records = tuple(record_of(key, encode(value), n, 1.0) for n, (key, value) in enumerate(entries.items(), start=1))
+    return Backup(head=BackupHead(mesh_id="m", generation=3, sequence=500), records=records)
+
+
+def view(
+    node: str, *slots: str, revision: int = 1, service: str = "web", pair: tuple[int, int] = (3, 700)
+) -> AssignmentView:
+    spec = SPECS[revision]
+    tasks = tuple(
+        AssignedTask(id=f"{node}-{slot}", service=service, slot=slot, revision=revision, spec=spec.hash)
+        for slot in slots
+    )
+    held = Assignment(node=node, epoch=1, generation=pair[0], tasks=tasks, specs={spec.hash: spec})
+    applied = Applied(generation=pair[0], sequence=pair[1])
+    return AssignmentView(node=node, instance=f"i-{node}", mesh_id="m", applied=applied, assignment=held)
+
+
+def plan(base: Backup | None, *views: AssignmentView, silent: str = "", rebuild: bool = True) -> Recovery:
+    pairs = [each.applied.pair for each in views] or [(0, 0)]
+    highest = (max(pair[0] for pair in pairs), max(pair[1] for pair in pairs))
+    found = Found({each.node: each for each in views}, frozenset(silent.split()), highest)
+    return plan_recovery(base, found, rebuild=rebuild, why="a test", now=9.0)
+
+
+def stored(recovery: Recovery, key: str, kind: type) -> object:  # type: ignore[type-arg]
+    return decode(next(record.value for record in recovery.records if record.key == key), kind)
+
+
+def test_the_new_store_is_above_all_that_anybody_knows() -> None:
+    recovery = plan(backup(), view("n1", "1", "2", pair=(4, 900)))
+    assert recovery.mesh.generation == 5
+    assert recovery.first_sequence == 900 + MARGIN
+
+
+def test_what_agents_obey_is_assigned_again_under_the_new_generation() -> None:
+    recovery = plan(backup(), view("n1", "1", "2"))
+    assignment = stored(recovery, "desired.n1", Assignment)
+    assert isinstance(assignment, Assignment)
+    assert [task.id for task in assignment.tasks] == ["n1-1", "n1-2"]
+    assert (assignment.generation, assignment.provisional) == (4, False)
+
+
+def test_a_silent_nodes_assignment_is_provisional() -> None:
+    recovery = plan(backup(), silent="n1")
+    assignment = stored(recovery, "desired.n1", Assignment)
+    assert isinstance(assignment, Assignment)
+    assert assignment.provisional
+    assert any("n1 does not answer" in warning for warning in recovery.warnings)
+
+
+def test_orders_reigns_and_the_mesh_record_are_not_carried_over() -> None:
+    keys = {record.key for record in plan(backup(), view("n1", "1")).records}
+    assert not keys & {"order.x", "election.epoch", "mesh", "brake", "events.cursor"}
+    assert {"service.web", "revision.web.1", "node.n1"} <= keys
+
+
+def test_newer_revisions_and_more_slots_are_rebuilt() -> None:
+    recovery = plan(backup(), view("n1", "1", "2", "3", revision=2))
+    service, revision = (
+        stored(recovery, "service.web", ServiceRecord),
+        stored(recovery, "revision.web.2", RevisionRecord),
+    )
+    assert isinstance(service, ServiceRecord)
+    assert isinstance(revision, RevisionRecord)
+    assert (service.target, service.replicas, service.deploy) == (2, 3, 2)
+    assert revision.spec.task == SPECS[2]
+    assert revision.spec.labels == {"team": "a"}
+
+
+def test_at_its_word_a_backup_changes_nothing_of_the_intent_and_says_what_that_means() -> None:
+    recovery = plan(backup(), view("n1", "1", "2", "3", revision=2), rebuild=False)
+    service = stored(recovery, "service.web", ServiceRecord)
+    assert service == ServiceRecord(name="web", target=1, replicas=2)
+    assert any("3 slots, the backup wants 2" in warning for warning in recovery.warnings)
+    assert any("runs revision 2" in warning for warning in recovery.warnings)
+
+
+def test_a_service_that_no_backup_knows_is_rebuilt_from_its_tasks() -> None:
+    recovery = plan(None, view("n1", "1", "3"), view("n2", "n2", service="edge"))
+    web, edge = stored(recovery, "service.web", ServiceRecord), stored(recovery, "service.edge", ServiceRecord)
+    assert isinstance(web, ServiceRecord)
+    assert isinstance(edge, ServiceRecord)
+    assert (web.mode, web.replicas, web.target) == ("replicated", 2, 1)
+    assert edge.mode == "global"
+    assert isinstance(stored(recovery, "node.n2", NodeRecord), NodeRecord)
+
+
+def test_with_a_silent_node_the_highest_slot_counts() -> None:
+    recovery = plan(None, view("n1", "1", "3"), silent="n2")
+    web = stored(recovery, "service.web", ServiceRecord)
+    assert isinstance(web, ServiceRecord)
+    assert web.replicas == 3
+
+
+def test_another_meshs_backup_is_refused_and_so_is_a_mesh_that_nobody_names() -> None:
+    with pytest.raises(Refused, match="of mesh m"):
+        plan_recovery(backup(), Found(mesh_id="other"), rebuild=True, why="", now=0.0)
+    with pytest.raises(Refused, match="not known which mesh"):
+        plan_recovery(None, Found(), rebuild=True, why="", now=0.0)
+
+
+def test_a_backup_whose_records_do_not_fit_is_told() -> None:
+    assert check_backup(backup()).problems == ()
+    problems = check_backup(backup(service__web=ServiceRecord(name="web", target=7))).problems
+    assert problems == ("service.web: its revision 7 is not there",)
