@@ -19,11 +19,12 @@ from controller.orders import confirm_dead
 from controller.placement import Group, Site
 from controller.replicated import wanted_slots
 from controller.restarts import failing_nodes
+from controller.rolling import advance, begin
 from controller.settle import settle
-from controller.slots import Round, explain_unplaced, fill, leave_nodes, retire_doubles, retire_unwanted
+from controller.slots import Round, explain_unplaced, fill, fill_old, leave_nodes, retire_doubles, retire_unwanted
 from controller.task_ids import Mint
-from controller.updates import update
-from controller.work import Work, mark_retired, open_work
+from controller.updates import surge, update
+from controller.work import Past, Work, mark_retired, open_work
 from controller.world import World
 from schemas.records import BrakeRecord
 
@@ -60,33 +61,55 @@ def decide(world: World, seen: Survey, names: Iterable[str], now: float) -> Deci
     round_ = Round(now, seen.nodes, Draft(world), Mint(world.epoch, world.minted), seen.brake.engaged)
     works = tuple(open_work(world, name, census) for name in sorted(wanted))
     for work in works:
-        _clear(work, round_)
+        _clear(work, round_, world)
     site = Site(world, round_.draft, seen.nodes)
     groups = [(work, _group(work, site, now)) for work in works if work.spec is not None and work.wanted]
     for work, group in groups:
         fill(work, round_, group)
         group.finish()
+    for work, _ in groups:
+        _refill_and_surge(work, round_, site)
     for work, group in groups:
         update(work, round_, group, site.ledger)
         explain_unplaced(work, group)
     return Decided(works, census, round_.draft, round_.mint.minted)
 
 
-def _clear(work: Work, round_: Round) -> None:
+def _clear(work: Work, round_: Round, world: World) -> None:
     """First step for all services: history, then the end of what is not wanted. It only ever frees room."""
     if work.spec is None and not work.record.removed:
         return
+    begin(work, world)
     settle(work, round_.draft, round_.now)
     if work.record.removed:
         _note_lost(work)
-    elif work.record.mode == "global":
-        work.wanted = wanted_nodes(work, round_.nodes) if work.aim.deploy else ()
     else:
-        work.wanted = wanted_slots(work)
+        work.wanted = _wanted(work, round_)
+        advance(work, world, round_.now)
+        if work.reaimed:
+            work.wanted = _wanted(work, round_)
     mark_retired(work)
     retire_unwanted(work, round_)
     retire_doubles(work, round_)
     leave_nodes(work, round_)
+
+
+def _wanted(work: Work, round_: Round) -> tuple[str, ...]:
+    if work.record.mode == "global":
+        return wanted_nodes(work, round_.nodes) if work.aim.deploy else ()
+    return wanted_slots(work)
+
+
+def _refill_and_surge(work: Work, round_: Round, site: Site) -> None:
+    """Places beside those of empty slots: the last good revision for some of these, and new tasks beside old ones."""
+    if work.past is not None and work.refilled:
+        group = _group(work, site, round_.now, work.past)
+        fill_old(work, round_, group, work.past)
+        group.finish()
+    if work.policy.order == "start-first":
+        group = _group(work, site, round_.now)
+        surge(work, round_, group)
+        group.finish()
 
 
 def _note_lost(work: Work) -> None:
@@ -95,6 +118,7 @@ def _note_lost(work: Work) -> None:
         work.notes += [f"a task is on node {task.node}, which is down" for task in work.tasks(slot) if not task.live]
 
 
-def _group(work: Work, site: Site, now: float) -> Group:
+def _group(work: Work, site: Site, now: float, past: Past | None = None) -> Group:
     assert work.spec is not None, "checked by the caller"
-    return Group(site, work.spec, work.spec_hash, work.counts(), failing_nodes(work.failures, now))
+    spec, spec_hash = (past.spec, past.hash) if past is not None else (work.spec, work.spec_hash)
+    return Group(site, spec, spec_hash, work.counts(), failing_nodes(work.failures, now))

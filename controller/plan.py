@@ -51,7 +51,7 @@ def _services_to_look_at(world: World, dirty: Dirty, judged: Mapping[str, Judged
     moved = bool(dirty.nodes or changed)
     for name, stored in world.services.items():
         rollout = world.rollouts.get(name)
-        restless = rollout is None or rollout.phase == "converging" or rollout.intent != stored.sequence
+        restless = rollout is None or rollout.phase != "done" or rollout.intent != stored.sequence
         if restless or (moved and stored.record.mode == "global"):
             touched.add(name)
     return touched

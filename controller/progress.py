@@ -11,6 +11,8 @@ import msgspec
 
 from controller.histories import bounded
 from controller.reasons import grouped
+from controller.rolling import complete as complete_update
+from controller.rolling import finished
 from controller.work import PAUSED, Work, slot_key
 from schemas.records import RolloutRecord
 
@@ -21,7 +23,7 @@ def rollout_of(work: Work, now: float) -> RolloutRecord:
     """The record as it should stand."""
     up = sum(1 for slot in work.wanted if (task := work.current(slot)) and task.life == "up" and _is_new(work, slot))
     complete = sum(1 for slot in work.wanted if _stands(work, slot) and work.history(slot).complete == work.spec_hash)
-    updated = sum(1 for slot in work.wanted if _is_new(work, slot)) + complete
+    updated = sum(1 for slot in work.wanted if _is_new(work, slot) and not _has_old(work, slot)) + complete
     given_up = sum(1 for slot in work.wanted if _stands(work, slot) and work.history(slot).given_up == work.spec_hash)
     phase = _phase(work, up + complete, given_up)
     prior = work.prior
@@ -43,6 +45,8 @@ def rollout_of(work: Work, now: float) -> RolloutRecord:
         slots=bounded({slot: work.histories[slot] for slot in sorted(work.histories, key=slot_key)}),
         failures=work.failures,
         why=_why(work, phase, given_up),
+        good=work.good,
+        update=work.update,
     )
 
 
@@ -70,17 +74,42 @@ def _stands(work: Work, slot: str) -> bool:
     return work.current(slot) is None and bool(work.spec_hash)
 
 
+def _has_old(work: Work, slot: str) -> bool:
+    return any(task.live and task.spec != work.spec_hash for task in work.tasks(slot))
+
+
 def _phase(work: Work, settled: int, given_up: int) -> Phase:
+    """What it comes to; an update whose last slot has been watched is completed here. Rolled back is never done."""
     wanted = len(work.wanted)
     surplus = any(task.live for slot, tasks in work.slots.items() if slot not in work.wanted for task in tasks)
-    if work.record.removed or surplus or settled + given_up < wanted or work.held:
+    beside = any(_has_old(work, slot) for slot in work.wanted)
+    if work.record.removed:
+        return "converging"
+    open_ = surplus or beside or settled + given_up < wanted or bool(work.held)
+    if not open_ and not given_up and finished(work) and not work.record.paused:
+        complete_update(work)
+    state = work.update.state
+    if state in ("paused", "rollback_paused", "rollback_completed") or (work.update.late and state == "updating"):
+        return "failed"
+    if open_ or state == "rollback_started" or (state == "updating" and not finished(work) and not given_up):
         return "converging"
     return "failed" if given_up else "done"
 
 
 def _why(work: Work, phase: Phase, given_up: int) -> str:
+    update = work.update
     if work.record.removed:
         return "being removed"
+    back = f"revision {update.left} to revision {work.aim.revision}: {update.why}"
+    match update.state:
+        case "rollback_started":
+            return f"rolling back from {back}"
+        case "rollback_completed":
+            return f"rolled back from {back}"
+        case "paused" | "rollback_paused":
+            return f"paused: {update.why}"
+        case _ if update.late and phase == "failed":
+            return update.why
     if phase == "failed":
         return f"{given_up} of {len(work.wanted)} slots gave up"
     return PAUSED if work.record.paused else ""

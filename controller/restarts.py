@@ -43,7 +43,9 @@ def _entry(task: Task, now: float) -> EndedTask:
         told_to_end = assigned is not None and assigned.desired == "shutdown"
         state: TaskState = "exited" if told_to_end else "failed"
         error = "" if told_to_end else f"node {task.node} is gone"
-        return EndedTask(id=task.id, node=task.node, revision=revision, state=state, at=now, error=error, why=why)
+        return EndedTask(
+            id=task.id, node=task.node, revision=revision, state=state, at=now, error=error, why=why, spec=task.spec
+        )
     return EndedTask(
         id=task.id,
         node=task.node,
@@ -56,6 +58,7 @@ def _entry(task: Task, now: float) -> EndedTask:
         log_tail=seen.log_tail,
         image=seen.image,
         why=why,
+        spec=task.spec,
     )
 
 

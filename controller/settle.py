@@ -10,6 +10,7 @@ from dataclasses import replace
 from controller.census import Life, Task
 from controller.draft import Draft
 from controller.restarts import after_end, count_restart, remember, with_failure
+from controller.rolling import note_failure
 from controller.task_ids import age, lineage
 from controller.work import Work, with_history
 from schemas.spec import RestartPolicy
@@ -54,7 +55,9 @@ def _adopt(work: Work, draft: Draft, task: Task, now: float) -> None:
     history = work.history(task.slot)
     for former in (task, *line[:-1]):
         if former.life == "ended":
-            history = count_restart(remember(history, former, now), former, policy, now)
+            known, history = history, count_restart(remember(history, former, now), former, policy, now)
+            if history.ended != known.ended:
+                note_failure(work, former, history.ended[0], now)
             work.replace(former, None)
     with_history(work, task.slot, history)
     last = line[-1]
@@ -74,13 +77,23 @@ def _bury(work: Work, draft: Draft, task: Task, now: float) -> None:
     history = remember(work.history(task.slot), task, now)
     known = history == work.history(task.slot)
     mishap = task.assigned.desired == "running" and task.seen is not None and task.seen.ended
-    if mishap and not known and not work.candidates(task.slot) and task.spec == work.spec_hash:
-        history = after_end(history, task, _policy(draft, task), now)
-        if task.seen is not None and task.seen.state == "failed":
+    policy = _policy(draft, task)
+    failed = task.seen is not None and task.seen.state == "failed"
+    if mishap and not known and (failed or policy.condition == "any"):
+        note_failure(work, task, history.ended[0], now)
+    if mishap and not known and _is_followed(work, task):
+        history = after_end(history, task, policy, now)
+        if failed:
             work.failures = with_failure(work.failures, task.node, now)
     with_history(work, task.slot, history)
     draft.drop(task)
     work.replace(task, None)
+
+
+def _is_followed(work: Work, task: Task) -> bool:
+    """Whether its slot may get another task of the same spec, and has none."""
+    specs = (work.spec_hash, work.past.hash if work.past is not None else "")
+    return task.spec in specs and all(other.spec != task.spec for other in work.candidates(task.slot))
 
 
 def _policy(draft: Draft, task: Task) -> RestartPolicy:

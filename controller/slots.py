@@ -13,12 +13,14 @@ from controller.census import Task
 from controller.draft import Draft
 from controller.nodes import NodeView
 from controller.placement import Group, Placed, Refused
+from controller.rolling import first_of_spec, keeps_old, surging, take_turn
 from controller.task_ids import Mint
-from controller.work import Work
+from controller.work import Past, Work
 from schemas.assignment import AssignedTask
 
 ENDING = "the previous task is still to end"
 BRAKE = "the brake is on: too many nodes fell silent at once"
+TURN = "waits for its turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +74,23 @@ def retire_doubles(work: Work, round_: Round) -> None:
     """After a node came back: keep the replacement if it is up, else the original, and end the others."""
     for slot in work.wanted:
         candidates = work.candidates(slot)
-        if len(candidates) < 2 or any(task.fixed for task in candidates):
+        if len(candidates) < 2 or any(task.fixed for task in candidates) or surging(work, slot):
             continue
-        kept = keep_of(candidates)
+        kept = keep_of(candidates, work.spec_hash)
         for task in candidates:
             if task is not kept:
                 why = f"the slot is filled by {kept.id} on {kept.node}"
                 end_task(work, round_, task, why, f"node.back/{task.node}")
 
 
-def keep_of(candidates: list[Task]) -> Task:
-    """Of several tasks of one slot, oldest first: the latest if it is up, else the oldest that is, else the oldest."""
+def keep_of(candidates: list[Task], spec: str = "") -> Task:
+    """Of several tasks of one slot, oldest first: the latest if it is up, else the oldest that is, else the oldest.
+
+    Of those that are up, one of the wanted `spec` goes before the others.
+    """
+    wanted = [task for task in candidates if task.life == "up" and task.spec == spec]
+    if wanted:
+        return wanted[-1]
     latest = candidates[-1]
     return latest if latest.life == "up" else next((task for task in candidates if task.life == "up"), candidates[0])
 
@@ -98,14 +106,28 @@ def leave_nodes(work: Work, round_: Round) -> None:
 
 
 def fill(work: Work, round_: Round, group: Group) -> None:
-    """Give each wanted slot that has nothing the task it needs, or note why not."""
-    for slot in work.wanted:
+    """Give each wanted slot that has nothing the task it needs, or note why not; slots that have their turn first."""
+    for slot in sorted(work.wanted, key=lambda slot: slot not in work.update.turns):
         if work.candidates(slot):
             continue
         if (why := _must_wait(work, round_, slot)) is not None:
             work.waits[slot] = why
         elif not work.over(slot):
-            _fill_slot(work, round_, group, slot)
+            if keeps_old(work, slot, round_.now):
+                work.refilled.append(slot)
+                continue
+            if first_of_spec(work, slot):
+                take_turn(work, slot, round_.now)
+            place_task(work, round_, group, slot)
+
+
+def fill_old(work: Work, round_: Round, group: Group, past: Past) -> None:
+    """Slots whose turn it is not get the last good revision again."""
+    for slot in work.refilled:
+        if past.hash in (work.history(slot).complete, work.history(slot).given_up):
+            work.waits[slot] = TURN
+        else:
+            place_task(work, round_, group, slot, past)
 
 
 def explain_unplaced(work: Work, group: Group) -> None:
@@ -148,34 +170,38 @@ def _how_it_ended(work: Work, slot: str) -> str:
     return f"ended with exit code {last.exit_code}" if last.exit_code is not None else "ended"
 
 
-def _fill_slot(work: Work, round_: Round, group: Group, slot: str) -> None:
-    assert work.spec is not None, "nothing is placed without a spec"
+def place_task(work: Work, round_: Round, group: Group, slot: str, past: Past | None = None) -> bool:
+    """The slot's next task, of the wanted spec or of `past`; False: it finds no place."""
+    spec = past.spec if past is not None else work.spec
+    assert spec is not None, "nothing is placed without a spec"
     task = round_.mint.next()
     if work.record.mode == "global":
         found: Placed | Refused = group.place_on(task, slot)
     else:
-        found = group.place(task, work.volume_slot(slot))
+        found = group.place(task, work.volume_slot(slot, spec))
     if isinstance(found, Refused):
         round_.mint.minted -= 1
         work.unplaced.append(slot)
         if found.elsewhere:
             work.elsewhere.add(slot)
-        return
+        return False
     why, cause = _origin(work, slot)
+    spec_hash = past.hash if past is not None else work.spec_hash
     assigned = AssignedTask(
         id=task,
         service=work.name,
         slot=slot,
-        revision=work.aim.revision,
-        spec=work.spec_hash,
+        revision=past.revision if past is not None else work.aim.revision,
+        spec=spec_hash,
         stack=work.record.stack,
         hold=round_.now,
         cause=cause,
         why=f"{why}{found.why}",
     )
-    round_.draft.add(found.node, assigned, work.spec.task)
-    placed = Task(task, work.name, slot, found.node, work.spec_hash, "pending", assigned)
+    round_.draft.add(found.node, assigned, spec.task)
+    placed = Task(task, work.name, slot, found.node, spec_hash, "pending", assigned)
     work.slots.setdefault(slot, []).append(placed)
+    return True
 
 
 def _origin(work: Work, slot: str) -> tuple[str, str]:

@@ -1,65 +1,135 @@
-"""A changed service: its tasks are replaced one slot at a time, stop-first, the next when the new one is up.
+"""A changed service: its slots are replaced by turns, as its update policy says.
 
-A task is ended only if its slot's next one would find a place then: a deploy that fits nowhere takes nothing down.
-A slot that waits for room or for a node that is away does not hold the others up.
+Stop-first: a task is ended only if its slot's next one would find a place then: a deploy that fits nowhere takes
+nothing down. Start-first: the new task is placed beside the old one, which ends when the new one is up. A slot that
+waits for room or for a node that is away does not hold the others up. A turn that was begun but not carried out (a
+leader ended between two writes) is carried out by the next round.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from controller.census import Task
 from controller.ledger import Ledger
 from controller.placement import Group, Holder
-from controller.slots import ENDING, Round, end_task
+from controller.rolling import (
+    HALTED,
+    give_up_turn,
+    is_up,
+    limit,
+    moves,
+    new_task,
+    occupied,
+    surging,
+    take_turn,
+)
+from controller.slots import ENDING, TURN, Round, end_task, place_task
 from controller.work import PAUSED, Work, slot_key
 
-AT_ONCE = 1
-"""Slots that are replaced at the same time."""
+
+def surge(work: Work, round_: Round, group: Group) -> None:
+    """Start-first: new tasks beside the old ones, and the end of old ones whose new one is up."""
+    if work.policy.order != "start-first" or work.record.removed:
+        return
+    for slot in work.wanted:
+        _hand_over(work, round_, slot)
+    if not moves(work):
+        return
+    for slot in _in_order(work):
+        ending = [task for task in work.tasks(slot) if task.life == "ending"]
+        begun = slot in work.update.turns
+        if work.over(slot) or (ending and not begun):
+            continue
+        if ending:
+            work.waits[slot] = ENDING
+            continue
+        if not begun and not _may_begin(work, round_, slot, up=False):
+            continue
+        history = work.history(slot)
+        if begun and history.next_at > round_.now:
+            work.wake(history.next_at)
+            work.waits[slot] = "the new task failed; waits before its next start"
+            continue
+        if begun and work.update.turns[slot].failed_at and occupied(work, round_.now) >= limit(work):
+            work.waits[slot] = TURN
+            continue
+        if place_task(work, round_, group, slot):
+            take_turn(work, slot, round_.now)
 
 
 def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
-    """End the next task of an old spec, if it is its turn."""
-    outdated = [task for slot in work.wanted if (task := work.current(slot)) and task.spec != work.spec_hash]
-    if not outdated:
+    """Stop-first: end the next tasks of an old spec, if it is their turn. Tell why others keep theirs."""
+    slots = _in_order(work)
+    if not slots:
         return
     if work.record.paused:
         work.notes.append(PAUSED)
         return
-    waiting = work.elsewhere.union(work.unplaced)
-    turns = AT_ONCE - sum(_in_motion(work, slot) for slot in work.wanted if slot not in waiting)
-    for task in sorted(outdated, key=_turn):
-        if task.fixed:
-            work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: node {task.node} is not heard"
+    for slot in slots:
+        task = _old(work, slot)
+        if task is None:
             continue
-        freed = ledger.needs(task.spec, round_.draft.spec(task.node, task.spec))
-        holder, only_here = Holder(task.id, task.node, freed), work.record.mode == "global"
-        refused = group.would_fit(work.volume_slot(task.slot), holder, only_here=only_here)
-        if refused is not None:
-            work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: {refused.why}"
-            continue
-        if turns <= 0:
-            continue
-        why = f"replaced by revision {work.aim.revision}"
-        end_task(work, round_, task, why, work.record.cause)
+        if work.update.state in HALTED:
+            work.waits[slot] = f"keeps its task of revision {_revision(task)}: the update is paused"
+        elif task.fixed:
+            work.waits[slot] = f"keeps its task of revision {_revision(task)}: node {task.node} is not heard"
+        elif work.policy.order == "stop-first":
+            _stop_first(work, round_, (group, ledger), task)
+
+
+def _stop_first(work: Work, round_: Round, site: tuple[Group, Ledger], task: Task) -> None:
+    group, ledger = site
+    freed = ledger.needs(task.spec, round_.draft.spec(task.node, task.spec))
+    holder, only_here = Holder(task.id, task.node, freed), work.record.mode == "global"
+    refused = group.would_fit(work.volume_slot(task.slot), holder, only_here=only_here)
+    if refused is not None:
+        work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: {refused.why}"
+        give_up_turn(work, task.slot)
+    elif task.slot in work.update.turns or _may_begin(work, round_, task.slot, up=task.life == "up"):
+        take_turn(work, task.slot, round_.now)
+        end_task(work, round_, task, f"replaced by revision {work.aim.revision}", work.record.cause)
         work.waits[task.slot] = ENDING
-        turns -= 1
+    else:
+        work.waits.setdefault(task.slot, TURN)
 
 
-def _turn(task: Task) -> tuple[bool, tuple[int, int, str]]:
-    """Tasks that do not run have nothing to lose: they go first."""
-    return (task.life == "up", slot_key(task.slot))
+def _may_begin(work: Work, round_: Round, slot: str, *, up: bool) -> bool:
+    """Whether one more slot may have its turn. Where a task that is up ends, slots that are down count, too."""
+    if not moves(work):
+        return False
+    busy = occupied(work, round_.now)
+    if up:
+        away = work.elsewhere.union(work.unplaced, work.update.turns, {slot})
+        busy += sum(not is_up(work, other) and not work.over(other) for other in work.wanted if other not in away)
+    return busy < limit(work)
+
+
+def _hand_over(work: Work, round_: Round, slot: str) -> None:
+    """The old task ends when the new one beside it is up."""
+    new = new_task(work, slot)
+    if new is None or new.life != "up" or not surging(work, slot):
+        return
+    for task in work.candidates(slot):
+        if task.spec != work.spec_hash:
+            end_task(work, round_, task, f"replaced by revision {work.aim.revision}", work.record.cause)
+
+
+def _in_order(work: Work) -> list[str]:
+    """Slots that have only tasks of an old spec, in the order of turns: those that have begun, then those that do not
+    run (they have nothing to lose), then by number."""
+    slots = [slot for slot in work.wanted if work.candidates(slot) and new_task(work, slot) is None]
+    return sorted(slots, key=lambda slot: (slot not in work.update.turns, is_up(work, slot), slot_key(slot)))
+
+
+def _old(work: Work, slot: str) -> Task | None:
+    return next(iter(reversed(work.candidates(slot))), None)
 
 
 def _revision(task: Task) -> int:
     return task.assigned.revision if task.assigned is not None else 0
 
 
-def _in_motion(work: Work, slot: str) -> bool:
-    """Whether the slot's new task is still to come up."""
-    task = work.current(slot)
-    if task is None:
-        return not _done(work, slot)
-    return task.spec == work.spec_hash and task.life != "up"
-
-
-def _done(work: Work, slot: str) -> bool:
-    return work.history(slot).complete == work.spec_hash
+def outdated(work: Work) -> Iterable[str]:
+    """Slots that still have a task of an old spec."""
+    return _in_order(work)

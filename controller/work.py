@@ -15,8 +15,8 @@ from controller.census import Census, Task
 from controller.restarts import NO_HISTORY, fresh_start
 from controller.volumes import Slot
 from controller.world import Stored, World
-from schemas.records import RolloutRecord, ServiceRecord, SlotHistory
-from schemas.spec import ServiceSpec
+from schemas.records import RolloutRecord, ServiceRecord, SlotHistory, UpdateProgress
+from schemas.spec import ServiceSpec, UpdatePolicy
 
 PAUSED = "the service is paused"
 
@@ -28,6 +28,15 @@ class Aim:
     deploy: int
     revision: int
     replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The last revision that came up as a whole, where it is another than the one wanted."""
+
+    revision: int
+    spec: ServiceSpec
+    hash: str
 
 
 @dataclass
@@ -57,6 +66,17 @@ class Work:
     notes: list[str] = field(default_factory=list)
     """Other reasons that belong to no slot."""
     wake_at: float | None = None
+    update: UpdateProgress = field(default_factory=UpdateProgress)
+    """How far the deploy has replaced tasks (`controller.rolling`)."""
+    policy: UpdatePolicy = field(default_factory=UpdatePolicy)
+    """How it replaces them."""
+    good: int = 0
+    """The last revision that came up as a whole; 0: none yet."""
+    past: Past | None = None
+    refilled: list[str] = field(default_factory=list)
+    """Empty slots that get the last good revision again."""
+    reaimed: bool = False
+    """This round has begun a roll-back: another spec is wanted than at its start."""
 
     @property
     def record(self) -> ServiceRecord:
@@ -98,12 +118,13 @@ class Work:
         """Live tasks by node."""
         return Counter(task.node for tasks in self.slots.values() for task in tasks if task.live)
 
-    def volume_slot(self, slot: str) -> Slot:
-        """The slot, as volumes are asked for."""
-        assert self.spec is not None, "volumes belong to a spec"
+    def volume_slot(self, slot: str, spec: ServiceSpec | None = None) -> Slot:
+        """The slot, as volumes are asked for; of `spec`, or of the one wanted."""
+        spec = spec or self.spec
+        assert spec is not None, "volumes belong to a spec"
         tasks = [(task.node, task.assigned.revision) for task in reversed(self.tasks(slot)) if task.assigned]
         ended = [(entry.node, entry.revision) for entry in self.history(slot).ended]
-        return Slot(self.spec, slot, (*tasks, *ended))
+        return Slot(spec, slot, (*tasks, *ended))
 
 
 def open_work(world: World, name: str, census: Census) -> Work:

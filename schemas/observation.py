@@ -88,6 +88,8 @@ class EndedTask(Wire, frozen=True, kw_only=True):
     image: str = ""
     why: str = ""
     """Why it was to end, where that was wanted."""
+    spec: str = ""
+    """Its spec hash."""
 
 
 class NodeFacts(Wire, frozen=True, kw_only=True):

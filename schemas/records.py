@@ -55,8 +55,11 @@ class ServiceRecord(Wire, frozen=True, kw_only=True):
     paused: bool = False
     removed: bool = False
     """The tombstone: all tasks are to be stopped. The key itself is deleted by the api once nothing is left."""
+    back_from: Count = 0
+    """The target was set by going back from this revision: its rollback_config holds."""
     change: str = ""
-    """What the last write did: created | updated | scaled | removed | paused | resumed. The event is told from it."""
+    """What the last write did: created | updated | rolled_back | scaled | removed | paused | resumed. The event is
+    told from it."""
     cause: str = ""
     created_at: Seconds = 0.0
     updated_at: Seconds = 0.0
@@ -140,6 +143,47 @@ class SlotHistory(Wire, frozen=True, kw_only=True):
     """The slot is not wanted any more; only its history is kept."""
 
 
+UpdateState = Literal[
+    "", "updating", "paused", "completed", "rollback_started", "rollback_paused", "rollback_completed"
+]
+"""Docker's words. "": not told (a record of before)."""
+
+
+class Turn(Wire, frozen=True, kw_only=True):
+    """A slot that is being replaced, or is watched after it was. Stream times; 0: not yet."""
+
+    up_at: float = 0.0
+    """Since when its new task is up."""
+    failed_at: float = 0.0
+    """When its new task ended by itself."""
+
+
+class UpdateProgress(Wire, frozen=True, kw_only=True):
+    """How far a deploy has replaced tasks: all that the next step depends on, so that any leader can take it."""
+
+    state: UpdateState = ""
+    total: Count = 0
+    """Slots that had to be replaced when it began."""
+    failed: Count = 0
+    """Slots whose new task failed before its time was up."""
+    turns: dict[str, Turn] = {}
+    best: Count = 0
+    """The most slots that were ever up with the wanted spec."""
+    moved_at: float = 0.0
+    """Stream time of the last step forward; the progress deadline counts from there."""
+    halted: bool = False
+    """The service is paused by its operator: no time counts."""
+    late: bool = False
+    """The progress deadline has passed."""
+    why: str = ""
+    """What made it pause or roll back."""
+    left: Count = 0
+    """Of a roll-back: the revision that it leaves."""
+    culprit: EndedTask | None = None
+    """The first task that failed."""
+    culprit_slot: str = ""
+
+
 class RolloutRecord(Wire, frozen=True, kw_only=True):
     """`rollout.<service>`: how far the leader has brought the intent."""
 
@@ -166,6 +210,9 @@ class RolloutRecord(Wire, frozen=True, kw_only=True):
     failures: dict[str, tuple[float, ...]] = {}
     """Node -> stream times at which the service failed there of late, oldest first."""
     why: str = ""
+    good: Count = 0
+    """The last revision that came up as a whole: where a roll-back goes. 0: none yet."""
+    update: UpdateProgress = UpdateProgress()
 
 
 class LivenessRecord(Wire, frozen=True, kw_only=True):

@@ -215,4 +215,6 @@ class ServiceSpec(Wire, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     update: UpdatePolicy = UpdatePolicy()
     rollback: UpdatePolicy = UpdatePolicy()
+    progress_deadline: Seconds = 600.0
+    """A rollout that does not get further for so long has failed; 0: never."""
     endpoint_mode: EndpointMode = "vip"

@@ -157,6 +157,7 @@ def test_a_changed_service_is_replaced_one_slot_at_a_time() -> None:
         fewest = min(fewest, len(mesh.running()))
     assert fewest == 2
     assert {task.revision for put in mesh.assignments.values() for task in put.record.tasks} == {2}
+    mesh.run(6)
     assert mesh.rollouts["web"].phase == "done"
 
 

@@ -145,7 +145,7 @@ def test_a_slot_that_gives_up_fails_the_rollout_with_its_reason() -> None:
     assert (rollout.phase, rollout.why) == ("failed", "1 of 1 slots gave up")
     assert mesh.reasons() == {"given up: the last task failed: no such file": 1}
     mesh.deploy(service_spec(restart=RestartPolicy(max_attempts=1, delay=0.1)), replicas=1)
-    mesh.settle()
+    mesh.run(6)
     assert mesh.rollouts["web"].phase == "done"
 
 

@@ -1,0 +1,308 @@
+"""How a changed service moves on: which update it is in, whose turn it is, when it has failed, and what follows.
+
+Docker's meaning of update_config and rollback_config. All that the next step depends on stands in the rollout record
+(`UpdateProgress`), so any leader can take it. A slot's *turn* begins when its old task is told to end (stop-first) or
+its new one is placed beside it (start-first); it is over when the new one is up, alone, and `delay` has passed. Its
+end within `monitor` is a failure. Steps of a round: `begin`, `settle` (which calls `note_failure`), `advance`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from controller.census import Task
+from controller.restarts import fresh_start
+from controller.work import Past, Work
+from controller.world import World
+from schemas.observation import EndedTask
+from schemas.records import Turn, UpdateProgress
+from schemas.spec import ServiceSpec
+
+ACTIVE = frozenset({"updating", "rollback_started"})
+HALTED = frozenset({"paused", "rollback_paused"})
+REOPENED = {"completed": "updating", "rollback_completed": "rollback_started"}
+
+
+def begin(work: Work, world: World) -> None:
+    """Load what the record says, and the policy that holds."""
+    prior = work.prior
+    if prior is not None:
+        work.good = prior.good
+        if prior.deploy == work.aim.deploy:
+            state = prior.update.state or ("completed" if prior.phase == "done" else "")
+            work.update = msgspec.structs.replace(prior.update, state=state)
+    _set_policy(work, world)
+
+
+def advance(work: Work, world: World, now: float) -> None:
+    """Bring the turns up to date, and decide whether the update has failed. `work.wanted` is known."""
+    if work.update.state == "":
+        _open(work, now, msgspec.structs.replace(work.update, state="updating"))
+    elif work.update.state in REOPENED and any(_outdated(work, slot) for slot in work.wanted):
+        state = "updating" if work.update.state == "completed" else "rollback_started"
+        _open(work, now, msgspec.structs.replace(work.update, state=state, turns={}, failed=0))
+    _track(work, now)
+    _judge(work, world, now)
+
+
+def note_failure(work: Work, task: Task, entry: EndedTask, now: float) -> None:
+    """A task of the wanted spec ended by itself: within its slot's turn or watch it counts as failed, once per slot."""
+    turn = work.update.turns.get(task.slot)
+    if turn is None or turn.failed_at or task.spec != work.spec_hash or work.update.state not in ACTIVE:
+        return
+    if turn.up_at and now > turn.up_at + work.policy.monitor:
+        return
+    culprit = work.update.culprit or entry
+    slot = work.update.culprit_slot or task.slot
+    turns = {**work.update.turns, task.slot: Turn(up_at=0.0, failed_at=now)}
+    work.update = msgspec.structs.replace(
+        work.update, turns=turns, failed=work.update.failed + 1, culprit=culprit, culprit_slot=slot
+    )
+
+
+def take_turn(work: Work, slot: str, now: float) -> None:
+    """The slot's turn begins."""
+    if slot not in work.update.turns:
+        turns = {**work.update.turns, slot: Turn()}
+        work.update = msgspec.structs.replace(work.update, turns=turns, moved_at=now)
+
+
+def give_up_turn(work: Work, slot: str) -> None:
+    """Nothing was done yet, and nothing can be."""
+    turns = {name: turn for name, turn in work.update.turns.items() if name != slot}
+    work.update = msgspec.structs.replace(work.update, turns=turns)
+
+
+def occupied(work: Work, now: float) -> int:
+    """How many slots are taking their turn now."""
+    return sum(slot not in work.elsewhere and _busy(work, slot, turn, now) for slot, turn in work.update.turns.items())
+
+
+def limit(work: Work) -> int:
+    """How many may take their turn at the same time."""
+    return work.policy.parallelism or max(1, len(work.wanted))
+
+
+def moves(work: Work) -> bool:
+    """Whether slots may get their turn now."""
+    return work.update.state in ACTIVE and not work.record.paused
+
+
+def keeps_old(work: Work, slot: str, now: float) -> bool:
+    """Whether an empty slot gets the last good revision again, since it is not its turn: a new one enters by turns."""
+    if work.past is None or slot in work.update.turns or _last_spec(work, slot) != work.past.hash:
+        return False
+    return not (moves(work) and occupied(work, now) < limit(work))
+
+
+def first_of_spec(work: Work, slot: str) -> bool:
+    """Whether the slot's last task was of another spec than the one wanted now."""
+    return _last_spec(work, slot) not in ("", work.spec_hash)
+
+
+def surging(work: Work, slot: str) -> bool:
+    """Whether the slot has its new task beside the old one for a while."""
+    if work.policy.order != "start-first" or slot not in work.update.turns or work.update.state in HALTED:
+        return False
+    specs = [task.spec == work.spec_hash for task in work.candidates(slot)]
+    return len(specs) == 2 and sum(specs) == 1
+
+
+def new_task(work: Work, slot: str) -> Task | None:
+    """The slot's task of the wanted spec; the latest."""
+    tasks = [task for task in work.candidates(slot) if task.spec == work.spec_hash]
+    return tasks[-1] if tasks else None
+
+
+def is_up(work: Work, slot: str) -> bool:
+    """Whether anything of the slot is up, of whatever spec."""
+    return any(task.life == "up" for task in work.candidates(slot))
+
+
+def finished(work: Work) -> bool:
+    """Whether nobody is watched any more."""
+    return all(turn.failed_at for turn in work.update.turns.values())
+
+
+def complete(work: Work) -> None:
+    """All is as wanted."""
+    update = work.update
+    if update.state == "updating" or (update.state == "paused" and not update.failed):
+        update = msgspec.structs.replace(update, state="completed", turns={}, late=False, why="", culprit=None)
+        update = msgspec.structs.replace(update, culprit_slot="", failed=0)
+    elif update.state == "rollback_started":
+        update = msgspec.structs.replace(update, state="rollback_completed", turns={}, late=False)
+    work.update = update
+    if update.state in ("completed", "rollback_completed"):
+        work.good = work.aim.revision
+
+
+# the parts
+
+
+def _set_policy(work: Work, world: World) -> None:
+    """Whose words count: of a roll-back those of the revision that is left, else those of the one wanted."""
+    left = work.update.left or (work.record.back_from if not work.record.paused else 0)
+    own = work.spec
+    leaving = world.revisions.get((work.name, left)) if left else None
+    spec: ServiceSpec | None = leaving.spec if leaving is not None else own
+    if spec is not None:
+        work.policy = spec.rollback if left else spec.update
+    work.past = None
+    good = world.revisions.get((work.name, work.good))
+    if good is not None and own is not None and good.spec.task.hash != work.spec_hash and good.spec.mode == own.mode:
+        work.past = Past(good.number, good.spec, good.spec.task.hash)
+
+
+def _open(work: Work, now: float, update: UpdateProgress) -> None:
+    """A deploy or a roll-back begins: slots that stood before and are not up have their turn at once."""
+    before = work.prior is not None
+    turns = {
+        slot: Turn()
+        for slot in work.wanted
+        if before and _stood(work, slot) and not _outdated(work, slot) and not _is_new_and_up(work, slot)
+    }
+    total = sum(not _is_new_and_up(work, slot) and _stood(work, slot) for slot in work.wanted)
+    work.update = msgspec.structs.replace(update, total=total, turns=turns, best=0, moved_at=now, late=False)
+
+
+def _stood(work: Work, slot: str) -> bool:
+    return bool(work.tasks(slot)) or bool(work.history(slot).ended)
+
+
+def _is_new_and_up(work: Work, slot: str) -> bool:
+    task = new_task(work, slot)
+    return (task is not None and task.life == "up") or (task is None and _did_its_work(work, slot))
+
+
+def _did_its_work(work: Work, slot: str) -> bool:
+    return bool(work.spec_hash) and work.history(slot).complete == work.spec_hash and not work.candidates(slot)
+
+
+def _outdated(work: Work, slot: str) -> bool:
+    candidates = work.candidates(slot)
+    return bool(candidates) and all(task.spec != work.spec_hash for task in candidates)
+
+
+def _last_spec(work: Work, slot: str) -> str:
+    """The spec of the slot's last task, which is lost or ended."""
+    lost = [task for task in work.tasks(slot) if task.life in ("lost", "ending", "ended")]
+    if lost:
+        return lost[-1].spec
+    ended = work.history(slot).ended
+    return ended[0].spec if ended else ""
+
+
+def _alone(work: Work, slot: str) -> bool:
+    return sum(task.live for task in work.tasks(slot)) <= 1
+
+
+def _busy(work: Work, slot: str, turn: Turn, now: float) -> bool:
+    if turn.failed_at and surging(work, slot):
+        return True
+    since = turn.failed_at or turn.up_at
+    if not since or not (turn.failed_at or _alone(work, slot)):
+        return True
+    if now < since + work.policy.delay:
+        work.wake(since + work.policy.delay)
+        return True
+    return False
+
+
+def _track(work: Work, now: float) -> None:
+    """What became of the slots that have their turn or are watched."""
+    update = work.update
+    wanted = set(work.wanted)
+    watch = max(work.policy.delay, work.policy.monitor)
+    turns: dict[str, Turn] = {}
+    for slot, turn in update.turns.items():
+        if slot not in wanted or (_did_its_work(work, slot) and not turn.failed_at):
+            continue
+        task = new_task(work, slot)
+        if turn.failed_at:
+            turns[slot] = turn
+        elif task is None or task.life != "up":
+            turns[slot] = Turn()
+        elif not turn.up_at:
+            turns[slot] = Turn(up_at=now)
+        elif now < turn.up_at + watch or not _alone(work, slot):
+            turns[slot] = turn
+        if slot in turns and now < turns[slot].up_at + watch:
+            work.wake(turns[slot].up_at + watch)
+    up = sum(_is_new_and_up(work, slot) for slot in work.wanted)
+    moved = turns != update.turns or up > update.best or (update.halted and not work.record.paused)
+    work.update = msgspec.structs.replace(
+        update,
+        turns=turns,
+        best=max(up, update.best),
+        halted=work.record.paused,
+        moved_at=now if moved else update.moved_at,
+        late=update.late and not moved,
+    )
+
+
+def _judge(work: Work, world: World, now: float) -> None:
+    update, policy = work.update, work.policy
+    if update.state not in ACTIVE or work.record.paused or work.spec is None:
+        return
+    share = update.failed / max(1, update.total)
+    if update.failed and share > policy.max_failure_ratio and policy.failure_action != "continue":
+        _fail(work, world, now, _failures_text(update))
+        return
+    deadline = work.spec.progress_deadline
+    if not deadline or update.late or (finished(work) and update.best >= len(work.wanted)) or _waits_for_time(work):
+        return
+    if now < update.moved_at + deadline:
+        work.wake(update.moved_at + deadline)
+        return
+    work.update = msgspec.structs.replace(update, late=True)
+    _fail(work, world, now, f"no progress for {deadline:g} s")
+
+
+def _waits_for_time(work: Work) -> bool:
+    """Whether somebody is up and watched, or in the delay after it: that is progress, too."""
+    return any(turn.up_at and _alone(work, slot) for slot, turn in work.update.turns.items())
+
+
+def _failures_text(update: UpdateProgress) -> str:
+    text = f"{update.failed} of {max(1, update.total)} replaced tasks failed"
+    if update.culprit is None:
+        return text
+    why = update.culprit.error or (
+        f"exit code {update.culprit.exit_code}" if update.culprit.exit_code is not None else ""
+    )
+    return f"{text}: slot {update.culprit_slot} on {update.culprit.node}: {why or 'it ended'}"
+
+
+def _fail(work: Work, world: World, now: float, why: str) -> None:
+    """What the policy says: pause, roll back, or (with a deadline that has passed) only tell."""
+    action = work.policy.failure_action
+    if work.update.state == "rollback_started":
+        if action != "continue":
+            both = f"{work.update.why}; the roll-back has failed, too: {why}"
+            work.update = msgspec.structs.replace(work.update, state="rollback_paused", why=both)
+        return
+    work.update = msgspec.structs.replace(work.update, why=why)
+    if action == "rollback" and work.past is not None:
+        _roll_back(work, world, now)
+    elif action != "continue":
+        work.update = msgspec.structs.replace(work.update, state="paused")
+
+
+def _roll_back(work: Work, world: World, now: float) -> None:
+    """Aim at the last good revision; whatever happened in the slots is forgiven."""
+    past = work.past
+    assert past is not None, "checked by the caller"
+    left, update = work.aim.revision, work.update
+    work.aim = replace(work.aim, revision=past.revision)
+    work.spec, work.spec_hash = past.spec, past.hash
+    work.histories = {slot: fresh_start(history) for slot, history in work.histories.items()}
+    work.failures = {}
+    work.update = UpdateProgress(
+        state="rollback_started", why=update.why, left=left, culprit=update.culprit, culprit_slot=update.culprit_slot
+    )
+    _set_policy(work, world)
+    _open(work, now, work.update)
+    work.reaimed = True
