@@ -7,7 +7,7 @@ It ends what is to end and what no assignment names; it never touches a containe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import cast
@@ -15,12 +15,12 @@ from typing import cast
 import msgspec
 import structlog
 
-from agent.engine.port import LABEL_TASK, Container, EngineEvent, EventGap
+from agent.engine.port import LABEL_SERVICE, LABEL_SLOT, LABEL_TASK, Container, EngineEvent, EventGap
 from agent.guards import guarded
-from agent.local import is_successor, local_task, task_of_container
+from agent.local import LocalTask, is_successor, local_task, task_of_container
 from agent.wants import END, KEEP, Wanted, forgettable, stands_for, wanted_tasks
 from agent.worker import Desk, Worker
-from schemas.assignment import AssignedTask, Assignment
+from schemas.assignment import AssignedTask, Assignment, container_name
 from schemas.errors import MeshError
 
 LIST_EVERY = 10.0
@@ -44,6 +44,7 @@ class Reconciler:
         self._listed = asyncio.Event()
         self.containers: tuple[Container, ...] = ()
         """All of this owner's, as of the last full list."""
+        self._left_alone: frozenset[str] = frozenset()
         self.list_listeners: list[Callable[[], None]] = []
 
     @property
@@ -141,9 +142,10 @@ class Reconciler:
 
     def _take_over(self, containers: Sequence[Container]) -> None:
         """Adopt what is there, and let each worker compare."""
-        self.containers = tuple(containers)
-        by_task = {container.labels.get(LABEL_TASK, ""): container for container in containers}
         named = {task.id for task in self._assignment.tasks} if self._assignment else set()
+        self.containers = tuple(one for one in containers if made_for_a_task(one, self._desk.ledger.tasks, named))
+        self._leave_alone(containers)
+        by_task = {container.labels.get(LABEL_TASK, ""): container for container in self.containers}
         for id_, container in sorted(by_task.items()):
             if id_ in self._desk.ledger.tasks or not (container.alive or _unstarted(container) or id_ in named):
                 continue
@@ -161,6 +163,12 @@ class Reconciler:
         for id_, worker in list(self._workers.items()):
             worker.listed(by_task.get(id_))
 
+    def _leave_alone(self, containers: Sequence[Container]) -> None:
+        others = {container.id: container.name for container in containers if container not in self.containers}
+        for id_ in sorted(others.keys() - self._left_alone):
+            log.warning("container.left_alone", container=id_, name=others[id_], why="labels of a task, not its name")
+        self._left_alone = frozenset(others)
+
     async def _hear(self) -> None:
         """The engine's events only wake: what they say is looked up."""
         stream = self._desk.engine.events(self._desk.owner)
@@ -175,6 +183,20 @@ class Reconciler:
                             worker.look_again()
                         elif event.action == "start":
                             self._desk.health.suspect()
+
+
+def made_for_a_task(container: Container, local: Mapping[str, LocalTask], named: Collection[str]) -> bool:
+    """Whether an agent made this container, which carries this owner's labels.
+
+    An image committed from a container hands its labels on to whatever somebody starts from it. What an agent made
+    has the task's name as well; one that was renamed is known by its id, or by an assignment alone.
+    """
+    labels = container.labels
+    id_ = labels.get(LABEL_TASK, "")
+    if container.name == container_name(labels.get(LABEL_SERVICE, ""), labels.get(LABEL_SLOT, ""), id_):
+        return True
+    known = local.get(id_)
+    return known.container == container.id if known is not None else id_ in named
 
 
 def _unstarted(container: Container) -> bool:

@@ -120,7 +120,7 @@ def test_an_ended_container_is_never_started_again() -> None:
 def test_containers_that_no_assignment_names_are_ended_but_never_those_of_others() -> None:
     async def scene(stage: Rehearsal) -> None:
         labels = {"mesh.service": "web", "mesh.slot": "1", "mesh.revision": "1", "mesh.spec": "x"}
-        stage.engine.invent("stray", {**OWNER.labels, **labels, "mesh.task": "9-9"})
+        stage.engine.invent("web.1.9-9", {**OWNER.labels, **labels, "mesh.task": "9-9"})
         stage.engine.invent("neighbour", {"mesh.id": "memory", "mesh.node": "n2", **labels, "mesh.task": "9-8"})
         stage.engine.invent("foreign", {"com.example": "yes"})
         async with stage.agent():
@@ -130,6 +130,31 @@ def test_containers_that_no_assignment_names_are_ended_but_never_those_of_others
             await stage.until(lambda: len(stage.alive()) == 2)
             await asyncio.sleep(30)
             assert stage.alive() == ["9-8", "?"]
+
+    play(scene)
+
+
+def test_a_container_made_from_an_image_that_was_committed_from_a_task_is_left_alone() -> None:
+    """Such an image carries the labels of the task on, and whoever starts something from it."""
+
+    async def scene(stage: Rehearsal) -> None:
+        async with stage.agent():
+            await stage.put(assigned("1-1", SPEC), specs=[SPEC])
+            await stage.until_state("1-1", "running")
+            made = stage.container("1-1")
+            assert made is not None
+            copies = [stage.engine.invent("clever_name", dict(made.labels))]
+            copies.append(stage.engine.invent("sad_name", {**made.labels, "mesh.task": "0-7"}))
+            await asyncio.sleep(30)
+            await stage.put(specs=[])
+            await stage.until(lambda: not stage.engine.life(made.id).view.alive)
+            stage.engine.life(copies[1]).end(0)
+            await asyncio.sleep(7200)
+            assert stage.engine.life(copies[0]).view.alive
+            assert copies[1] in stage.engine.lives, "it is not removed by housekeeping either"
+        async with stage.agent():
+            await asyncio.sleep(60)
+            assert stage.engine.life(copies[0]).view.alive
 
     play(scene)
 
