@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from controller.brake import decide_brake
 from controller.census import Census, take_census
 from controller.draft import Draft
+from controller.failing import judge
 from controller.global_ import wanted_nodes
 from controller.liveness import Judged, judge_nodes
 from controller.nodes import NodeView, view_nodes
@@ -85,7 +86,8 @@ def _clear(work: Work, round_: Round, world: World) -> None:
         _note_lost(work)
     else:
         work.wanted = _wanted(work, round_)
-        advance(work, world, round_.now)
+        advance(work, round_.now)
+        judge(work, world, round_.now)
         if work.reaimed:
             work.wanted = _wanted(work, round_)
     mark_retired(work)

@@ -3,17 +3,15 @@
 Docker's meaning of update_config and rollback_config. All that the next step depends on stands in the rollout record
 (`UpdateProgress`), so any leader can take it. A slot's *turn* begins when its old task is told to end (stop-first) or
 its new one is placed beside it (start-first); it is over when the new one is up, alone, and `delay` has passed. Its
-end within `monitor` is a failure. Steps of a round: `begin`, `settle` (which calls `note_failure`), `advance`.
+end within `monitor` is a failure. Steps of a round: `begin`, `settle` (which calls `note_failure`), `advance`, and
+`controller.failing`, which says what follows.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 
 from controller.census import Task
-from controller.restarts import fresh_start
 from controller.work import Past, Work
 from controller.world import World
 from schemas.observation import EndedTask
@@ -33,18 +31,17 @@ def begin(work: Work, world: World) -> None:
         if prior.deploy == work.aim.deploy:
             state = prior.update.state or ("completed" if prior.phase == "done" else "")
             work.update = msgspec.structs.replace(prior.update, state=state)
-    _set_policy(work, world)
+    set_policy(work, world)
 
 
-def advance(work: Work, world: World, now: float) -> None:
-    """Bring the turns up to date, and decide whether the update has failed. `work.wanted` is known."""
+def advance(work: Work, now: float) -> None:
+    """Bring the turns up to date. `work.wanted` is known."""
     if work.update.state == "":
-        _open(work, now, msgspec.structs.replace(work.update, state="updating"))
+        open_turns(work, now, msgspec.structs.replace(work.update, state="updating"))
     elif work.update.state in REOPENED and any(_outdated(work, slot) for slot in work.wanted):
         state = "updating" if work.update.state == "completed" else "rollback_started"
-        _open(work, now, msgspec.structs.replace(work.update, state=state, turns={}, failed=0))
+        open_turns(work, now, msgspec.structs.replace(work.update, state=state, turns={}, failed=0))
     _track(work, now)
-    _judge(work, world, now)
 
 
 def note_failure(work: Work, task: Task, entry: EndedTask, now: float) -> None:
@@ -142,7 +139,7 @@ def complete(work: Work) -> None:
 # the parts
 
 
-def _set_policy(work: Work, world: World) -> None:
+def set_policy(work: Work, world: World) -> None:
     """Whose words count: of a roll-back those of the revision that is left, else those of the one wanted."""
     left = work.update.left or (work.record.back_from if not work.record.paused else 0)
     own = work.spec
@@ -156,7 +153,7 @@ def _set_policy(work: Work, world: World) -> None:
         work.past = Past(good.number, good.spec, good.spec.task.hash)
 
 
-def _open(work: Work, now: float, update: UpdateProgress) -> None:
+def open_turns(work: Work, now: float, update: UpdateProgress) -> None:
     """A deploy or a roll-back begins: slots that stood before and are not up have their turn at once."""
     before = work.prior is not None
     turns = {
@@ -195,7 +192,8 @@ def _last_spec(work: Work, slot: str) -> str:
     return ended[0].spec if ended else ""
 
 
-def _alone(work: Work, slot: str) -> bool:
+def is_alone(work: Work, slot: str) -> bool:
+    """Whether nothing else of the slot lives on a node that answers."""
     return sum(task.live for task in work.tasks(slot)) <= 1
 
 
@@ -203,7 +201,7 @@ def _busy(work: Work, slot: str, turn: Turn, now: float) -> bool:
     if turn.failed_at and surging(work, slot):
         return True
     since = turn.failed_at or turn.up_at
-    if not since or not (turn.failed_at or _alone(work, slot)):
+    if not since or not (turn.failed_at or is_alone(work, slot)):
         return True
     if now < since + work.policy.delay:
         work.wake(since + work.policy.delay)
@@ -227,7 +225,7 @@ def _track(work: Work, now: float) -> None:
             turns[slot] = Turn()
         elif not turn.up_at:
             turns[slot] = Turn(up_at=now)
-        elif now < turn.up_at + watch or not _alone(work, slot):
+        elif now < turn.up_at + watch or not is_alone(work, slot):
             turns[slot] = turn
         if slot in turns and now < turns[slot].up_at + watch:
             work.wake(turns[slot].up_at + watch)
@@ -241,68 +239,3 @@ def _track(work: Work, now: float) -> None:
         moved_at=now if moved else update.moved_at,
         late=update.late and not moved,
     )
-
-
-def _judge(work: Work, world: World, now: float) -> None:
-    update, policy = work.update, work.policy
-    if update.state not in ACTIVE or work.record.paused or work.spec is None:
-        return
-    share = update.failed / max(1, update.total)
-    if update.failed and share > policy.max_failure_ratio and policy.failure_action != "continue":
-        _fail(work, world, now, _failures_text(update))
-        return
-    deadline = work.spec.progress_deadline
-    if not deadline or update.late or (finished(work) and update.best >= len(work.wanted)) or _waits_for_time(work):
-        return
-    if now < update.moved_at + deadline:
-        work.wake(update.moved_at + deadline)
-        return
-    work.update = msgspec.structs.replace(update, late=True)
-    _fail(work, world, now, f"no progress for {deadline:g} s")
-
-
-def _waits_for_time(work: Work) -> bool:
-    """Whether somebody is up and watched, or in the delay after it: that is progress, too."""
-    return any(turn.up_at and _alone(work, slot) for slot, turn in work.update.turns.items())
-
-
-def _failures_text(update: UpdateProgress) -> str:
-    text = f"{update.failed} of {max(1, update.total)} replaced tasks failed"
-    if update.culprit is None:
-        return text
-    why = update.culprit.error or (
-        f"exit code {update.culprit.exit_code}" if update.culprit.exit_code is not None else ""
-    )
-    return f"{text}: slot {update.culprit_slot} on {update.culprit.node}: {why or 'it ended'}"
-
-
-def _fail(work: Work, world: World, now: float, why: str) -> None:
-    """What the policy says: pause, roll back, or (with a deadline that has passed) only tell."""
-    action = work.policy.failure_action
-    if work.update.state == "rollback_started":
-        if action != "continue":
-            both = f"{work.update.why}; the roll-back has failed, too: {why}"
-            work.update = msgspec.structs.replace(work.update, state="rollback_paused", why=both)
-        return
-    work.update = msgspec.structs.replace(work.update, why=why)
-    if action == "rollback" and work.past is not None:
-        _roll_back(work, world, now)
-    elif action != "continue":
-        work.update = msgspec.structs.replace(work.update, state="paused")
-
-
-def _roll_back(work: Work, world: World, now: float) -> None:
-    """Aim at the last good revision; whatever happened in the slots is forgiven."""
-    past = work.past
-    assert past is not None, "checked by the caller"
-    left, update = work.aim.revision, work.update
-    work.aim = replace(work.aim, revision=past.revision)
-    work.spec, work.spec_hash = past.spec, past.hash
-    work.histories = {slot: fresh_start(history) for slot, history in work.histories.items()}
-    work.failures = {}
-    work.update = UpdateProgress(
-        state="rollback_started", why=update.why, left=left, culprit=update.culprit, culprit_slot=update.culprit_slot
-    )
-    _set_policy(work, world)
-    _open(work, now, work.update)
-    work.reaimed = True
