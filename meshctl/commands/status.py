@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import click
 
@@ -12,6 +14,9 @@ from meshctl.session import Session, pass_session
 from meshctl.views.objects import plain
 from meshctl.views.status import status_text
 from schemas.api import NodeList, ServiceList, Status
+from schemas.errors import StoreMissing
+
+T = TypeVar("T")
 
 
 @click.command("status")
@@ -23,8 +28,8 @@ def status_command(session: Session, form: str) -> None:
     async def work(mesh: Mesh) -> tuple[Status, NodeList, ServiceList]:
         async with asyncio.TaskGroup() as group:
             status = group.create_task(mesh.status())
-            nodes = group.create_task(mesh.nodes())
-            services = group.create_task(mesh.services())
+            nodes = group.create_task(_unless_missing(mesh.nodes(), NodeList(nodes=())))
+            services = group.create_task(_unless_missing(mesh.services(), ServiceList(services=())))
         return status.result(), nodes.result(), services.result()
 
     status, nodes, services = session.run(work)
@@ -32,3 +37,11 @@ def status_command(session: Session, form: str) -> None:
         print_objects([plain(status)], form)
         return
     click.echo(status_text(status, nodes.nodes, services.services, session.now, color=session.color))
+
+
+async def _unless_missing(reading: Awaitable[T], empty: T) -> T:
+    """What is read; nothing, where the store is missing: the status itself says that."""
+    try:
+        return await reading
+    except StoreMissing:
+        return empty

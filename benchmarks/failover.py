@@ -1,0 +1,219 @@
+"""How long until the mesh decides again after its leader died or stopped, and runs all replicas after a node died?
+
+Each round is watched on the state stream as it is stored, so that nothing but the mesh itself is measured. "decides" is
+the first record that the next leader stores for a change that was asked for just after the blow. What containers need
+to start by themselves is measured on the same engines in the same run. Needs root: it makes a lab of its own.
+
+    python benchmarks/failover.py [--rounds 10] [--replicas 6] [--only leader-kill,leader-stop,node-power]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import signal
+import statistics
+import time
+from collections.abc import Callable, Coroutine
+
+from bus.logs import configure_logging
+from bus.port import Entry, Gap
+from lab import images
+from lab.bringup import bring_up
+from lab.lab import Lab
+from lab.plan import make_plan
+from meshctl.client import Mesh
+from schemas.api import PutService, ServiceDeploy
+from schemas.errors import MeshError
+from schemas.liveness import LeaderBeat
+from schemas.records import EpochRecord, LivenessRecord
+from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
+from schemas.subjects import EPOCH, LEADER, desired_key, liveness_key
+from schemas.version import VERSION
+from schemas.wire import decode
+
+IMAGE = "dockmesh/busybox:1"
+SERVICE = "bench"
+PATIENCE = 60.0
+LOOK_EVERY = 0.02
+FIGURES = {"leader-kill": (0.7, 1.5), "leader-stop": (0.3, 0.3), "node-seen": (2.7, 3.6), "node-replaced": (2.0, 2.0)}
+"""What the median and the worst should stay below, in seconds."""
+
+
+def main() -> None:
+    """Run and print a table."""
+    options = _options()
+    configure_logging(level=50)
+    lab = bring_up(make_plan(f"bench-{os.getpid()}", mesh_id="bench"))
+    try:
+        lab.load_images([images.build("busybox")])
+        asyncio.run(_measure(lab, options))
+    finally:
+        lab.down()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", default=10, type=int)
+    parser.add_argument("--replicas", default=6, type=int)
+    parser.add_argument("--only", default="leader-kill,leader-stop,node-power")
+    return parser.parse_args()
+
+
+async def _measure(lab: Lab, options: argparse.Namespace) -> None:
+    _print_heading(lab, options)
+    async with Mesh.connect(lab.credentials()) as mesh:
+        container = ContainerSpec(image=IMAGE, command=("sleep", "100000"), init=True, stop_grace=1.0)
+        spec = ServiceSpec(name=SERVICE, task=TaskSpec(container=container))
+        await mesh.put_service(PutService(service=ServiceDeploy(spec=spec, replicas=options.replicas)))
+        await _running(mesh, options.replicas)
+        for only in options.only.split(","):
+            rows: dict[str, list[float]] = {}
+            for number in range(options.rounds):
+                for name, seconds in (await ROUNDS[only](lab, mesh, options.replicas, number)).items():
+                    rows.setdefault(name, []).append(seconds)
+            for name, took in rows.items():
+                _print_row(name, took)
+
+
+async def leader_kill(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
+    """SIGKILL to the leader -> the next leader's first decision."""
+    return {"leader-kill": await _leader_gone(lab, mesh, replicas, number, signal.SIGKILL)}
+
+
+async def leader_stop(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
+    """SIGTERM to the leader -> the next leader's takeover is stored."""
+    return {"leader-stop": await _leader_gone(lab, mesh, replicas, number, signal.SIGTERM)}
+
+
+async def _leader_gone(lab: Lab, mesh: Mesh, replicas: int, number: int, how: int) -> float:
+    old = await _leader(mesh)
+    async with mesh.bus.state.watch() as watch:
+        began = time.monotonic()
+        lab.rack.host(old.holder).signal("controller", how)
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+            if how == signal.SIGKILL:
+                group.create_task(_scale(mesh, replicas + 1 - number % 2))
+            seen = await _next_decision(watch, old.holder, takeover_is_enough=how == signal.SIGTERM)
+        took = seen - began
+    await asyncio.to_thread(lab.start, old.holder)
+    await mesh.scale({SERVICE: replicas})
+    await _running(mesh, replicas)
+    await asyncio.sleep(2)
+    return took
+
+
+async def node_power(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
+    """Power off -> the verdict is stored -> all replicas run again, less what a container needs to start."""
+    node = f"node-{number % len(lab.nodes) + 1}"
+    others = [name for name in lab.nodes if name != node]
+    lost = len(lab.engine(node).containers("mesh.task"))
+    start = await asyncio.to_thread(_start_time, lab, others, lost)
+    async with mesh.bus.state.watch(liveness_key(node)) as watch:
+        began = time.monotonic()
+        await asyncio.to_thread(lab.kill, node)
+        async with asyncio.timeout(PATIENCE):
+            await _verdict(watch, "down")
+        seen = time.monotonic() - began
+    while sum(len(lab.engine(name).containers("mesh.task")) for name in others) < replicas:
+        await asyncio.sleep(LOOK_EVERY)
+    replaced = time.monotonic() - began
+    await asyncio.to_thread(lab.start, node)
+    while any(view.status != "ready" for view in (await mesh.nodes()).nodes):
+        await asyncio.sleep(0.2)
+    await mesh.scale({SERVICE: replicas + 2})
+    await _running(mesh, replicas + 2)
+    await mesh.scale({SERVICE: replicas})
+    await _running(mesh, replicas)
+    return {"node-seen": seen, "node-running": replaced, "node-replaced": max(0.0, replaced - seen - start)}
+
+
+ROUNDS: dict[str, Callable[[Lab, Mesh, int, int], Coroutine[None, None, dict[str, float]]]] = {
+    "leader-kill": leader_kill,
+    "leader-stop": leader_stop,
+    "node-power": node_power,
+}
+
+
+def _start_time(lab: Lab, nodes: list[str], count: int) -> float:
+    """Seconds in which the engines start so many containers, one after the other on each."""
+    began = time.monotonic()
+    made = [(nodes[number % len(nodes)], "") for number in range(count)]
+    ids = [(node, lab.engine(node).run(IMAGE, "sleep", "1000")) for node, _ in made]
+    took = (time.monotonic() - began) / max(1, len(nodes))
+    for node, container in ids:
+        lab.engine(node).remove(container)
+    return took
+
+
+async def _leader(mesh: Mesh) -> LeaderBeat:
+    async with asyncio.timeout(PATIENCE), mesh.bus.core.subscribe(LEADER) as beats:
+        while True:
+            beat = decode((await beats.next()).data, LeaderBeat)
+            if not beat.stepping_down:
+                return beat
+
+
+async def _scale(mesh: Mesh, replicas: int) -> None:
+    while True:
+        try:
+            await mesh.scale({SERVICE: replicas})
+        except MeshError:
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+async def _next_decision(watch: object, old: str, *, takeover_is_enough: bool) -> float:
+    took_over = False
+    async for item in watch:  # type: ignore[attr-defined]
+        if isinstance(item, Gap):
+            continue
+        assert isinstance(item, Entry)
+        if item.key == EPOCH and item.value is not None:
+            holder = decode(item.value, EpochRecord).holder
+            took_over = holder not in ("", old)
+            if took_over and takeover_is_enough:
+                return time.monotonic()
+        elif took_over and item.key.startswith((desired_key(""), "rollout.")):
+            return time.monotonic()
+    raise AssertionError("a watch never ends")
+
+
+async def _verdict(watch: object, verdict: str) -> None:
+    async for item in watch:  # type: ignore[attr-defined]
+        if isinstance(item, Entry) and item.value and decode(item.value, LivenessRecord).verdict == verdict:
+            return
+
+
+async def _running(mesh: Mesh, replicas: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                view = await mesh.service(SERVICE)
+                if view.running == replicas and view.rollout is not None and view.rollout.phase == "done":
+                    return
+            except MeshError:
+                pass
+            await asyncio.sleep(0.1)
+
+
+def _print_heading(lab: Lab, options: argparse.Namespace) -> None:
+    engine = json.loads(lab.engine(lab.nodes[0])._ask("GET", "/version"))["Version"]
+    load = os.getloadavg()[0]
+    print(f"machine: {os.cpu_count()} CPUs, {platform.machine()}, Linux {platform.release()}, load {load:.1f}")
+    print(f"versions: dockmesh {VERSION}, Docker {engine}, Python {platform.python_version()}")
+    print(f"3 controllers, 3 nats-servers, {len(lab.nodes)} nodes, {options.replicas} replicas, N {options.rounds}")
+    print(f"{'':14} {'median s':>9} {'worst s':>8} {'figure':>12}", flush=True)
+
+
+def _print_row(name: str, took: list[float]) -> None:
+    figure = " / ".join(f"{each:g}" for each in FIGURES[name]) if name in FIGURES else "-"
+    print(f"{name:14} {statistics.median(took):>9.2f} {max(took):>8.2f} {figure:>12}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
