@@ -9,8 +9,8 @@ import msgspec
 from bus.port import BATCH_MESSAGES
 from controller.api.checks import check_stack, warnings_for
 from controller.api.desk import Desk, Draft, not_found
-from controller.api.intent import Intent, current, intend
-from controller.api.networks import check_attached, stack_networks
+from controller.api.intent import Intent, current, deployed_of, intend
+from controller.api.networks import check_attached, gone, stack_networks
 from controller.api.pinning import pin_all
 from schemas import subjects
 from schemas.api import Ask, DeployAnswer, DeployStack, RemoveStack, ServiceDeploy, StackList, StackView, Written
@@ -23,6 +23,8 @@ async def deploy(desk: Desk, request: DeployStack) -> DeployAnswer:
     """Bring the whole stack about; what is unchanged is not written."""
     check_stack(request.stack, request.services)
     await desk.catch_up()
+    if (done := _deployed_before(desk, request)) is not None:
+        return done
     for each in request.services:
         _check_owner(desk, request.stack, each.spec.name)
     check_attached(desk.records, [each.spec for each in request.services], [each.name for each in request.networks])
@@ -32,6 +34,8 @@ async def deploy(desk: Desk, request: DeployStack) -> DeployAnswer:
     command, now = desk.command(request.command), desk.clock.wall()
 
     async def draft() -> Draft[DeployAnswer]:
+        if (done := _deployed_before(desk, request)) is not None:
+            return Draft(done)
         for each in pinned:
             _check_owner(desk, request.stack, each.spec.name)
         intents = [intend(desk.records, each, command, now) for each in pinned]
@@ -60,7 +64,7 @@ async def remove(desk: Desk, request: RemoveStack) -> Written:
     """Mark the stack and all its services removed. Raises NotFound."""
     command, now = desk.command(request.command), desk.clock.wall()
 
-    known = False
+    known = bool(request.command) and request.command in _causes(desk, request.stack)
 
     async def draft() -> Draft[None]:
         nonlocal known
@@ -71,10 +75,10 @@ async def remove(desk: Desk, request: RemoveStack) -> Written:
         known = True
         records: list[tuple[str, Wire | None]] = []
         if stored is not None and not stored.record.removed:
-            gone = msgspec.structs.replace(
+            tombstone = msgspec.structs.replace(
                 stored.record, removed=True, services={}, change="removed", cause=command, updated_at=now
             )
-            records.append((subjects.stack_key(request.stack), gone))
+            records.append((subjects.stack_key(request.stack), tombstone))
         records += [(subjects.service_key(name), removed(desk, name, command, now)) for name in services]
         records += [
             (subjects.network_key(name), gone(stored.record, command, now))
@@ -107,6 +111,30 @@ def removed(desk: Desk, service: str, command: str, now: float) -> ServiceRecord
     """A service's tombstone."""
     record = desk.records.services[service].record
     return msgspec.structs.replace(record, removed=True, change="removed", cause=command, updated_at=now)
+
+
+def _deployed_before(desk: Desk, request: DeployStack) -> DeployAnswer | None:
+    """The answer to a command that comes again, with its work done: the stack's record is in the same batch."""
+    stored = desk.records.stacks.get(request.stack)
+    command = request.command
+    if stored is None or stored.record.removed or not command or stored.record.cause != command:
+        return None
+    found = {name: each.record for name, each in desk.records.services.items()}
+    names = [each.spec.name for each in request.services if each.spec.name in found]
+    changes = {name: found[name].change if found[name].cause == command else "unchanged" for name in names}
+    return DeployAnswer(
+        sequence=stored.sequence,
+        services=tuple(deployed_of(desk.records, name, change) for name, change in changes.items()),
+        pruned=tuple(sorted(name for name, record in found.items() if record.removed and record.cause == command)),
+    )
+
+
+def _causes(desk: Desk, stack: str) -> set[str]:
+    """The commands that removed a stack, or some of its services."""
+    stored = desk.records.stacks.get(stack)
+    causes = {stored.record.cause} if stored is not None and stored.record.removed else set()
+    services = (each.record for each in desk.records.services.values())
+    return causes | {record.cause for record in services if record.stack == stack and record.removed}
 
 
 def _check_owner(desk: Desk, stack: str, service: str) -> None:
