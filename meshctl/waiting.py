@@ -16,6 +16,7 @@ from meshctl.views.status import reason_text
 from meshctl.views.tasks import in_order, slot_order, task_name
 from schemas.api import ServiceView, TaskView
 from schemas.errors import MeshError, RolloutFailed, TimedOut
+from schemas.records import RolloutRecord
 
 ENDS = 3
 """So many ends of one slot while waiting, and the deploy is called failed."""
@@ -33,6 +34,8 @@ class Goal:
     settled: bool = False
     fresh: bool = False
     """The revision is new: every end of its tasks belongs to this deploy."""
+    scaled: bool = False
+    """Only the number of tasks was changed: what became of the last deploy does not count."""
 
 
 @dataclass(frozen=True)
@@ -185,10 +188,23 @@ def _progress(service: _Service, view: ServiceView, tasks: Sequence[TaskView], n
         steady=min(steady, wanted),
         words=_words(tasks, max(0, wanted - running)),
         complete=complete,
-        reasons=tuple(reason_text(reason) for reason in rollout.reasons) if rollout is not None and known else (),
-        done=current and steady >= wanted and not left,
+        reasons=_reasons(rollout) if rollout is not None and known else (),
+        done=current and steady >= wanted and not left and not _moving(rollout, scaled=service.goal.scaled),
         known=known,
     )
+
+
+def _reasons(rollout: RolloutRecord) -> tuple[str, ...]:
+    back = (rollout.why,) if rollout.update.state == "rollback_started" else ()
+    return (*back, *(reason_text(reason) for reason in rollout.reasons))
+
+
+def _moving(rollout: RolloutRecord | None, *, scaled: bool) -> bool:
+    """Whether the leader is still watching new tasks, or is going back."""
+    if rollout is None or scaled:
+        return False
+    back = ("rollback_started", "rollback_paused", "rollback_completed")
+    return rollout.update.state in back or (bool(rollout.update.total) and rollout.update.state == "updating")
 
 
 def _words(tasks: Sequence[TaskView], missing: int) -> tuple[tuple[str, int], ...]:
@@ -204,6 +220,16 @@ def _words(tasks: Sequence[TaskView], missing: int) -> tuple[tuple[str, int], ..
 def _failure(service: _Service, view: ServiceView) -> tuple[RolloutFailed, tuple[str, ...]] | None:
     name = service.goal.service
     hint = f"meshctl service ps {name} and meshctl service logs {name} tell more"
+    rollout = view.rollout
+    known = rollout is not None and rollout.intent >= view.sequence
+    if rollout is not None and known and not service.goal.scaled:
+        if rollout.update.state == "rollback_started":
+            return None
+        if rollout.phase == "failed":
+            error = RolloutFailed(f"service {name}: {rollout.why or 'the leader gave up'}", hint=hint)
+            return error, (*_culprit(rollout), *_runs_now(view))
+    if rollout is not None and rollout.update.total and rollout.update.state == "updating":
+        return None  # the leader counts failures and says what follows
     for slot in sorted(service.ends, key=slot_order):
         ends = sorted(service.ends[slot].values(), key=lambda task: (task.since, task.id))
         if len(ends) >= ENDS:
@@ -211,10 +237,29 @@ def _failure(service: _Service, view: ServiceView) -> tuple[RolloutFailed, tuple
             why = trouble(last) or "it exits at once, with code 0"
             error = RolloutFailed(f"{task_name(last)} ended {len(ends)} times: {why}", hint=hint)
             return error, last_words(last)
-    rollout = view.rollout
-    if rollout is not None and rollout.intent >= view.sequence and rollout.phase == "failed":
-        return RolloutFailed(f"service {name}: {rollout.why or 'the leader gave up'}", hint=hint), ()
     return None
+
+
+def _culprit(rollout: RolloutRecord) -> tuple[str, ...]:
+    """The first task that failed, with the last lines of its log."""
+    culprit, slot = rollout.update.culprit, rollout.update.culprit_slot
+    if culprit is None:
+        return ()
+    name = f"{rollout.service}.{slot}"
+    why = culprit.error or (f"exit code {culprit.exit_code}" if culprit.exit_code is not None else "it ended")
+    said = (f"  last log lines of {name} on {culprit.node}:", *(f"  | {line}" for line in culprit.log_tail))
+    tail = said if culprit.log_tail else (f"  {name} on {culprit.node} left no log",)
+    return (f"  {name} of revision {culprit.revision} failed on {culprit.node}: {why}", *tail)
+
+
+def _runs_now(view: ServiceView) -> tuple[str, ...]:
+    """What the deploy has left behind."""
+    rollout = view.rollout
+    assert rollout is not None, "checked by the caller"
+    if rollout.update.state == "rollback_completed":
+        return (f"  what runs now: revision {rollout.revision}, as before: {rollout.running} of {rollout.wanted}",)
+    new = f"{rollout.updated} of {rollout.wanted} slots have revision {rollout.revision}, {rollout.running} of them run"
+    return (f"  what runs now: {view.running} tasks; {new}",)
 
 
 def last_words(task: TaskView) -> tuple[str, ...]:

@@ -106,7 +106,8 @@ def scale(session: Session, wanted: tuple[str, ...], detach: bool, timeout: str)
         for name, count in replicas.items():
             click.echo(f"{name} scaled to {count}")
         if not detach:
-            await wait_for_services(session, mesh, [Goal(service=name) for name in replicas], seconds, "the scaling")
+            goals = [Goal(service=name, scaled=True) for name in replicas]
+            await wait_for_services(session, mesh, goals, seconds, "the scaling")
 
     session.run(work)
 

@@ -7,7 +7,8 @@ from typing import Any
 from meshctl.waiting import Goal, Look, Waiting
 from schemas.api import ServiceView, TaskView
 from schemas.errors import RolloutFailed, TimedOut
-from schemas.records import Reason, RolloutRecord, ServiceRecord
+from schemas.observation import EndedTask
+from schemas.records import Reason, RolloutRecord, ServiceRecord, UpdateProgress
 from schemas.spec import ContainerSpec, RestartPolicy, ServiceSpec, TaskSpec
 
 
@@ -179,3 +180,48 @@ def test_reasons_are_shown_as_soon_as_the_leader_tells_them() -> None:
     look = Story().look(0.3, pending(1, ""), pending(2, ""), service=service)
     assert look.progress[0].reasons == ("3 nodes: 2 lack memory, 1 drained (2x)",)
     assert look.progress[0].words == (("Pending", 2),)
+
+
+CULPRIT = EndedTask(id="a-9", node="n2", revision=2, state="failed", error="exit code 1", log_tail=("boom",))
+
+
+def test_a_roll_back_is_waited_for_and_then_told_as_a_failure() -> None:
+    story = Story(Goal(service="web", revision=2, fresh=True))
+    why = "rolled back from revision 2 to revision 1: 1 of 2 replaced tasks failed"
+    under_way = UpdateProgress(state="rollback_started", total=2, culprit=CULPRIT, culprit_slot="1")
+    look = story.look(1.0, task(1), task(2), service=view(update=under_way, why="rolling back", revision=1))
+    assert (look.done, look.error, look.progress[0].reasons) == (False, None, ("rolling back",))
+    over = UpdateProgress(state="rollback_completed", total=2, culprit=CULPRIT, culprit_slot="1")
+    look = story.look(9.0, task(1), task(2), service=view(phase="failed", update=over, why=why, revision=1, running=2))
+    assert isinstance(look.error, RolloutFailed)
+    assert look.error.message == f"service web: {why}"
+    assert look.details == (
+        "  web.1 of revision 2 failed on n2: exit code 1",
+        "  last log lines of web.1 on n2:",
+        "  | boom",
+        "  what runs now: revision 1, as before: 2 of 2",
+    )
+
+
+def test_a_paused_update_is_told_with_what_runs() -> None:
+    story = Story(Goal(service="web", revision=2, fresh=True))
+    paused = UpdateProgress(state="paused", total=2, failed=1)
+    look = story.look(1.0, task(2), service=view(phase="failed", update=paused, why="paused: x", revision=2, updated=1))
+    assert isinstance(look.error, RolloutFailed)
+    assert look.details == ("  what runs now: 0 tasks; 1 of 2 slots have revision 2, 0 of them run",)
+
+
+def test_while_the_leader_watches_new_tasks_it_is_not_done() -> None:
+    story = Story()
+    watching = UpdateProgress(state="updating", total=2)
+    story.look(1.0, task(1), task(2), service=view(update=watching))
+    assert not story.look(60.0, task(1), task(2), service=view(update=watching)).done
+    done = UpdateProgress(state="completed", total=2)
+    assert story.look(61.0, task(1), task(2), service=view(update=done, phase="done")).done
+
+
+def test_scaling_after_a_roll_back_succeeds() -> None:
+    story = Story(Goal(service="web", scaled=True))
+    over = UpdateProgress(state="rollback_completed", total=2)
+    story.look(1.0, task(1), task(2), service=view(phase="failed", update=over))
+    assert story.look(7.0, task(1), task(2), service=view(phase="failed", update=over)).done
