@@ -72,7 +72,7 @@ class Site:
 
     def eligible(self, spec: TaskSpec) -> tuple[tuple[str, ...], Counter[Miss]]:
         """Nodes that may take the spec as far as this round can't change it, and the others' misses."""
-        key = (spec.placement.constraints, spec.container.platform)
+        key = (spec.placement.constraints, spec.container.platform, bool(spec.container.networks))
         found = self._eligible.get(key)
         if found is None:
             misses: Counter[Miss] = Counter()
@@ -88,7 +88,7 @@ class Site:
 
     def shelf(self, spec: TaskSpec) -> Shelf:
         """The eligible nodes in the order that groups without preferences share."""
-        key = (spec.placement.constraints, spec.container.platform)
+        key = (spec.placement.constraints, spec.container.platform, bool(spec.container.networks))
         found = self._shelves.get(key)
         if found is None:
             nodes, _ = self.eligible(spec)
@@ -154,6 +154,11 @@ class Group:
             counted.subtract([misses[holder.node]])
             counted[here] += 1
         return Refused(nodes_text(+counted + self._steady))
+
+    @property
+    def alike(self) -> bool:
+        """Whether no slot has a volume of its own: what is refused to one is refused to all."""
+        return not any(mount.kind == "volume" and mount.source for mount in self._spec.container.mounts)
 
     def refusal(self, slot: Slot) -> Refused:
         """Why the slot has no place. Ask when all placing of the round is done."""
@@ -241,9 +246,7 @@ class Group:
     # pinned by volumes
 
     def _pins(self, slot: Slot) -> tuple[Pin, ...]:
-        if any(mount.kind == "volume" and mount.source for mount in self._spec.container.mounts):
-            return self._site.volumes.pins(self._spec, slot)
-        return ()
+        return () if self.alike else self._site.volumes.pins(self._spec, slot)
 
     def _allowed(self, pins: Iterable[Pin]) -> list[str]:
         allowed: set[str] | None = None

@@ -15,6 +15,7 @@ from schemas.spec import TaskSpec
 
 NO_CPUS = Miss("lacks CPUs", "lack CPUs", "lacks CPUs")
 NO_MEMORY = Miss("lacks memory", "lack memory", "lacks memory")
+NO_NETWORKS = plain("can't have networks")
 TOO_BIG = plain("full (1 MiB of assignment)")
 
 _TROUBLES = {
@@ -40,6 +41,8 @@ def fit_miss(spec: TaskSpec, view: NodeView) -> Miss | None:
     platform = spec.container.platform
     if not platform_fits(platform, view.facts):
         return Miss(f"is not {platform}", f"are not {platform}", f"is not {platform}")
+    if spec.container.networks and view.facts.networking:
+        return NO_NETWORKS
     return None
 
 

@@ -26,6 +26,7 @@ MEMBERS = {
     "task": Member("meshctl.commands.task:task_group", "Look at one task.", MANAGE),
     "node": Member("meshctl.commands.node:node_group", "List, label, drain and remove nodes.", MANAGE),
     "volume": Member("meshctl.commands.volume:volume_group", "List and remove named volumes.", MANAGE),
+    "network": Member("meshctl.commands.network:network_group", "Networks between the nodes.", MANAGE),
     "image": Member("meshctl.commands.image:image_group", "Bring images to nodes without a registry.", MANAGE),
     "status": Member("meshctl.commands.status:status_command", "How the mesh is, on one screen.", MESH),
     "events": Member("meshctl.commands.events:events_command", "What happened and what happens.", MESH),

@@ -73,7 +73,13 @@ def deploy(
     loaded = _load(session, stack, files, profiles)
 
     async def work(mesh: Mesh) -> None:
-        request = DeployStack(stack=loaded.name, services=loaded.services, prune=prune, resolve_image=resolve_image)
+        request = DeployStack(
+            stack=loaded.name,
+            services=loaded.services,
+            networks=loaded.networks,
+            prune=prune,
+            resolve_image=resolve_image,
+        )
         answer = await telling_pulls(mesh, mesh.deploy_stack(request), lambda line: click.echo(line, err=True))
         _tell(answer)
         if detach or not answer.services:

@@ -11,6 +11,7 @@ from meshctl.compose.environment import read_environment
 from meshctl.compose.health import read_health
 from meshctl.compose.keys import remedy
 from meshctl.compose.mounts import read_mounts
+from meshctl.compose.networks import read_attachments
 from meshctl.compose.ports import read_ports
 from meshctl.compose.problems import quote
 from meshctl.compose.project import Project, check_placeholders
@@ -90,6 +91,7 @@ def read_container(service: At, project: Project) -> ContainerSpec:
         extra_hosts=_extra_hosts(service.get("extra_hosts")),
         logging=_logging(service.get("logging")),
         network_mode=_network_mode(service.get("network_mode")),
+        networks=read_attachments(service, project.networks),
     )
 
 

@@ -13,8 +13,8 @@ _INTRO = """\
 **honoured**, **no effect** (one printed warning), or **refused** with file, line, key and what to do instead. There is
 no fourth: nothing is dropped in silence. `meshctl stack config` prints what was understood, in long forms.
 
-    compose.yaml:7: services.web.ports[0]: "8080:80" publishes on every node (ingress), which is not yet in the mesh —
-    publish on the node that runs the task: `{target: 80, published: 8080, mode: host}`
+    compose.yaml:7: services.web.depends_on: `depends_on` is not supported — remove it: all services start together; let
+    the program retry, and give a `healthcheck`
 
 All problems of all files are told at once (the first 25 of them).
 

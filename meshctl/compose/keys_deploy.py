@@ -16,6 +16,7 @@ _POLICY = {
 
 _NOTES = {
     "": "how the service runs in the mesh",
+    ".endpoint_mode": "`vip` (one address for all tasks) or `dnsrr` (the name is the tasks' addresses)",
     ".mode": "`replicated` or `global`",
     ".replicas": "0 to 100000, for replicated services; as it is if not given, 1 for a new one",
     ".labels": "on the service; a mapping or a list",

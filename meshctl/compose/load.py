@@ -18,6 +18,7 @@ from meshctl.compose.extends import extend_services
 from meshctl.compose.interpolate import interpolate_tree
 from meshctl.compose.keycheck import check_keys
 from meshctl.compose.merge import merge, without_tags
+from meshctl.compose.networks import made_for, read_networks
 from meshctl.compose.problems import Problems, quote
 from meshctl.compose.project import Files, Project, read_volumes
 from meshctl.compose.render import render
@@ -29,6 +30,7 @@ from meshctl.compose.tree import Where
 from meshctl.compose.yamltext import NODE_LIMIT, is_encodable, parse, values_in
 from schemas.api import ServiceDeploy
 from schemas.errors import ManifestError, UsageError
+from schemas.network import NetworkRecord
 from schemas.subjects import is_token, suggest_token
 
 
@@ -39,10 +41,12 @@ class LoadedStack:
     name: str
     services: tuple[ServiceDeploy, ...]
     warnings: tuple[str, ...] = ()
+    networks: tuple[NetworkRecord, ...] = ()
+    """Those that the stack makes."""
 
     def rendered(self) -> str:
         """Canonical YAML in long forms; loading it gives the same services."""
-        return render(self.name, self.services)
+        return render(self.name, self.services, self.networks)
 
 
 def load_stack(
@@ -76,9 +80,12 @@ def load_stack(
         raise ManifestError("there is nothing in the files")
     name = _stack_name(stack, document)
     if name:
-        services = _services(document, name, directory, variables, disk, frozenset(profiles))
+        networks = read_networks(document, name)
+        project = Project(name, directory, variables, disk, read_volumes(document, name), networks)
+        services = _services(document, project, frozenset(profiles))
     problems.check()
-    return LoadedStack(name, services, problems.warnings)
+    made = made_for(networks, [service.spec for service in services])
+    return LoadedStack(name, services, problems.warnings, made)
 
 
 def _variables(directory: str, shell: Mapping[str, str], disk: Files, problems: Problems) -> Mapping[str, str]:
@@ -129,16 +136,8 @@ def _stack_name(given: str | None, document: At) -> str:
     return name
 
 
-def _services(
-    document: At,
-    stack: str,
-    directory: str,
-    variables: Mapping[str, str],
-    disk: Files,
-    profiles: frozenset[str],
-) -> tuple[ServiceDeploy, ...]:
+def _services(document: At, project: Project, profiles: frozenset[str]) -> tuple[ServiceDeploy, ...]:
     _check_top(document)
-    project = Project(stack, directory, variables, disk, read_volumes(document, stack))
     services = document.get("services")
     if services is None or not services.is_mapping:
         (services or document).refuse("there are no services", "write `services:` with at least one under it")

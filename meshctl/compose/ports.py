@@ -1,9 +1,10 @@
-"""`ports`: published on the node that runs the task. Every other way is refused, with the entry to write instead."""
+"""`ports`: published on every node, or in host mode on the node that runs the task."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from typing import Literal
 
 from meshctl.compose.cursor import At
 from meshctl.compose.keys import remedy
@@ -17,43 +18,84 @@ _SHORT = re.compile(
 )
 
 
+RANGE_LIMIT = 256
+"""Ports of one range."""
+
+
 def read_ports(at: At | None) -> tuple[Port, ...]:
     """The published ports of a service."""
-    found: dict[tuple[str, int, int, str], Port] = {}
+    found: dict[tuple[str, str, int, int, str], Port] = {}
     for item in at.elements() if at else ():
-        if not item.is_mapping:
-            _refuse_short(item)
-            continue
-        port = _long(item)
-        if port is None:
-            continue
-        key = (port.host_ip, port.published or -port.target, port.target if not port.published else 0, port.protocol)
-        if key in found:
-            item.refuse(f"port {port.published or port.target}/{port.protocol} is published twice", "keep one of them")
-        found[key] = port
+        for port in _long(item) if item.is_mapping else _short(item):
+            key = (port.mode, port.host_ip, port.published, port.target if not port.published else 0, port.protocol)
+            if key in found:
+                said = f"port {port.published or port.target}/{port.protocol} is published twice"
+                item.refuse(said, "keep one of them")
+            found[key] = port
     return tuple(found.values())
 
 
-def _long(at: At) -> Port | None:
+def _long(at: At) -> tuple[Port, ...]:
     target = at.get("target")
     if target is None:
         at.refuse("a port without `target`", "give the container's port: `target: 80`")
-        return None
+        return ()
     number = whole(target, least=1, most=65535)
     published = _published(at.get("published"))
     protocol = text(at.get("protocol"), "tcp")
     if protocol not in ("tcp", "udp"):
         at_protocol = at.get("protocol") or at
         at_protocol.refuse(f"the protocol {quote(protocol)} is not supported", remedy(f"{_P}[].protocol=sctp"))
-        return None
+        return ()
     mode = chosen(at.get("mode"), ("host", "ingress"), "ingress")
-    if mode == "ingress":
-        _refuse_ingress(at, number, published, protocol)
-        return None
     if number == 0:
-        return None
+        return ()
     address = _address(at.get("host_ip"))
-    return Port(target=number, published=published, protocol="udp" if protocol == "udp" else "tcp", host_ip=address)
+    if mode == "ingress" and address:
+        (at.get("host_ip") or at).refuse(
+            "a port that is published on every node has no address", remedy(f"{_P}[].host_ip (of an ingress port)")
+        )
+    return (_port(number, published, protocol, "host" if mode == "host" else "ingress", address),)
+
+
+def _port(target: int, published: int, protocol: str, mode: Literal["host", "ingress"], address: str = "") -> Port:
+    return Port(
+        target=target,
+        published=published,
+        protocol="udp" if protocol == "udp" else "tcp",
+        mode=mode,
+        host_ip=address,
+    )
+
+
+def _short(at: At) -> tuple[Port, ...]:
+    """Compose's short form: on every node."""
+    line = text(at)
+    match = _SHORT.fullmatch(line)
+    if not match or match["protocol"] not in (None, "tcp", "udp"):
+        at.refuse(f"{quote(line)} is no port", remedy(f"{_P} (short form)"))
+        return ()
+    if match["ip"]:
+        at.refuse(
+            "a port that is published on every node has no address", remedy(f"{_P}[].host_ip (of an ingress port)")
+        )
+        return ()
+    targets = _numbers(match["target"])
+    published = _numbers(match["published"]) if match["published"] else (0,) * len(targets)
+    if not targets or len(targets) != len(published) or len(targets) > RANGE_LIMIT:
+        at.refuse(f"{quote(line)} is no port", remedy(f"{_P} (short form)"))
+        return ()
+    return tuple(
+        _port(target, number, match["protocol"] or "tcp", "ingress")
+        for target, number in zip(targets, published, strict=True)
+    )
+
+
+def _numbers(given: str) -> tuple[int, ...]:
+    """The ports of `80` or `80-90`; none if they can't be."""
+    first, _, last = given.partition("-")
+    low, high = int(first), int(last or first)
+    return tuple(range(low, high + 1)) if 1 <= low <= high <= 65535 else ()
 
 
 def _published(at: At | None) -> int:
@@ -71,33 +113,3 @@ def _address(at: At | None) -> str:
         except ValueError:
             at.refuse(f"{quote(address)} is no address", "write one of the node's addresses, or 127.0.0.1")
     return ""
-
-
-def _refuse_short(at: At) -> None:
-    """Compose's short form means every node (ingress): refused, with the long form of what it says."""
-    line = text(at)
-    match = _SHORT.fullmatch(line)
-    if not match:
-        at.refuse(f"{quote(line)} is no port", remedy(f"{_P} (short form)"))
-        return
-    entry = [f"target: {match['target']}"]
-    entry += [f"published: {match['published']}"] if match["published"] else []
-    entry += [f"protocol: {match['protocol']}"] if match["protocol"] not in (None, "tcp") else []
-    entry += [f"host_ip: {quote(match['ip'])}"] if match["ip"] else []
-    ranges = "-" in line.split("/")[0]
-    every = "each port by an entry of its own, " if ranges else ""
-    at.refuse(
-        f"{quote(line)} publishes on every node (ingress), which is not yet in the mesh",
-        f"publish {every}on the node that runs the task: `{{{', '.join([*entry, 'mode: host'])}}}`",
-    )
-
-
-def _refuse_ingress(at: At, target: int, published: int, protocol: str) -> None:
-    entry = f"target: {target}" + (f", published: {published}" if published else "")
-    entry += ", protocol: udp" if protocol == "udp" else ""
-    where = at.get("mode") or at
-    said = "`mode: ingress` publishes" if at.get("mode") else "without `mode: host` it is published"
-    where.refuse(
-        f"{said} on every node (ingress), which is not yet in the mesh",
-        f"publish on the node that runs the task: `{{{entry}, mode: host}}`",
-    )

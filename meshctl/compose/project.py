@@ -5,11 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from meshctl.compose.cursor import At
 from meshctl.compose.keys import remedy
+from meshctl.compose.networks import Network
 from meshctl.compose.problems import quote
 from meshctl.compose.scalars import pairs, text, truth
 from schemas.placeholders import expand, unknown_placeholders
@@ -48,6 +49,7 @@ class Project:
     """The shell's, and below it those of `.env`."""
     files: Files
     volumes: Mapping[str, Volume]
+    networks: Mapping[str, Network] = field(default_factory=dict)
 
     def path(self, at: At, path: str) -> str:
         """An absolute path from one relative to the project or to the home."""

@@ -12,6 +12,7 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
 from schemas.api import ServiceDeploy
+from schemas.network import NetworkRecord
 from schemas.spec import (
     ContainerSpec,
     HealthCheck,
@@ -26,11 +27,17 @@ from schemas.spec import (
 _LINE_ENDS = re.compile("[\r\x85\u2028\u2029\ufeff]")
 
 
-def render(stack: str, services: Iterable[ServiceDeploy]) -> str:
+def render(stack: str, services: Iterable[ServiceDeploy], networks: Iterable[NetworkRecord] = ()) -> str:
     """The YAML of a stack."""
     volumes = _Volumes()
+    services = tuple(services)
     body = {service.spec.name.removeprefix(f"{stack}_"): _service(service, volumes) for service in services}
-    document = {"name": stack, "services": body, "volumes": _Always(volumes.declared or None)}
+    document = {
+        "name": stack,
+        "services": body,
+        "networks": _Always(_networks(services, {network.name: network for network in networks}) or None),
+        "volumes": _Always(volumes.declared or None),
+    }
     yaml = ruamel.yaml.YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -39,6 +46,24 @@ def render(stack: str, services: Iterable[ServiceDeploy]) -> str:
     out = io.StringIO()
     yaml.dump(_escaped(_kept(document)), out)
     return out.getvalue()
+
+
+def _networks(services: Iterable[ServiceDeploy], made: dict[str, NetworkRecord]) -> dict[str, Any]:
+    """The top-level networks under their names in the mesh."""
+    names = sorted({each.network for service in services for each in service.spec.task.container.networks})
+    return {name: _kept(_network(name, made.get(name))) for name in names}
+
+
+def _network(name: str, record: NetworkRecord | None) -> dict[str, Any]:
+    if record is None:
+        return {"name": name, "external": True}
+    return {
+        "name": name,
+        "internal": record.internal,
+        "attachable": record.attachable,
+        "labels": _texts(record.labels),
+        "ipam": {"config": [{"subnet": record.subnet}]} if record.subnet else {},
+    }
 
 
 class _Representer(SafeRepresenter):
@@ -108,6 +133,7 @@ def _container(container: ContainerSpec, volumes: _Volumes) -> dict[str, Any]:
         "stop_grace_period": _seconds(container.stop_grace, 10.0),
         "healthcheck": _health(container.healthcheck),
         "volumes": [_mount(mount, volumes) for mount in container.mounts],
+        "networks": _Always(_attachments(container) or None),
         "ports": [_port(port) for port in container.ports],
         "ulimits": {
             limit.name: {"soft": _Always(limit.soft), "hard": _Always(limit.hard)} for limit in container.ulimits
@@ -143,6 +169,10 @@ def _mount(mount: Mount, volumes: _Volumes) -> dict[str, Any]:
     return entry | {"source": mount.source, "bind": bind}
 
 
+def _attachments(container: ContainerSpec) -> dict[str, Any]:
+    return {each.network: {"aliases": list(each.aliases)} if each.aliases else {} for each in container.networks}
+
+
 def _port(port: Port) -> dict[str, Any]:
     protocol = "" if port.protocol == "tcp" else port.protocol
     entry = {"target": port.target, "published": port.published, "protocol": protocol, "host_ip": port.host_ip}
@@ -170,6 +200,7 @@ def _deploy(spec: ServiceSpec, replicas: int | None) -> dict[str, Any]:
             "preferences": [{"spread": key} for key in placement.spread],
             "max_replicas_per_node": placement.max_per_node,
         },
+        "endpoint_mode": "" if spec.endpoint_mode == "vip" else spec.endpoint_mode,
         "update_config": _policy(spec.update),
         "rollback_config": _policy(spec.rollback),
     }

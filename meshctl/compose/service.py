@@ -7,6 +7,7 @@ from meshctl.compose.container import read_container, read_labels
 from meshctl.compose.cursor import At
 from meshctl.compose.keycheck import check_keys
 from meshctl.compose.keys import remedy
+from meshctl.compose.networks import read_endpoint_mode
 from meshctl.compose.problems import quote
 from meshctl.compose.project import Project, has_placeholders
 from meshctl.compose.scalars import texts
@@ -46,9 +47,14 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         mode=mode,
         task=task,
         labels=read_labels(deploy.get("labels") if deploy else None),
+        endpoint_mode=read_endpoint_mode(deploy),
         update=deploys.read_policy(deploy.get("update_config") if deploy else None, rollback=False),
         rollback=deploys.read_policy(deploy.get("rollback_config") if deploy else None, rollback=True),
     )
+    if not spec.task.container.networks and any(port.mode == "ingress" for port in spec.task.container.ports):
+        (service.get("ports") or service).refuse(
+            "a port is published on every node, and the service is on no network", "publish it with `mode: host`"
+        )
     _check_size(service, spec)
     return ServiceDeploy(spec=spec, replicas=deploys.read_replicas(deploy, mode))
 

@@ -98,7 +98,10 @@ def _explain(problem: str) -> tuple[str, str]:
     if "'\\t'" in problem:
         return "not YAML: a tab where spaces belong", "indent with spaces"
     if "mapping values are not allowed" in problem:
-        return "not YAML: a second `:` here", "quote a value that holds `: `, and check the indentation"
+        return (
+            "not YAML: no `:` may stand here",
+            "quote a value that holds `: `; or the line above lacks its `:`",
+        )
     if "another document" in problem:
         return "a second document (`---`) in the file", "give each as a file of its own with -c"
     if "undefined alias" in problem:

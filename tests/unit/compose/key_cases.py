@@ -10,6 +10,7 @@ from typing import Any
 from meshctl.compose.load import LoadedStack, load_stack
 from meshctl.compose.sources import ComposeSource
 from schemas.api import ServiceDeploy
+from schemas.network import Attachment
 from schemas.spec import Constraint, Device, HealthCheck, LogDriver, Mount, Port, Ulimit
 
 S = "services.*."
@@ -348,7 +349,7 @@ CASES[S + "build"] = Warned(service_text("build: ."), "stack.yaml:4: services.we
 CASES[S + "container_name"] = Warned(service_text("container_name: x"), "stack.yaml:4: services.web.container_name: ")
 CASES[S + "expose"] = Warned(service_text("expose: ['80']"), "stack.yaml:4: services.web.expose: ")
 
-for _key in ("configs", "include", "models", "networks", "secrets", "x-mesh"):
+for _key in ("configs", "include", "models", "secrets", "x-mesh"):
     CASES[_key] = Refused(f"{_key}: {{}}\nservices: {{web: {{image: a}}}}", 1, _key, f"`{_key}` is not supported")
 CASES["volumes.*.driver_opts (of an external volume)"] = Refused(
     service_text("", top="volumes:\n  data:\n    external: true\n    driver_opts: {a: b}\n"),
@@ -358,7 +359,7 @@ for _key in (
     "annotations", "attach", "blkio_config", "cgroup", "cgroup_parent", "configs", "cpu_count", "cpu_percent",
     "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpuset", "credential_spec",
     "depends_on", "develop", "device_cgroup_rules", "domainname", "external_links", "gpus", "isolation", "label_file",
-    "links", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models", "networks",
+    "links", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models",
     "oom_kill_disable", "pids_limit", "post_start", "pre_start", "pre_stop", "post_stop", "provider",
     "pull_refresh_after", "runtime", "scale", "secrets", "storage_opt", "use_api_socket", "userns_mode", "uts",
     "volume_driver", "volumes_from",
@@ -366,7 +367,7 @@ for _key in (
     _refused(_key, f"{_key}: x", f".{_key}", f"`{_key}` is not supported")
 _refused("build (without image)", "build: .", "", "a service without `image`", line=2, image="")
 _refused("image (missing)", "user: me", "", "a service without `image`", line=2, image="")
-_refused("deploy.endpoint_mode", "deploy: {endpoint_mode: vip}", ".deploy.endpoint_mode", "not supported")
+_honoured("deploy.endpoint_mode", "deploy: {endpoint_mode: dnsrr}", lambda d: d.spec.endpoint_mode, "dnsrr")
 _refused("deploy.mode=replicated-job", "deploy: {mode: replicated-job}", ".deploy.mode", "not supported")
 _refused("deploy.mode=global-job", "deploy: {mode: global-job}", ".deploy.mode", "not supported")
 for _key in ("devices", "generic_resources", "pids"):
@@ -381,14 +382,55 @@ _refused("healthcheck.test=(another first word)", "healthcheck: {test: [curl, x]
 _refused("network_mode=service:... container:...", "network_mode: 'service:db'", ".network_mode", "not supported")
 _refused("pid=service:... container:...", "pid: 'container:x'", ".pid", "not supported")
 _refused("ipc=service:... container:...", "ipc: 'service:x'", ".ipc", "not supported")
-CASES[S + "ports (short form)"] = Refused(
-    service_text("ports: ['8080:80']"), 4, "services.web.ports[0]", "every node (ingress)",
-    "publish on the node that runs the task: `{target: 80, published: 8080, mode: host}`",
-)  # fmt: skip
-CASES[S + "ports[].mode=ingress"] = Refused(
-    service_text("ports: [{target: 80, published: 8080, mode: ingress}]"), 4, "services.web.ports[0].mode",
-    "every node (ingress)", "publish on the node that runs the task: `{target: 80, published: 8080, mode: host}`",
-)  # fmt: skip
+_refused("ports (short form)", "ports: ['8000-8010:80']", ".ports[0]", "is no port")
+_refused(
+    "ports[].host_ip (of an ingress port)",
+    "ports: [{target: 80, published: 8080, host_ip: 127.0.0.1}]",
+    ".ports[0].host_ip",
+    "has no address",
+)
+FRONT = """
+    networks:
+      front:
+        name: shop-front
+        driver: overlay
+        driver_opts: {encrypted: "false"}
+        internal: true
+        attachable: true
+        labels: {a: b}
+        ipam: {config: [{subnet: 10.20.0.0/16}]}
+      old: {external: true, name: legacy}
+"""
+_honoured(
+    "networks networks.* networks.*.aliases",
+    "networks: {front: {aliases: [shop, shop.example]}, old: }",
+    lambda d: _task(d).container.networks,
+    (Attachment(network="shop-front", aliases=("shop", "shop.example")), Attachment(network="legacy")),
+    top=textwrap.dedent(FRONT),
+)
+for _key in (
+    "", ".*", ".*.attachable", ".*.driver", ".*.driver_opts", ".*.driver_opts.*", ".*.external", ".*.internal",
+    ".*.ipam", ".*.ipam.config", ".*.ipam.config[]", ".*.ipam.config[].subnet", ".*.labels", ".*.name",
+):  # fmt: skip
+    CASES[f"networks{_key}"] = CASES[S + "networks"]
+for _key in ("ipv4_address", "ipv6_address", "priority"):
+    _refused(
+        f"networks.*.{_key}",
+        f"networks: {{front: {{{_key}: 1}}}}",
+        f".networks.front.{_key}",
+        "not supported",
+        top="networks: {front: }\n",
+    )
+for _row, _at, _body, _said in (
+    ("networks.*.driver=(another)", "driver", "{driver: macvlan}", "is not there"),
+    ("networks.*.driver_opts=encrypted", "driver_opts", '{driver_opts: {encrypted: ""}}', "encrypted networks"),
+    ("networks.*.enable_ipv6", "enable_ipv6", "{enable_ipv6: true}", "not supported"),
+    (
+        "networks.*.driver_opts (of an external network)", "driver_opts", "{external: true, driver_opts: {a: b}}",
+        "the network is external",
+    ),
+):  # fmt: skip
+    CASES[_row] = Refused(f"networks: {{n: {_body}}}\nservices: {{web: {{image: a}}}}", 1, f"networks.n.{_at}", _said)
 _refused(
     "ports[].published=(a range)",
     "ports: [{target: 80, published: 8000-8010, mode: host}]",

@@ -27,7 +27,7 @@ def test_a_tab_is_shown_with_its_line_and_a_caret() -> None:
 
 def test_a_second_colon_is_shown_with_a_caret_under_it() -> None:
     told = refusal("services:\n  web:\n    command: a: b\n")
-    assert "stack.yaml:3: not YAML: a second `:`" in told
+    assert "stack.yaml:3: not YAML: no `:` may stand here" in told
     line, caret = told.splitlines()[-2:]
     assert line[caret.index("^")] == ":"
 
@@ -204,9 +204,13 @@ def test_an_unknown_key_that_belongs_elsewhere_is_shown_the_way() -> None:
         ("image: App/Web", "write app/web"),
         ("ports: [{published: 80, mode: host}]", "a port without `target`"),
         ("ports: [{target: 0, mode: host}]", "0 is out of range"),
-        ("ports: [{target: 80}]", "without `mode: host` it is published on every node (ingress)"),
-        ("ports: [8080]", "`{target: 8080, mode: host}`"),
-        ("ports: ['127.0.0.1:8000-8010:80-90/udp']", "each port by an entry of its own"),
+        ("ports: ['127.0.0.1:8080:80']", "a port that is published on every node has no address"),
+        ("ports: ['8000-8010:80-91/udp']", "is no port"),
+        ("ports: ['8080:80', {target: 81, published: 8080}]", "published twice"),
+        ("networks: [nosuch]", "add `nosuch:` under the top-level `networks:`"),
+        ("networks: [default, default]\nports: [80]", "the service is on network"),
+        ("network_mode: host\nnetworks: []", "exclude each other"),
+        ("network_mode: bridge\nports: [80]", "publish it with `mode: host`"),
         ("ports: ['what']", '"what" is no port'),
         ("ports: {a: b}", "a mapping where a list belongs"),
         ("ports: [{target: 80, published: 80, mode: host}, {target: 81, published: 80, mode: host}]", "twice"),
