@@ -20,6 +20,9 @@ TASK_BYTES = 600
 """The most that one encoded `AssignedTask` takes: names and reasons are bounded."""
 
 _NANO = 1_000_000_000
+_MOST_CPUS = 1e6
+"""What an agent or a spec says beyond that is no number of cores."""
+
 _ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
 
 
@@ -117,7 +120,7 @@ class Ledger:
 
     def _read(self, view: NodeView) -> Room:
         facts = view.facts
-        room = Room(round(facts.cpus * _NANO), facts.memory)
+        room = Room(_nano(facts.cpus), facts.memory)
         observed = {task.id: task for task in view.observation.tasks} if view.observation is not None else {}
         for task in self._draft.tasks(view.name):
             seen = observed.get(task.id)
@@ -138,7 +141,7 @@ def needs_of(name: str, spec: TaskSpec) -> Needs:
     """What a task of the spec takes."""
     return Needs(
         spec=name,
-        cpus=round(spec.reservations.cpus * _NANO),
+        cpus=_nano(spec.reservations.cpus),
         memory=spec.reservations.memory,
         ports=tuple(
             HostPort(port.published, port.protocol, port.host_ip)
@@ -147,6 +150,10 @@ def needs_of(name: str, spec: TaskSpec) -> Needs:
         ),
         size=len(encode(spec)) + 32,
     )
+
+
+def _nano(cpus: float) -> int:
+    return round(min(cpus, _MOST_CPUS) * _NANO)
 
 
 def clash(room: Room, ports: Iterable[HostPort]) -> HostPort | None:

@@ -49,6 +49,9 @@ KINDS: dict[str, type[Wire]] = {
 }
 """First token of a key -> its record. The single keys are in `SINGLE`."""
 
+DIGITS = 18
+"""The number of a revision has fewer."""
+
 BARE = frozenset({"rollout", "liveness", "alloc"})
 """Kinds whose sequence nobody asks for: kept without it."""
 
@@ -177,7 +180,7 @@ class Records:
         noun, _, name = key.partition(".")
         if noun == "revision":
             service, _, number = name.rpartition(".")
-            return number.isdigit() and int(number) in self._numbers.get(service, ())
+            return _is_number(number) and int(number) in self._numbers.get(service, ())
         if noun == "endpoints" and key not in SINGLE:
             return tuple(name.split(".")) in self.endpoints
         return key in self._single or name in self._tables.get(noun, ())
@@ -241,7 +244,7 @@ class Records:
 
     def _put_revision(self, key: str, name: str, new: Wire | None, sequence: int) -> Wire | None:
         service, _, number = name.rpartition(".")
-        if not (number.isdigit() and subjects.is_token(service)):
+        if not (_is_number(number) and subjects.is_token(service)):
             raise BadMessage(f"{key} is no revision's key")
         numbers = self._numbers.setdefault(service, set())
         (numbers.discard if new is None else numbers.add)(int(number))
@@ -256,6 +259,11 @@ class Records:
     def _one(self, key: str, kind: type[R]) -> R | None:
         stored = self._single.get(key)
         return stored.record if stored and isinstance(stored.record, kind) else None
+
+
+def _is_number(text: str) -> bool:
+    """Whether it is the number of a revision as we write it: other digits than ours are none to Python's int."""
+    return text.isascii() and text.isdigit() and len(text) < DIGITS
 
 
 def _swap(table: dict[Any, Any], name: object, new: Wire | None, sequence: int, *, bare: bool = False) -> Wire | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controller.records import Records
+from controller.work import slot_key
 from schemas.api import ListTasks, TaskDetail, TaskView
 from schemas.assignment import AssignedTask
 from schemas.errors import Refused
@@ -246,9 +247,5 @@ def _ids(view: TaskView) -> tuple[str, str]:
     return (view.id, view.container)
 
 
-def _order(view: TaskView) -> tuple[str, tuple[int, str], bool, float, str]:
-    return (view.service, _slot_order(view.slot), not view.current, -view.since, view.id)
-
-
-def _slot_order(slot: str) -> tuple[int, str]:
-    return (int(slot), "") if slot.isdigit() else (0, slot)
+def _order(view: TaskView) -> tuple[str, tuple[int, int, str], bool, float, str]:
+    return (view.service, slot_key(view.slot), not view.current, -view.since, view.id)

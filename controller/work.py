@@ -20,6 +20,9 @@ from schemas.spec import ServiceSpec, UpdatePolicy
 
 PAUSED = "the service is paused"
 
+SLOT_DIGITS = 10
+"""The number of a slot has fewer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Aim:
@@ -164,8 +167,8 @@ def aim_of(record: ServiceRecord, prior: RolloutRecord | None) -> Aim:
 
 
 def slot_key(slot: str) -> tuple[int, int, str]:
-    """Slots in order: numbers by value, then names."""
-    return (0, int(slot), "") if slot.isdecimal() else (1, 0, slot)
+    """Slots in order: numbers by value, then names. Any text is in order: agents say what they like."""
+    return (0, int(slot), "") if slot.isdecimal() and len(slot) < SLOT_DIGITS else (1, 0, slot)
 
 
 def with_history(work: Work, slot: str, history: SlotHistory) -> None:

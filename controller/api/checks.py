@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from controller.constraints import satisfied
 from controller.nodes import NodeView
 from controller.records import Records
@@ -16,6 +18,9 @@ from schemas.wire import encode
 
 REPLICAS_LIMIT = 100_000
 """Replicas of one service (DESIGN: the mesh is made for 100,000 tasks)."""
+
+NUMBER_LIMIT = 1e9
+"""Seconds, cores and shares beyond that are nobody's meaning; what is reckoned from them could be no number at all."""
 
 STACK_SERVICES = 90
 """Services in one deploy: each may take two writes of the one batch that holds them all."""
@@ -32,6 +37,8 @@ def check_service(wanted: ServiceDeploy) -> None:
         )
     if wanted.replicas is not None and wanted.replicas > REPLICAS_LIMIT:
         raise Refused(f"service {spec.name}: {wanted.replicas:,} replicas, at most {REPLICAS_LIMIT:,} are allowed")
+    if (number := _largest(msgspec.to_builtins(spec))) > NUMBER_LIMIT:
+        raise Refused(f"service {spec.name}: {number:g} is no duration or number of CPUs")
     container = spec.task.container
     if not container.image.strip():
         raise Refused(f"service {spec.name} names no image")
@@ -40,6 +47,16 @@ def check_service(wanted: ServiceDeploy) -> None:
         unknown = unknown_placeholders(text)
         if unknown:
             raise Refused(f"service {spec.name}: nobody fills the placeholder {{{{{unknown[0]}}}}}")
+
+
+def _largest(value: object) -> float:
+    """The largest number with a fraction in a tree: durations, CPUs, ratios."""
+    if isinstance(value, float):
+        return value
+    parts: Iterable[object] = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    )
+    return max(map(_largest, parts), default=0.0)
 
 
 def check_stack(stack: str, wanted: Iterable[ServiceDeploy]) -> None:
