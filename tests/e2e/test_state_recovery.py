@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bus.nats import NatsBus
 from meshctl.client import Mesh
 from schemas.api import GetStatus, Status
-from schemas.subjects import STATE_STREAM
+from tests.e2e.faults import delete_state_stream
 from tests.e2e.site import PATIENCE, Site, worker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -24,14 +23,6 @@ def reasons(site: Site) -> str:
         return answer
 
     return " ".join(reason.text for reason in site.ask(ask).reasons)
-
-
-def delete_stream(site: Site) -> None:
-    async def delete(mesh: Mesh) -> None:
-        assert isinstance(mesh.bus, NatsBus)
-        await mesh.bus.line.ask(f"$JS.API.STREAM.DELETE.{STATE_STREAM}", b"", timeout=10)
-
-    site.ask(delete)
 
 
 def untouched(site: Site, before: set[str], seconds: float) -> None:
@@ -48,7 +39,7 @@ def generation(site: Site) -> int:
 def test_a_deleted_stream_stops_nothing_and_is_rebuilt_from_what_agents_obey(site: Site) -> None:
     site.deploy("keep", web=worker(replicas=4), edge=worker(deploy={"mode": "global"}))
     before, was = {found.id for found in site.containers()}, generation(site)
-    delete_stream(site)
+    delete_state_stream(site)
     site.wait("the mesh says so", lambda: "store.missing" in reasons(site))
     site.lab.stop("node-1", only="agent")
     site.lab.start("node-1", only="agent")

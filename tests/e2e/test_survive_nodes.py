@@ -1,0 +1,83 @@
+"""Engines hang, nodes vanish together or flap, containers crash for ever: bounded, told, and mended."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from schemas.api import TaskView
+from tests.e2e.faults import signal_all
+from tests.e2e.site import Found, Site, worker
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+
+
+def test_a_hanging_engine_makes_its_node_not_ready_and_not_down(site: Site) -> None:
+    began = time.time()
+    site.deploy("hang", web=worker(replicas=3))
+    before = site.ids("hang_web")
+    signal_all(site.lab, "node-2", signal.SIGSTOP, "engine")
+    try:
+        site.wait("it is told", lambda: "node-2" not in site.ready(), 90)
+        view = next(node for node in site.eye.nodes() if node.node == "node-2")
+        assert view.status == "not-ready"
+        assert view.why
+        site.deploy("other", web=worker(replicas=2))
+    finally:
+        signal_all(site.lab, "node-2", signal.SIGCONT, "engine")
+    site.all_ready()
+    site.settle("hang_web", 3)
+    assert site.ids("hang_web") == before
+    assert not site.events(began, kinds=("node.down",), node="node-2")
+
+
+def test_a_container_that_always_fails_backs_off_and_moves_elsewhere(site: Site) -> None:
+    web = worker("echo no luck; exit 3", restart="always", init=False)
+    site.deploy("crash", "-d", web=web)
+    site.wait("it has failed five times", lambda: len(failed(site)) >= 5, 120)
+    assert "no luck" in failed(site)[0].log_tail
+    first = site.containers("crash_web", every=True)
+    site.lab.kill("leader")
+    site.wait("another leads", lambda: bool(site.eye.leader(1.0)))
+    time.sleep(5)
+    assert len(site.events(time.time() - 5, kinds=("task.started",), service="crash_web")) <= 2, "no back-off"
+    site.wait("it is tried elsewhere", lambda: len({found.engine for found in first + tried(site)}) > 1, 120)
+
+
+def failed(site: Site) -> list[TaskView]:
+    return [task for task in site.tasks("crash_web", ended=True) if task.state == "failed"]
+
+
+def tried(site: Site) -> list[Found]:
+    return site.containers("crash_web", every=True)
+
+
+def test_a_flapping_node_causes_a_bounded_number_of_moves(site: Site) -> None:
+    began = time.time()
+    site.deploy("flap", web=worker(replicas=6))
+    for _ in range(10):
+        site.lab.cut("node-3")
+        time.sleep(1)
+        site.lab.heal("node-3")
+        time.sleep(1)
+    site.all_ready()
+    site.settle("flap_web", 6)
+    moves = site.events(began, kinds=("task.assigned",), service="flap_web")[6:]
+    assert len(moves) <= 8, f"{len(moves)} moves"
+
+
+def test_all_nodes_vanish_at_once_and_the_brake_holds_until_they_return(site: Site) -> None:
+    site.deploy("brake", web=worker(replicas=3))
+    before = site.ids("brake_web")
+    for node in site.lab.nodes:
+        site.lab.cut(node)
+    site.wait("the brake holds", lambda: "brake: replacements are held back" in site.meshctl("status").out)
+    time.sleep(3)
+    assert site.ids("brake_web") == before
+    for node in site.lab.nodes:  # one after the other: as soon as fewer than 3 are silent, those are replaced
+        site.lab.heal(node)
+    site.all_ready()
+    site.settle("brake_web", 3)
+    site.wait("it is let go", lambda: "replacements are held back" not in site.meshctl("status").out)
