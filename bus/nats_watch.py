@@ -98,7 +98,8 @@ class NatsWatch:
         if not self._whole:
             self._push(entry)
         elif self._place is None:
-            self._early.append(entry)
+            if len(self._early) < LIMIT:  # the hole that a dropped one leaves is told as a Gap
+                self._early.append(entry)
         else:
             self._in_order(entry, self._place)
 
