@@ -28,6 +28,16 @@ NUMBERS = itertools.count(1)
 MakeLab = Callable[..., Lab]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `soak` are left out unless they are asked for."""
+    if "soak" in (config.getoption("markexpr") or ""):
+        return
+    left_out = [item for item in items if item.get_closest_marker("soak")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 def fresh_name() -> str:
     """A name that no other lab has; it tells which process made the lab."""
     return f"{PREFIX}-{os.getpid()}-{next(NUMBERS)}"
