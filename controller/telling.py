@@ -140,9 +140,9 @@ def _task(kind: str, task: AssignedTask, assignment: Assignment, id_: str, at: s
 
 def _rollout(seen: Seen, rollout: RolloutRecord, id_: str, at: str) -> tuple[Event, ...]:
     old = seen.old if isinstance(seen.old, RolloutRecord) else None
-    if seen.new is None or (old is not None and (old.phase, old.deploy) == (rollout.phase, rollout.deploy)):
+    if seen.new is None or (old is not None and _stage(old) == _stage(rollout)):
         return ()
-    kind = "rollout.started" if rollout.phase == "converging" else f"rollout.{rollout.phase}"
+    _, _, kind = _stage(rollout)
     data = {
         "wanted": rollout.wanted,
         "running": rollout.running,
@@ -154,6 +154,20 @@ def _rollout(seen: Seen, rollout: RolloutRecord, id_: str, at: str) -> tuple[Eve
             id=id_, kind=kind, at=at, service=rollout.service, revision=rollout.revision, why=rollout.why, data=data
         ),
     )
+
+
+_BACK = {
+    "rollback_started": "rollout.rolling_back",
+    "rollback_completed": "rollout.rolled_back",
+    "rollback_paused": "rollout.paused",
+    "paused": "rollout.paused",
+}
+
+
+def _stage(rollout: RolloutRecord) -> tuple[str, int, str]:
+    """What makes an event when it changes, and the event's kind."""
+    usual = "rollout.started" if rollout.phase == "converging" else f"rollout.{rollout.phase}"
+    return (rollout.phase, rollout.deploy, _BACK.get(rollout.update.state, usual))
 
 
 def _liveness(seen: Seen, verdict: LivenessRecord, id_: str, at: str) -> tuple[Event, ...]:

@@ -140,6 +140,20 @@ class Mesh:
     async def services(self, *, stack: str = "") -> api.ServiceList:
         """All services, or those of a stack."""
         return cast("api.ServiceList", await self.ask("service.list", api.ListServices(stack=stack)))
+    async def history(self, service: str) -> api.History:
+        """The kept revisions of a service, newest first."""
+        return cast("api.History", await self.ask("service.history", api.GetHistory(service=service)))
+
+    async def rollback(self, service: str, to: int = 0) -> api.DeployAnswer:
+        """Go back to a revision; 0: the last good one, or the one before."""
+        request = api.RollbackService(service=service, to=to)
+        return cast("api.DeployAnswer", await self.ask("service.rollback", request))
+
+    async def pause(self, services: Collection[str], *, paused: bool = True) -> api.Written:
+        """Halt the rollouts of services, or let them go on."""
+        request = api.PauseServices(services=tuple(services), paused=paused)
+        return cast("api.Written", await self.ask("service.pause", request))
+
 
     async def service(self, name: str) -> api.ServiceView:
         """One service. Raises NotFound."""

@@ -135,6 +135,48 @@ class RemoveServices(Command, frozen=True, kw_only=True):
 
     services: tuple[str, ...]
 
+class GetHistory(Ask, frozen=True, kw_only=True):
+    """service.history."""
+
+    service: str
+
+
+class RevisionView(Wire, frozen=True, kw_only=True):
+    """One kept revision."""
+
+    number: Count
+    spec: ServiceSpec
+    created_at: Seconds = 0.0
+    cause: str = ""
+    target: bool = False
+    """It is what was asked for last."""
+    runs: bool = False
+    """It is what holds: after an automatic roll-back another one than the target."""
+    good: bool = False
+    """It is the last that came up as a whole."""
+
+
+class History(Wire, frozen=True, kw_only=True):
+    """The answer to service.history, newest first."""
+
+    service: Token
+    revisions: tuple[RevisionView, ...]
+
+
+class RollbackService(Command, frozen=True, kw_only=True):
+    """service.rollback; `to` 0: the last good revision if the target is not it, else the one before."""
+
+    service: str
+    to: Count = 0
+
+
+class PauseServices(Command, frozen=True, kw_only=True):
+    """service.pause: halt rollouts, or (`paused` False) let them go on."""
+
+    services: tuple[str, ...]
+    paused: bool = True
+
+
 
 class RemoveStack(Command, frozen=True, kw_only=True):
     """stack.remove."""
@@ -400,6 +442,9 @@ REQUESTS: dict[str, tuple[type[Wire], type[Wire]]] = {
     "task.list": (ListTasks, TaskList),
     "task.inspect": (InspectTask, TaskDetail),
     "node.list": (ListNodes, NodeList),
+    "service.history": (GetHistory, History),
+    "service.rollback": (RollbackService, DeployAnswer),
+    "service.pause": (PauseServices, Written),
     "node.inspect": (InspectNode, NodeView),
     "node.update": (UpdateNode, Written),
     "node.remove": (RemoveNode, Written),

@@ -72,6 +72,7 @@ def intend(records: Records, wanted: ServiceDeploy, command: str, now: float) ->
         target=old.target if same else _next_number(records, spec.name, old.target),
         replicas=replicas,
         deploy=old.deploy + 1,
+        back_from=0,
         change="updated",
         cause=command,
         updated_at=now,
@@ -108,7 +109,9 @@ def _with_revision(records: Records, record: ServiceRecord, spec: ServiceSpec, n
 
 def _superseded(records: Records, record: ServiceRecord) -> Sequence[int]:
     rollout = records.rollouts.get(record.name)
-    needed = {record.target, rollout.revision if rollout else 0}
+    needed = {record.target, record.back_from}
+    if rollout is not None:
+        needed |= {rollout.revision, rollout.good, rollout.update.left}
     kept = [number for number in records.revisions_of(record.name) if number != record.target]
     return [number for number in kept[: max(0, len(kept) - (REVISIONS_KEPT - 1))] if number not in needed]
 

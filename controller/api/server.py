@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from bus.port import Message
-from controller.api import joining, networks, nodes, orders, services, stacks, status, tasks, volumes
+from controller.api import joining, networks, nodes, orders, revisions, services, stacks, status, tasks, volumes
 from controller.api.desk import Desk
 from schemas import subjects
 from schemas.api import AGENT_REQUESTS, REQUESTS, reply_error, reply_with
@@ -38,6 +38,9 @@ HANDLERS: Mapping[str, Handler] = {
     "service.scale": services.scale,
     "service.remove": services.remove,
     "service.list": services.list_all,
+    "service.history": revisions.history,
+    "service.rollback": revisions.rollback,
+    "service.pause": revisions.pause,
     "service.inspect": services.inspect,
     "task.list": tasks.list_all,
     "task.inspect": tasks.inspect,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshctl.commands import service_logs, service_put
+from meshctl.commands import service_logs, service_put, service_revisions
 from meshctl.commands.service import service_group
 
-__all__ = ["service_group", "service_logs", "service_put"]
+__all__ = ["service_group", "service_logs", "service_put", "service_revisions"]

@@ -1,0 +1,114 @@
+"""Rollouts told once, in virtual time, with real controllers and real agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from schemas.api import GetHistory, InspectService, PauseServices, RollbackService, ServiceDeploy
+from schemas.errors import NotFound, Refused
+from schemas.records import RolloutRecord
+from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec, UpdatePolicy
+from tests.sim.loop import run
+from tests.sim.test_world import deploy, images, slots
+from tests.sim.world import World, in_world, silence_logs
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    silence_logs()
+
+
+def web(image: str, **policy: Any) -> ServiceDeploy:
+    update = UpdatePolicy(**{"monitor": 1.0, **policy})
+    task = TaskSpec(container=ContainerSpec(image=image))
+    spec = ServiceSpec(name="shop_web", stack="shop", task=task, update=update, rollback=UpdatePolicy(monitor=1.0))
+    return ServiceDeploy(spec=spec, replicas=4)
+
+
+def rollout(world: World) -> RolloutRecord:
+    mirror = world.controllers[world.leader() or sorted(world.controllers)[0]].mirror
+    return mirror.records.rollouts.get("shop_web") or RolloutRecord(service="shop_web")
+
+
+async def stands(world: World, image: str = "app:1") -> None:
+    await deploy(world, web(image))
+    await world.until(lambda: rollout(world).phase == "done", 60, "it stands")
+
+
+@pytest.mark.parametrize("order", ["stop-first", "start-first"])
+def test_a_bad_deploy_comes_back_by_itself_and_says_so(order: str) -> None:
+    async def story(world: World) -> None:
+        await stands(world)
+        await deploy(world, web("crash:1", order=order, failure_action="rollback"))
+        await world.until(lambda: rollout(world).update.state == "rollback_completed", 60, "it is back")
+        await world.until(lambda: world.running("shop_web") == slots(4), 30, "four slots run")
+        assert (rollout(world).phase, rollout(world).revision) == ("failed", 1)
+        assert rollout(world).update.culprit is not None
+        assert rollout(world).update.culprit.log_tail == ("about to fail",)  # type: ignore[union-attr]
+
+    run(in_world(11, story))
+
+
+def test_people_look_back_and_go_back() -> None:
+    async def story(world: World) -> None:
+        await stands(world)
+        await deploy(world, web("app:2"))
+        await world.until(lambda: rollout(world).deploy == 2 and rollout(world).phase == "done", 60, "app:2 stands")
+        history = await world.insist("service.history", GetHistory(service="shop_web"))
+        assert [(view.number, view.target, view.runs, view.good) for view in history.revisions] == [
+            (2, True, True, True),
+            (1, False, False, False),
+        ]
+        answer = await world.insist("service.rollback", RollbackService(service="shop_web", command="back"))
+        again = await world.insist("service.rollback", RollbackService(service="shop_web", command="back"))
+        assert answer.services[0].revision == again.services[0].revision == 1
+        await world.until(lambda: rollout(world).deploy == 3 and rollout(world).phase == "done", 60, "app:1 stands")
+        view = await world.insist("service.inspect", InspectService(service="shop_web"))
+        assert (view.record.target, view.record.back_from) == (1, 2)
+        with pytest.raises(Refused):
+            await world.ask("service.rollback", RollbackService(service="shop_web"))
+        with pytest.raises(NotFound):
+            await world.ask("service.rollback", RollbackService(service="shop_web", to=9))
+
+    run(in_world(12, story))
+
+
+def test_a_paused_rollout_stands_still_until_it_is_resumed() -> None:
+    async def story(world: World) -> None:
+        await stands(world)
+        before = images(world)
+        await deploy(world, web("app:2", delay=3.0))
+        await world.until(lambda: images(world) != before, 30, "the first is replaced")
+        await world.insist("service.pause", PauseServices(services=("shop_web",)))
+        await world.until(lambda: world.running("shop_web") == slots(4), 30, "four slots run")
+        mixed = images(world)
+        await world.until(lambda: True, 1, "")
+        assert mixed & before
+        await world.insist("service.pause", PauseServices(services=("shop_web",), paused=False))
+        await world.until(lambda: rollout(world).deploy == 2 and rollout(world).phase == "done", 60, "it goes on")
+        assert not images(world) & before
+
+    run(in_world(13, story))
+
+
+@pytest.mark.parametrize("image", ["app:2", "crash:1"])
+def test_leaders_that_die_all_the_way_change_nothing_about_the_end(image: str) -> None:
+    async def story(world: World) -> None:
+        await stands(world)
+        await deploy(world, web(image, failure_action="rollback", order="start-first"))
+        fewest = 4
+        for _ in range(6):
+            leader = world.leader()
+            if leader:
+                world.crash_controller(leader)
+                await world.until(lambda: world.leader() != "", 30, "another leads")
+                world.start_controller(leader)
+            fewest = min(fewest, len({slot for (name, slot) in world.live() if name == "shop_web"}))
+        state = "completed" if image == "app:2" else "rollback_completed"
+        await world.until(lambda: rollout(world).deploy == 2 and rollout(world).update.state == state, 120, "the end")
+        assert world.running("shop_web") == slots(4)
+        assert fewest == 4
+
+    run(in_world(14, story))
