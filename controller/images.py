@@ -75,15 +75,22 @@ def judge(image: str, answers: Answers) -> Pin:
     if ids:
         return Pin(next(iter(ids)), tuple(f"{node} can't get image {image}: {why}" for node, why in failed.items()))
     if failed:
-        told = "; ".join(f"{node}: {why}" for node, why in failed.items())
         raise ImageUnavailable(
-            f"no node can get image {image}: {told}",
-            hint=f"meshctl image push {image} brings it to the nodes from the local engine",
+            f"no node can get image {image}: {_reasons(image, failed)}",
+            hint=f"without a registry: meshctl image push {image} or meshctl image load ARCHIVE brings it to the nodes",
         )
     if answers.silent:
         told = ", ".join(f"{node} ({why})" for node, why in answers.silent.items())
         return Pin(warnings=(f"image {image} is not pinned: no answer from {told}",))
-    return Pin(warnings=(f"image {image} is not pinned: no node is there to ask",))
+    return Pin(warnings=(f"image {image} is not pinned: no ready node fits, so none was asked",))
+
+
+def _reasons(image: str, failed: Mapping[str, str]) -> str:
+    """Each reason once, with the nodes that gave it: usually all give the same."""
+    nodes: dict[str, list[str]] = {}
+    for node, why in failed.items():
+        nodes.setdefault(why.removeprefix(f"image {image}: "), []).append(node)
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in nodes.items())
 
 
 async def resolve(core: Core, wanted: Wanted) -> Pin:

@@ -90,7 +90,41 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
+MEANT = {
+    "up": "deploy",
+    "down": "rm",
+    "remove": "rm",
+    "delete": "rm",
+    "list": "ls",
+    "show": "inspect",
+    "describe": "inspect",
+    "info": "status",
+    "top": "status",
+}
+"""What other tools call it."""
+
+WHERE = {
+    "deploy": "stack deploy",
+    "up": "stack deploy",
+    "down": "stack rm",
+    "ps": "service ps",
+    "ls": "service ls",
+    "logs": "service logs",
+    "scale": "service scale",
+    "rm": "service rm",
+    "inspect": "service inspect",
+    "drain": "node drain",
+    "nodes": "node ls",
+    "push": "image push",
+    "load": "image load",
+    "kill": "lab kill",
+}
+"""Commands that are looked for at the top, and the group they are in."""
+
+
 def unknown_command(path: str, name: str, known: list[str]) -> str:
     """The sentence for a command that does not exist."""
-    near = get_close_matches(name, known, n=1)
+    near = [MEANT[name]] if MEANT.get(name) in known else get_close_matches(name, known, n=1)
+    if " " not in path and name in WHERE:
+        near = [f"{path} {WHERE[name]}"]
     return f"{path} has no command '{name}'" + (f"; did you mean '{near[0]}'?" if near else "")

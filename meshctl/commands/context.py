@@ -14,7 +14,7 @@ from meshctl.contexts import chosen, credentials_of_url
 from meshctl.format.output import Column, Listing
 from meshctl.lazy import Group
 from meshctl.session import Session, pass_session
-from schemas.errors import MeshError, UsageError
+from schemas.errors import MeshError, NotFound, UsageError
 
 
 @click.group(cls=Group, name="context")
@@ -72,6 +72,16 @@ def use(session: Session, name: str) -> None:
     for variable in ("MESH_CONTEXT", "NATS_URL"):
         if session.environ.get(variable):
             click.echo(f"{variable} is set and goes before it", err=True)
+
+
+@context_group.command("show")
+@pass_session
+def show(session: Session) -> None:
+    """Print the name of the context that is used."""
+    name = chosen(session.context, session.environ, session.contexts)
+    if not name and not session.environ.get("NATS_URL"):
+        raise NotFound("no context is chosen", hint="meshctl context use NAME, or meshctl context create NAME")
+    click.echo(name or "(NATS_URL)")
 
 
 @context_group.command("ls")

@@ -51,21 +51,26 @@ def push(session: Session, image: str, nodes: tuple[str, ...], force: bool) -> N
 
 
 @image_group.command("load")
-@click.option("-i", "--input", "path", required=True, type=click.Path(path_type=Path), help="Made by docker save.")
+@click.argument("files", nargs=-1, metavar="[FILE...]", type=click.Path(path_type=Path))
+@click.option("-i", "--input", "inputs", multiple=True, metavar="FILE", type=click.Path(path_type=Path), help="Same")
 @click.option("--node", "nodes", multiple=True, metavar="NODE", help="Only there (default: all ready nodes).")
 @pass_session
-def load(session: Session, path: Path, nodes: tuple[str, ...]) -> None:
-    """Send an archive of images to nodes."""
-
-    if not path.is_file():
-        raise UsageError(f"{path}: there is no such file", hint="docker save IMAGE -o FILE makes one")
-    size = path.stat().st_size
+def load(session: Session, files: tuple[Path, ...], inputs: tuple[Path, ...], nodes: tuple[str, ...]) -> None:
+    """Send archives of images, made by `docker save`, to nodes."""
+    paths = inputs + files
+    if not paths:
+        raise UsageError("which archive?", hint="meshctl image load FILE... (docker save IMAGE -o FILE makes one)")
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"{path}: there is no such file", hint="docker save IMAGE -o FILE makes one")
+    sizes = {path: path.stat().st_size for path in paths}
 
     async def work(mesh: Mesh) -> None:
         targets = await _targets(mesh, nodes)
-        with loading_for(session.environ, targets, size) as loading:
-            sent = await _send(mesh, targets, archive_file(path), loading)
-        _tell(sent)
+        for path, size in sizes.items():
+            with loading_for(session.environ, targets, size) as loading:
+                sent = await _send(mesh, targets, archive_file(path), loading)
+            _tell(sent)
 
     session.run(work)
 

@@ -64,11 +64,16 @@ def up(name: str, nodes: int, controllers: int, nats: int, offline: bool, keep_b
 
     outlet, why = outlet_of(offline=offline)
     plan = make_plan(name, mesh_id=secrets.token_hex(8), nodes=nodes, controllers=controllers, nats=nats, outlet=outlet)
-    click.echo(f"lab {name}: {why}")
-    lab = bring_up(plan, lambda line: click.echo(f"lab {name}: {line}"), keep_broken=keep_broken)
+
+    def say(line: str) -> None:
+        click.echo(f"{name}: {line}" if name == DEFAULT_NAME else f"lab {name}: {line}")
+
+    say(why)
+    lab = bring_up(plan, say, keep_broken=keep_broken)
     if nats:
         user_contexts().put(name, lab.credentials_file(), use=True, description=f"lab of {nodes} nodes on this machine")
-        click.echo(f"lab {name}: is the current context; take it down with: meshctl lab down --name {name}")
+        named = "" if name == DEFAULT_NAME else f" --name {name}"
+        say(f"this is now the current context; take it down with: meshctl lab down{named}")
 
 
 @lab_group.command("status")

@@ -47,7 +47,12 @@ def test_nobody_can_get_it_names_each_node_with_its_reason() -> None:
         judge("app:1", Answers([lacks("n1"), lacks("n2", "no route")]))
 
 
+def test_the_same_reason_of_several_nodes_is_told_once() -> None:
+    with pytest.raises(ImageUnavailable, match="no node can get image app:1: n1, n2: no such image; n3: no route"):
+        judge("app:1", Answers([lacks("n1", "image app:1: no such image"), lacks("n2"), lacks("n3", "no route")]))
+
+
 def test_without_an_answer_the_image_stays_unpinned_with_a_warning() -> None:
-    assert judge("app:1", Answers()).warnings == ("image app:1 is not pinned: no node is there to ask",)
+    assert judge("app:1", Answers()).warnings == ("image app:1 is not pinned: no ready node fits, so none was asked",)
     silent = Answers(silent={"n1": "no answer"})
     assert judge("app:1", silent) == Pin(warnings=("image app:1 is not pinned: no answer from n1 (no answer)",))

@@ -351,7 +351,11 @@ def test_image_load_tells_each_node_and_fails_if_one_does(mesh, tmp_path: Path) 
     assert ran.code == 6
     assert "error: 1 of 2 nodes did not take it; n2: no space left on device" in ran.err
     assert mesh.run("image", "load", "-i", str(archive), "--node", "n1").code == 0
+    other = tmp_path / "other.tar"
+    other.write_bytes(b"y")
+    assert mesh.run("image", "load", str(archive), str(other), "--node", "n1").out == "n1: hello:1\nn1: hello:1\n"
     assert mesh.run("image", "load", "-i", "/nowhere.tar").code == 2
+    assert mesh.run("image", "load").code == 2
 
 
 def test_image_push_calls_the_docker_binary_and_skips_nodes_that_have_it(

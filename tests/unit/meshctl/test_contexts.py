@@ -84,10 +84,12 @@ def test_context_commands_create_list_use_and_remove(scripted, tmp_path: Path) -
         "one nats://h:4222 true\ntwo nats://x:4222 false\n"
     )
     assert scripted.run("context", "use", "two").code == 0
+    assert scripted.run("context", "show").out == "two\n"
     kept = scripted.home / "config" / "dockmesh" / "credentials" / "two.json"
     assert os.stat(kept).st_mode & 0o777 == 0o600
     assert scripted.run("context", "rm", "two").code == 0
     assert scripted.run("context", "use", "two").code == 4
+    assert scripted.run("context", "show").code == 4
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,8 @@ def test_with_debug_the_traceback_is_shown(capsys: pytest.CaptureFixture[str]) -
     ("arguments", "said", "code"),
     [
         (["stak"], "meshctl has no command 'stak'; did you mean 'stack'?", 2),
+        (["deploy"], "meshctl has no command 'deploy'; did you mean 'meshctl stack deploy'?", 2),
+        (["stack", "down"], "meshctl stack has no command 'down'; did you mean 'rm'?", 2),
         (["service", "pss"], "meshctl service has no command 'pss'; did you mean 'ps'?", 2),
         (["--nope"], "no such option", 2),
         (["service", "ls", "--nope"], "no such option", 2),
