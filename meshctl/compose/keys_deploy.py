@@ -5,13 +5,13 @@ from __future__ import annotations
 _D = "services.*.deploy"
 
 _POLICY = {
-    "": "stored with the service; until rollouts use it, slots are replaced one at a time, stop-first",
-    ".parallelism": "so many slots at once; 0 is all",
-    ".delay": "a duration between them",
+    "": "how a change replaces tasks: docs/ROLLOUTS.md",
+    ".parallelism": "so many slots take their turn at once, 1 if not given; 0 is all",
+    ".delay": "a duration between a new task that is up and the next turn",
     ".failure_action": "what a failure leads to",
-    ".monitor": "a duration; how long a task is watched, 5s if not given",
-    ".max_failure_ratio": "0 to 1",
-    ".order": "`stop-first` or `start-first`",
+    ".monitor": "a duration; a new task that ends within it has failed, 5s if not given",
+    ".max_failure_ratio": "0 to 1; more failures than this share of the replaced slots are a failed deploy",
+    ".order": "`stop-first`, or `start-first`: the new task beside the old one until it is up (healthy)",
 }
 
 _NOTES = {
@@ -42,7 +42,8 @@ _NOTES = {
     ".placement.max_replicas_per_node": "a whole number, for replicated services",
     **{f".update_config{key}": note for key, note in _POLICY.items()},
     **{f".rollback_config{key}": note for key, note in _POLICY.items()},
-    ".update_config.failure_action": "`pause`, `continue` or `rollback`",
+    ".rollback_config": "the same for going back; that of the revision that is left holds",
+    ".update_config.failure_action": "`pause`, `continue` or `rollback` (to the last revision that came up as a whole)",
     ".rollback_config.failure_action": "`pause` or `continue`",
 }
 

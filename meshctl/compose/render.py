@@ -11,6 +11,7 @@ import ruamel.yaml
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
+from meshctl.compose.deploy import PROGRESS_DEADLINE
 from schemas.api import ServiceDeploy
 from schemas.network import NetworkRecord
 from schemas.spec import (
@@ -106,7 +107,10 @@ def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
     spec = service.spec
     return _container(spec.task.container, volumes) | {
         "deploy": _deploy(spec, service.replicas),
-        "x-mesh": {"restart": _back_off(spec.task.restart)},
+        "x-mesh": {
+            "restart": _back_off(spec.task.restart),
+            "rollout": {"progress_deadline": _seconds(spec.progress_deadline, PROGRESS_DEADLINE)},
+        },
     }
 
 

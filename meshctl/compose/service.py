@@ -50,6 +50,7 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         endpoint_mode=read_endpoint_mode(deploy),
         update=deploys.read_policy(deploy.get("update_config") if deploy else None, rollback=False),
         rollback=deploys.read_policy(deploy.get("rollback_config") if deploy else None, rollback=True),
+        progress_deadline=deploys.read_progress_deadline(service),
     )
     if not spec.task.container.networks and any(port.mode == "ingress" for port in spec.task.container.ports):
         (service.get("ports") or service).refuse(

@@ -276,10 +276,11 @@ _container(
 )
 _container("working_dir", "working_dir: /srv", "/srv")
 _honoured(
-    "x-mesh x-mesh.restart x-mesh.restart.max_delay x-mesh.restart.reset_after",
-    "x-mesh: {restart: {max_delay: 5m, reset_after: 10s}}",
-    lambda d: (_task(d).restart.max_delay, _task(d).restart.reset_after),
-    (300.0, 10.0),
+    "x-mesh x-mesh.restart x-mesh.restart.max_delay x-mesh.restart.reset_after"
+    " x-mesh.rollout x-mesh.rollout.progress_deadline",
+    "x-mesh: {restart: {max_delay: 5m, reset_after: 10s}, rollout: {progress_deadline: 3m}}",
+    lambda d: (_task(d).restart.max_delay, _task(d).restart.reset_after, d.spec.progress_deadline),
+    (300.0, 10.0, 180.0),
 )
 
 _honoured("deploy deploy.replicas", "deploy: {replicas: 3}", lambda d: d.replicas, 3)
