@@ -58,6 +58,11 @@ class StoreHub:
                 self._republish(watch, entry)
         return outcome
 
+    def info(self) -> StoreInfo:
+        """What the server tells of the stream. Raises StoreMissing."""
+        stream = self.existing()
+        return StoreInfo(stream.first, stream.last, stream.created, leader="memory", now=self._clock.wall())
+
     def existing(self) -> MemoryStream:
         """The stream. Raises StoreMissing."""
         if self.stream is None:
@@ -223,8 +228,7 @@ class MemoryStore:
     async def info(self) -> StoreInfo:
         """See `bus.port.Store`."""
         check_controller(self._user, "ask for the stream's state")
-        stream = await self._call(self._hub.existing)
-        return StoreInfo(first=stream.first, last=stream.last, created=stream.created, leader="memory")
+        return await self._call(self._hub.info)
 
     async def _call(self, act: Callable[[], R]) -> R:
         return await call(self._hub.faults, self._hub.wire.link(self._user), act)

@@ -77,6 +77,7 @@ class _StreamCluster(msgspec.Struct, frozen=True):
 
 class _Info(msgspec.Struct, frozen=True):
     created: str = ""
+    ts: str = ""
     state: _StreamState = _StreamState()
     cluster: _StreamCluster = _StreamCluster()
     error: Fault | None = None
@@ -110,7 +111,14 @@ def info_of(data: bytes) -> StoreInfo:
         raise error_of(info.error)
     replicas = 1 + len(info.cluster.replicas or ())
     state = info.state
-    return StoreInfo(state.first_seq, state.last_seq, info.created, leader=info.cluster.leader, replicas=replicas)
+    return StoreInfo(
+        state.first_seq,
+        state.last_seq,
+        info.created,
+        leader=info.cluster.leader,
+        replicas=replicas,
+        now=seconds(info.ts),
+    )
 
 
 def stored_of(data: bytes, prefix: str) -> Entry | None:

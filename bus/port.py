@@ -116,6 +116,8 @@ class StoreInfo:
     created: str
     leader: str = ""
     replicas: int = 1
+    now: float = 0.0
+    """Seconds since 1970 by the server that leads the stream, as it answered; 0.0: it did not tell."""
 
 
 @dataclass

@@ -6,13 +6,15 @@
         async for event in mesh.events(kinds=("task.failed",)):
             print(event.at, event.service, event.why)
 
-Every call raises `schemas.errors`. Reads are repeated when nobody answers (a controller may just have died); a write is
-sent once, since its outcome would be unknown. The client remembers the highest sequence that its writes made, so that
-what it reads afterwards shows them, whichever controller serves it.
+Every call raises `schemas.errors`. Requests are repeated when nobody answers (a controller may just have died). A write
+is repeated under the same command id, by which the controllers know what is done already, and tells them until when it
+holds, by the store's clock: what reaches them later is not carried out. The client remembers the highest sequence that
+its writes made, so that what it reads afterwards shows them, whichever controller serves it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
@@ -26,7 +28,7 @@ from bus.port import Bus, Credentials
 from meshctl.eventstream import EventFilter, follow_events
 from schemas import api, netapi, nodeapi, subjects
 from schemas.clock import Clock, SystemClock
-from schemas.errors import BadMessage, Internal, Unreachable, error_of
+from schemas.errors import BadMessage, Internal, MeshError, TimedOut, Unreachable, error_of
 from schemas.events import Event
 from schemas.network import NetworkRecord
 from schemas.records import Availability
@@ -40,6 +42,12 @@ CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 2.0
 READ_ATTEMPTS = 3
 """A read waits so long for an answer, so many times."""
+
+REPEAT_AFTER = 0.5
+LAST_WORD = 3.0
+"""A write that nobody answered is sent once more, so long: if it was done, that is told now."""
+
+TIME_TIMEOUT = 1.0
 
 WRITE_TIMEOUT = 15.0
 DEPLOY_TIMEOUT = 180.0
@@ -89,8 +97,7 @@ class Mesh:
         _, answer_kind = api.REQUESTS.get(name) or netapi.NETWORK_REQUESTS[name]
         subject = subjects.api(*name.split("."))
         if isinstance(request, api.Command):
-            request = request if request.command else replace(request, command=f"c{secrets.token_hex(8)}")
-            data = await self._request(subject, encode(request), timeout or WRITE_TIMEOUT, attempts=1)
+            data = await self._command(subject, request, timeout or WRITE_TIMEOUT)
         else:
             if isinstance(request, api.Ask):
                 request = replace(request, min_sequence=max(request.min_sequence, self.min_sequence))
@@ -133,13 +140,6 @@ class Mesh:
         """Set replica counts, all in one step."""
         return cast("api.Written", await self.ask("service.scale", api.ScaleServices(replicas=replicas)))
 
-    async def remove_services(self, services: Collection[str]) -> api.Written:
-        """Remove services."""
-        return cast("api.Written", await self.ask("service.remove", api.RemoveServices(services=tuple(services))))
-
-    async def services(self, *, stack: str = "") -> api.ServiceList:
-        """All services, or those of a stack."""
-        return cast("api.ServiceList", await self.ask("service.list", api.ListServices(stack=stack)))
     async def history(self, service: str) -> api.History:
         """The kept revisions of a service, newest first."""
         return cast("api.History", await self.ask("service.history", api.GetHistory(service=service)))
@@ -154,6 +154,13 @@ class Mesh:
         request = api.PauseServices(services=tuple(services), paused=paused)
         return cast("api.Written", await self.ask("service.pause", request))
 
+    async def remove_services(self, services: Collection[str]) -> api.Written:
+        """Remove services."""
+        return cast("api.Written", await self.ask("service.remove", api.RemoveServices(services=tuple(services))))
+
+    async def services(self, *, stack: str = "") -> api.ServiceList:
+        """All services, or those of a stack."""
+        return cast("api.ServiceList", await self.ask("service.list", api.ListServices(stack=stack)))
 
     async def service(self, name: str) -> api.ServiceView:
         """One service. Raises NotFound."""
@@ -284,13 +291,47 @@ class Mesh:
         wanted = EventFilter(kinds=frozenset(kinds), service=service, node=node)
         return follow_events(self.bus, wanted, since=since, until=until, cursor=cursor, clock=self.clock)
 
+    async def _command(self, subject: str, request: api.Command, timeout: float) -> bytes:
+        """Send a write until it is answered, always under the same id."""
+        loop = asyncio.get_running_loop()
+        now = await self._store_time()
+        until = request.until or (now + timeout + LAST_WORD if now else 0.0)
+        command = request.command or f"c{secrets.token_hex(8)}"
+        data = encode(replace(request, command=command, until=until))
+        end = loop.time() + timeout
+        while (left := end - loop.time()) > 0:
+            try:
+                return await self._answered(subject, data, left)
+            except (Unreachable, TimedOut):
+                await asyncio.sleep(min(REPEAT_AFTER, max(0.0, end - loop.time())))
+        try:
+            return await self._answered(subject, data, min(LAST_WORD, timeout))
+        except Unreachable as error:
+            raise _no_controller(error, wrote=True) from error
+
+    async def _answered(self, subject: str, data: bytes, timeout: float) -> bytes:
+        """An answer, whatever it says; but raises TimedOut where it says that the outcome is not known."""
+        answer = await self.bus.core.request(subject, data, timeout=timeout)
+        fault = _read(subject, answer, api.Reply).error
+        if fault is not None and fault.code == TimedOut.code:
+            raise TimedOut(fault.message, hint=fault.hint)
+        return answer
+
+    async def _store_time(self) -> float:
+        """The time by the store's clock; 0.0: it is not told, and the command holds for ever."""
+        try:
+            async with asyncio.timeout(TIME_TIMEOUT):
+                return (await self.bus.state.info()).now
+        except (MeshError, TimeoutError):
+            return 0.0
+
     async def _request(self, subject: str, data: bytes, timeout: float, *, attempts: int) -> bytes:
         for attempt in range(attempts):
             try:
                 return await self.bus.core.request(subject, data, timeout=timeout)
             except Unreachable as error:
                 if attempt + 1 == attempts:
-                    raise _no_controller(error, wrote=attempts == 1) from error
+                    raise _no_controller(error, wrote=False) from error
         raise AssertionError("attempts is at least 1")
 
 

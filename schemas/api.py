@@ -61,9 +61,14 @@ class Ask(Wire, frozen=True, kw_only=True):
 
 
 class Command(Wire, frozen=True, kw_only=True):
-    """A request that changes something; `command` is its id, the cause of all that follows."""
+    """A request that changes something; `command` is its id, the cause of all that follows.
+
+    The same command may be sent again: if the records carry its id it is done, and answered as such.
+    """
 
     command: str = ""
+    until: Seconds = 0.0
+    """By the clock of the store's server (`StoreInfo.now`): nothing is begun after it. 0.0: no bound."""
 
 
 class Written(Wire, frozen=True, kw_only=True):
@@ -130,11 +135,6 @@ class ScaleServices(Command, frozen=True, kw_only=True):
     replicas: dict[str, Count]
 
 
-class RemoveServices(Command, frozen=True, kw_only=True):
-    """service.remove."""
-
-    services: tuple[str, ...]
-
 class GetHistory(Ask, frozen=True, kw_only=True):
     """service.history."""
 
@@ -176,6 +176,11 @@ class PauseServices(Command, frozen=True, kw_only=True):
     services: tuple[str, ...]
     paused: bool = True
 
+
+class RemoveServices(Command, frozen=True, kw_only=True):
+    """service.remove."""
+
+    services: tuple[str, ...]
 
 
 class RemoveStack(Command, frozen=True, kw_only=True):
@@ -420,6 +425,8 @@ class Join(Wire, frozen=True, kw_only=True):
     instance: str
     facts: NodeFacts = NodeFacts()
     labels: dict[str, str] = {}
+    boot: str = ""
+    """The boot id of its machine; "": not told."""
 
 
 class Joined(Wire, frozen=True, kw_only=True):

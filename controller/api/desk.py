@@ -1,7 +1,8 @@
 """Where requests are dealt with: reading from the mirror, writing by compare-and-set.
 
 A write is drafted from a mirror that has caught up with the stream, stored as one batch, and drafted anew when somebody
-else was faster. When its outcome is unknown the first record is read back: it carries the command's id.
+else was faster. When its outcome is unknown the first record is read back: it carries the command's id. By that id a
+command that comes again is known, too: what is done is answered as done.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from difflib import get_close_matches
 from typing import Generic, TypeVar
 
 from bus.batches import check_batch
-from bus.port import Bus, Busy, Committed, Conflicted, Delete, Outcome, Put, Unknown, Write
+from bus.port import Bus, Busy, Committed, Conflicted, Delete, Outcome, Put, StoreInfo, Unknown, Write
 from controller.elector import Elector
 from controller.hearing import Hearing
 from controller.leader import Leader
@@ -65,6 +66,8 @@ class Desk:
     rng: random.Random
     version: str = ""
     hostname: str = ""
+    until: float = 0.0
+    """When what is being dealt with is too late, by the store's clock; 0.0: never."""
 
     @property
     def records(self) -> Records:
@@ -114,21 +117,30 @@ class Desk:
         raise Conflict(f"somebody else changed it meanwhile ({why})", hint="look at it and try again")
 
     async def catch_up(self) -> None:
-        """Wait until the mirror shows all that is stored now. Raises Unreachable, StoreMissing, TimedOut, Refused."""
+        """Wait until the mirror shows all that is stored now.
+
+        Raises Unreachable, StoreMissing, Refused; TimedOut, also where the request has come too late.
+        """
         self._check_mirror()
         trouble = self.leader.frozen
         if trouble:
             raise Refused(f"nothing is written to this store: {trouble}", hint="see meshctl status")
-        await self.mirror.reached(await self._last(), timeout=READ_WAIT)
+        info = await self._info()
+        if self.until and info.now > self.until:
+            raise TimedOut(
+                f"the request came {info.now - self.until:.1f} s too late: nothing was changed",
+                hint="whoever sent it has stopped waiting for it; send it anew",
+            )
+        await self.mirror.reached(info.last, timeout=READ_WAIT)
 
-    async def _last(self) -> int:
-        """The sequence up to which the store is written now. Raises Unreachable, StoreMissing."""
+    async def _info(self) -> StoreInfo:
+        """How far the store is written, and the time there. Raises Unreachable, StoreMissing."""
         give_up = self.clock.monotonic() + STORE_WAIT
         while True:
             again = self.clock.monotonic() + ASK_AGAIN
             try:
                 async with asyncio.timeout(ASK_AGAIN):
-                    return (await self.bus.state.info()).last
+                    return await self.bus.state.info()
             except (TimeoutError, Unreachable):
                 if again >= give_up:
                     why = f"the store has not answered for {STORE_WAIT:g} s: nothing was changed"

@@ -80,6 +80,14 @@ def intend(records: Records, wanted: ServiceDeploy, command: str, now: float) ->
     return _with_revision(records, record, spec, now, write=not same)
 
 
+def deployed_of(records: Records, service: str, change: str) -> Deployed:
+    """What became of a service that stands, in words already known."""
+    record = records.services[service].record
+    revision = records.revisions.get((service, record.target))
+    image_id = revision.spec.task.container.image_id if revision else ""
+    return Deployed(service=service, change=change, revision=record.target, deploy=record.deploy, image_id=image_id)
+
+
 def _new(records: Records, spec: ServiceSpec, replicas: int, command: str, now: float) -> Intent:
     stored = records.services.get(spec.name)
     before = stored.record if stored else None

@@ -31,7 +31,10 @@ async def create(desk: Desk, request: CreateNetwork) -> NetworkView:
     name, command, now = request.network.name, desk.command(request.command), desk.clock.wall()
 
     async def draft() -> Draft[NetworkRecord]:
-        if standing(desk.records, name) is not None:
+        there = standing(desk.records, name)
+        if there is not None and request.command and (there.change, there.cause) == ("created", request.command):
+            return Draft(there)
+        if there is not None:
             raise Conflict(f"network {name} exists already")
         check_network(desk, request.network)
         record = made(request.network, command, now)
@@ -47,6 +50,8 @@ async def remove(desk: Desk, request: RemoveNetworks) -> Written:
 
     async def draft() -> Draft[None]:
         records: list[tuple[str, Wire | None]] = []
+        if any(_removed_by(desk, name, request.command) for name in request.networks):
+            return Draft(None)  # in one batch: all of them
         for name in sorted(set(request.networks)):
             record = standing(desk.records, name)
             if record is None:
@@ -75,6 +80,11 @@ async def inspect(desk: Desk, request: InspectNetwork) -> NetworkView:
     found = sorted(desk.records.endpoints.items())
     endpoints = tuple(record for (network, _), record in found if network == request.network)
     return msgspec.structs.replace(_view(desk, request.network), endpoints=endpoints)
+
+
+def _removed_by(desk: Desk, name: str, command: str) -> bool:
+    stored = desk.records.networks.get(name)
+    return stored is not None and stored.record.removed and bool(command) and stored.record.cause == command
 
 
 def standing(records: Records, name: str) -> NetworkRecord | None:

@@ -60,6 +60,9 @@ async def remove(desk: Desk, request: RemoveNode) -> Written:
     command = desk.command(request.command)
 
     async def draft() -> Draft[None]:
+        stored = desk.records.nodes.get(request.node)
+        if stored is not None and stored.record.removed and request.command and stored.record.cause == request.command:
+            return Draft(None)
         record = existing(desk, request.node)
         status = views.node_status(desk.records, request.node)
         if status != "down" and not request.force:

@@ -22,6 +22,8 @@ async def give(desk: Desk, request: GiveOrder) -> Written:
     name = subjects.suggest_token(command) or desk.command("")
 
     async def draft() -> Draft[None]:
+        if name in desk.records.orders:
+            return Draft(None)
         if request.kind == "node.confirm-dead":
             existing(desk, request.node)
         elif request.node:

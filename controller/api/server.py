@@ -8,6 +8,7 @@ subscription.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from bus.port import Message
 from controller.api import joining, networks, nodes, orders, revisions, services, stacks, status, tasks, volumes
 from controller.api.desk import Desk
 from schemas import subjects
-from schemas.api import AGENT_REQUESTS, REQUESTS, reply_error, reply_with
+from schemas.api import AGENT_REQUESTS, REQUESTS, Command, reply_error, reply_with
 from schemas.errors import BadMessage, Internal, MeshError, Refused, Unreachable
 from schemas.netapi import NETWORK_REQUESTS
 from schemas.wire import decode
@@ -37,10 +38,10 @@ HANDLERS: Mapping[str, Handler] = {
     "service.put": services.put,
     "service.scale": services.scale,
     "service.remove": services.remove,
-    "service.list": services.list_all,
     "service.history": revisions.history,
     "service.rollback": revisions.rollback,
     "service.pause": revisions.pause,
+    "service.list": services.list_all,
     "service.inspect": services.inspect,
     "task.list": tasks.list_all,
     "task.inspect": tasks.inspect,
@@ -112,7 +113,9 @@ class Server:
         name = message.subject.removeprefix("mesh.api.")
         if name not in HANDLERS:
             raise BadMessage(f"there is no request {name!r}", hint="is meshctl newer than the controllers?")
-        return await HANDLERS[name](self._desk, decode(message.data, ALL_REQUESTS[name][0]))
+        request = decode(message.data, ALL_REQUESTS[name][0])
+        until = request.until if isinstance(request, Command) else 0.0
+        return await HANDLERS[name](dataclasses.replace(self._desk, until=until), request)
 
     async def _for_agents(self, message: Message) -> object:
         node, _, verb = message.subject.removeprefix("mesh.agentapi.").partition(".")

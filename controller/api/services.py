@@ -8,7 +8,7 @@ from bus.port import BATCH_MESSAGES
 from controller import views
 from controller.api.checks import REPLICAS_LIMIT, check_service, warnings_for
 from controller.api.desk import Desk, Draft, not_found
-from controller.api.intent import current, intend
+from controller.api.intent import current, deployed_of, intend
 from controller.api.networks import check_attached
 from controller.api.pinning import pin_all
 from controller.api.stacks import removed
@@ -35,6 +35,8 @@ async def put(desk: Desk, request: PutService) -> DeployAnswer:
     """Create or update one service. Raises Conflict, NotFound, Refused, ImageUnavailable."""
     check_service(request.service)
     await desk.catch_up()
+    if (done := _put_before(desk, request)) is not None:
+        return done
     _check_put(desk, request)
     check_attached(desk.records, [request.service.spec], ())
     (wanted,), warnings = await pin_all(desk, [request.service], request.resolve_image)
@@ -42,6 +44,8 @@ async def put(desk: Desk, request: PutService) -> DeployAnswer:
     command, now = desk.command(request.command), desk.clock.wall()
 
     async def draft() -> Draft[DeployAnswer]:
+        if (done := _put_before(desk, request)) is not None:
+            return Draft(done)
         _check_put(desk, request)
         intent = intend(desk.records, wanted, command, now)
         answer = DeployAnswer(sequence=0, services=(intent.deployed,), warnings=tuple(warnings))
@@ -82,6 +86,8 @@ async def remove(desk: Desk, request: RemoveServices) -> Written:
 
     async def draft() -> Draft[None]:
         names = sorted(set(request.services))
+        if any(_removed_by(desk, name, request.command) for name in names):
+            return Draft(None)  # in one batch: all of them
         owners = {name: _existing(desk, name).stack for name in names}
         records: list[tuple[str, Wire | None]] = [
             (subjects.service_key(name), removed(desk, name, command, now)) for name in names
@@ -130,6 +136,20 @@ def _existing(desk: Desk, name: str) -> ServiceRecord:
         standing = [each for each, stored in desk.records.services.items() if not stored.record.removed]
         raise not_found("service", name, standing)
     return record
+
+
+def _put_before(desk: Desk, request: PutService) -> DeployAnswer | None:
+    """The answer to a command that comes again, with its work done."""
+    stored = desk.records.services.get(request.service.spec.name)
+    if stored is None or stored.record.removed or not request.command or stored.record.cause != request.command:
+        return None
+    deployed = deployed_of(desk.records, request.service.spec.name, stored.record.change)
+    return DeployAnswer(sequence=stored.sequence, services=(deployed,))
+
+
+def _removed_by(desk: Desk, name: str, command: str) -> bool:
+    stored = desk.records.services.get(name)
+    return stored is not None and stored.record.removed and bool(command) and stored.record.cause == command
 
 
 def _check_put(desk: Desk, request: PutService) -> None:

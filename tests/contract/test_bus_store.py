@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from bus.port import BATCH_MESSAGES, Bus, Committed, Conflicted, Delete, Fence, Fenced, Put
@@ -201,3 +203,15 @@ async def test_an_agent_is_told_no_where_the_store_is_not_its_own(mesh) -> None:
             agent.state.watch()
         with pytest.raises(Refused):
             agent.observed.watch("n2")
+
+
+async def test_the_store_tells_its_own_time(mesh) -> None:
+    async with mesh.connect("controller-1") as bus:
+        made = await stored(bus, "job.a", b"")
+        entry = await bus.state.read("job.a")
+        assert entry is not None
+        first = (await bus.state.info()).now
+        await asyncio.sleep(0.02)
+        second = (await bus.state.info()).now
+        assert entry.at <= first < second < entry.at + 60
+        assert made

@@ -31,6 +31,7 @@ from schemas.api import (
 from schemas.assignment import Applied, Assignment
 from schemas.errors import BadMessage, MeshError, Unreachable
 from schemas.liveness import HEARTBEAT_PERIOD, Heartbeat, HeartbeatAnswer
+from schemas.netapi import NETWORK_REQUESTS
 from schemas.nodeapi import ResolvedImage, ResolveImage
 from schemas.observation import NodeFacts, Observation, ObservedTask
 from schemas.spec import ContainerSpec, Mode, ServiceSpec, TaskSpec
@@ -234,7 +235,7 @@ class Mesh:
         """A request to the api. Raises what it says."""
         noun, verb = name.split(".")
         data = await self.operator.core.request(subjects.api(noun, verb), encode(request), timeout=40)
-        return open_reply(data, answer or REQUESTS[name][1])
+        return open_reply(data, answer or {**REQUESTS, **NETWORK_REQUESTS}[name][1])
 
     async def deploy(self, *services: ServiceDeploy, **more: Any) -> DeployAnswer:
         """Stack "shop" with these services."""

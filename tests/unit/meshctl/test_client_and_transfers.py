@@ -98,11 +98,14 @@ async def test_an_error_on_the_wire_is_raised_as_what_it_is() -> None:
     assert error.value.hint == "choose another"
 
 
-async def test_a_read_is_repeated_when_nobody_answers_and_a_write_is_not() -> None:
+async def test_what_nobody_answers_is_repeated_a_write_under_the_same_id() -> None:
     broker = MemoryBroker()
     asked: list[str] = []
+    commands: list[str] = []
 
     async def handle(message: Message) -> bytes | None:
+        if message.subject == subjects.api("stack", "remove"):
+            commands.append(decode(message.data, api.RemoveStack).command)
         asked.append(message.subject.rsplit(".", 2)[-2])
         return (
             api.reply_with(api.ServiceList(services=()))
@@ -115,7 +118,9 @@ async def test_a_read_is_repeated_when_nobody_answers_and_a_write_is_not() -> No
         await mesh.ask("service.list", api.ListServices(), timeout=0.05)
         with pytest.raises(Unreachable) as error:
             await mesh.ask("stack.remove", api.RemoveStack(stack="a"), timeout=0.05)
-    assert asked == ["service", "service", "stack"]
+    assert asked == ["service", "service", "stack", "stack"]
+    assert commands[0]
+    assert commands[0] == commands[1]
     assert "may or may not have been done" in error.value.hint
 
 
