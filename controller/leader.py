@@ -40,6 +40,9 @@ Planner: TypeAlias = Callable[[World, Dirty, float], Plan]
 GATHER = 0.01
 """Seconds for which more that happens at once may come into one round."""
 
+LONGEST_PAUSE = 1.0
+"""Deciding takes at most half of the process's time: after a round the others get as long, up to so many seconds."""
+
 MIRROR_WAIT = 2.0
 """Seconds that the mirror has to show a round's commit before a snapshot is taken instead."""
 
@@ -159,7 +162,8 @@ class Leader:
                 await asyncio.sleep(RETRY)
                 continue
             try:
-                await self._round()
+                planning = await self._round()
+                await asyncio.sleep(min(planning, LONGEST_PAUSE))
             except Fenced:
                 raise
             except Exception:
@@ -192,7 +196,8 @@ class Leader:
             event = Event(id=f"{code}@{self._epoch}/{at:.3f}", kind=code, at=iso(at), epoch=self._epoch, why=why)
             await seat.teller.tell(event)
 
-    async def _round(self) -> None:
+    async def _round(self) -> float:
+        """One round; the seconds that its planning kept everything else in this process waiting. Raises Fenced."""
         seat = self._seat
         dirty = seat.mirror.take_dirty()
         started, now = seat.clock.monotonic(), seat.time.now()
@@ -212,9 +217,10 @@ class Leader:
             outcome = await self._writer.submit(writes)
             self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
             if not await self._settle(outcome):
-                return
+                return planned - started
         self.answered.update(orders)
         self.settled.set()
+        return planned - started
 
     def _tell_round(self, plan: Plan, dirty: Dirty, outcome: Outcome, took: tuple[float, float]) -> None:
         if not plan.changes:

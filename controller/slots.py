@@ -132,9 +132,15 @@ def fill_old(work: Work, round_: Round, group: Group, past: Past) -> None:
 
 def explain_unplaced(work: Work, group: Group) -> None:
     """Say why slots found no place, once all services of the round have taken theirs."""
+    shared: Refused | None = None
     for slot in work.unplaced:
-        belongs = work.record.mode == "global"
-        refused = group.refusal_on(slot) if belongs else group.refusal(work.volume_slot(slot))
+        if work.record.mode == "global":
+            refused = group.refusal_on(slot)
+        elif shared is not None:
+            refused = shared
+        else:
+            refused = group.refusal(work.volume_slot(slot))
+            shared = refused if group.alike else None
         work.waits[slot] = refused.why
 
 
