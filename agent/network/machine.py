@@ -50,6 +50,8 @@ class LinuxMachine:
         self._chance = chance
         self._sysctls = sysctls
         self._netlink = Netlink()
+        self._survey = Netlink()
+        """Of its own: the kernel refuses a second list on one socket while one is under way."""
         self._held: dict[tuple[str, int], socket.socket] = {}
 
     async def trouble(self) -> str:
@@ -65,7 +67,7 @@ class LinuxMachine:
         return await self._netlink.mtu(address)
 
     async def routes(self) -> tuple[str, ...]:
-        return await self._netlink.routes()
+        return await self._survey.routes()
 
     async def find(self) -> Found:
         return await self._netlink.find()
