@@ -24,6 +24,9 @@ from schemas.wire import decode
 
 log = structlog.get_logger()
 
+DOUBT = 15.0
+"""Seconds for which a store that seems to be rolled back may turn out to have been told of by a deposed server."""
+
 Listener: TypeAlias = Callable[[Seen], None]
 
 
@@ -113,6 +116,7 @@ class _StateSink:
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
         self._rolled_back = ""
+        self._refused_at = 0.0
 
     @property
     def sequence(self) -> int:
@@ -128,7 +132,9 @@ class _StateSink:
     def may_replace(self, entries: tuple[Entry, ...], sequence: int) -> str:
         """A store without identity is nobody's; one of a lower generation, or shorter than seen, was rolled back.
 
-        Once rolled back it stays so, however long it grows, until a restore has raised its generation.
+        Once rolled back it stays so, however long it grows, until a restore has raised its generation. But a server
+        that led the stream, and does not know that it does no more, tells of a shorter one, too: for `DOUBT` seconds
+        a store that gets as far as was seen, and contradicts nothing of it, is taken for what it was.
         """
         mesh = _mesh_in(entries)
         known = self._mirror.records.mesh
@@ -144,11 +150,23 @@ class _StateSink:
         elif (mesh.generation, sequence) < seen:
             ends = (mesh.generation, sequence)
             return f"store.rolled_back: the store ends at {ends}, this controller has seen {seen}"
+        elif self._rolled_back and self._as_seen(entries):
+            self._rolled_back = ""
         return self._rolled_back
 
     def refuse(self, why: str) -> None:
         if why.startswith("store.rolled_back"):
+            self._refused_at = self._refused_at if self._rolled_back else asyncio.get_running_loop().time()
             self._rolled_back = why
+
+    def _as_seen(self, entries: tuple[Entry, ...]) -> bool:
+        """Whether nothing in it contradicts what was seen, soon after it seemed to be rolled back."""
+        if asyncio.get_running_loop().time() - self._refused_at > DOUBT:
+            return False
+        records = self._mirror.records
+        return all(
+            records.sequence_of(each.key) == each.sequence for each in entries if each.sequence <= records.sequence
+        )
 
 
 class _ObservedSink:

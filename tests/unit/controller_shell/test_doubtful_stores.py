@@ -1,0 +1,70 @@
+"""A store that seems to be rolled back: for good, or told of by a server that leads the stream no more."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bus.memory import MemoryBroker
+from bus.port import Put
+from controller.mirror import DOUBT, Mirror
+from tests.sim.loop import run
+
+
+async def mirrored(broker: MemoryBroker, *keys: str) -> Mirror:
+    for key in keys:
+        broker.state.commit("operator", (Put(key, b"{}"),), None)
+    mirror = Mirror(broker.connect("controller-c1"))
+    await mirror.state.resync("started")
+    return mirror
+
+
+def test_a_store_told_of_by_a_deposed_server_is_trusted_again_once_it_is_as_it_was_seen() -> None:
+    async def story() -> None:
+        broker = MemoryBroker()
+        mirror = await mirrored(broker, "cursor.a", "cursor.b")
+        whole = broker.checkpoint()
+        short = broker.checkpoint()
+        short.last -= 1
+        del short.entries["cursor.b"]
+        broker.roll_back(short)
+        await mirror.state.resync("a look")
+        assert mirror.trouble.startswith("store.rolled_back")
+        broker.roll_back(whole)
+        await mirror.state.resync("another look")
+        assert mirror.trouble == ""
+
+    run(story())
+
+
+def test_a_store_that_was_rolled_back_and_grew_stays_refused() -> None:
+    async def story() -> None:
+        broker = MemoryBroker()
+        mirror = await mirrored(broker, "cursor.a")
+        older = broker.checkpoint()
+        for key in ("cursor.b", "cursor.c"):
+            broker.state.commit("operator", (Put(key, b"{}"),), None)
+        await mirror.state.resync("level")
+        broker.roll_back(older)
+        await mirror.state.resync("a look")
+        for key in ("cursor.x", "cursor.y", "cursor.z"):
+            broker.state.commit("operator", (Put(key, b"{}"),), None)
+        await mirror.state.resync("another look")
+        assert mirror.trouble.startswith("store.rolled_back")
+
+    run(story())
+
+
+def test_after_a_while_there_is_no_doubt_any_more() -> None:
+    async def story() -> None:
+        broker = MemoryBroker()
+        mirror = await mirrored(broker, "cursor.a", "cursor.b")
+        whole, short = broker.checkpoint(), broker.checkpoint()
+        short.last -= 1
+        broker.roll_back(short)
+        await mirror.state.resync("a look")
+        await asyncio.sleep(DOUBT + 1)
+        broker.roll_back(whole)
+        await mirror.state.resync("another look")
+        assert mirror.trouble.startswith("store.rolled_back")
+
+    run(story())
