@@ -89,7 +89,7 @@ class Agent:
         self.networking: Networking | None = None
         self.surveyor = Surveyor(engine, config.machine, machine)
         self.membership = Membership(
-            node, bus.core, files, chance, labels=config.labels, facts=lambda: self.surveyor.facts
+            node, bus.core, files, chance, boot=config.boot, labels=config.labels, facts=lambda: self.surveyor.facts
         )
         self.journal = Journal(node, files, bus.events, clock, may_send=lambda: self.membership.confirmed)
         self.teller = Teller(node, self.journal, clock)

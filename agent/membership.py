@@ -45,6 +45,7 @@ class Membership:
         files: Files,
         chance: random.Random,
         *,
+        boot: str = "",
         labels: Mapping[str, str],
         facts: Callable[[], NodeFacts],
     ) -> None:
@@ -52,6 +53,7 @@ class Membership:
         self._core = core
         self._files = files
         self._chance = chance
+        self._boot = boot
         self._labels = dict(labels)
         self._facts = facts
         self._retry = asyncio.Event()
@@ -107,7 +109,13 @@ class Membership:
 
     async def _try(self) -> float:
         """One attempt; the seconds until the next one, should it fail."""
-        request = Join(node=self._node, instance=self.identity.instance, facts=self._facts(), labels=self._labels)
+        request = Join(
+            node=self._node,
+            instance=self.identity.instance,
+            facts=self._facts(),
+            labels=self._labels,
+            boot=self._boot,
+        )
         try:
             data = await self._core.request(subjects.agent_api(self._node, "join"), encode(request), timeout=TIMEOUT)
             joined = open_reply(data, Joined)

@@ -22,6 +22,7 @@ from schemas.errors import BadMessage, MeshError, Unreachable
 from schemas.liveness import (
     CONTROLLER_PERIOD,
     HEARTBEAT_PERIOD,
+    HEARTBEATS_MISSED,
     ControllerBeat,
     Heartbeat,
     HeartbeatAnswer,
@@ -172,7 +173,16 @@ class Hearing:
             return f"node {heartbeat.node} was removed from the mesh"
         if stored.record.instance != heartbeat.instance:
             return f"the name {heartbeat.node} belongs to another agent ({stored.record.instance[:12]})"
-        return ""
+        return self.usurped(heartbeat.node, heartbeat.boot)
+
+    def usurped(self, node: str, boot: str) -> str:
+        """Why a machine with that boot id is not the node: another one, with the same identity, still beats."""
+        beat = self._beats.get(node)
+        if beat is None or not boot or beat.heartbeat.boot in ("", boot):
+            return ""
+        if self._clock.monotonic() - beat.at > HEARTBEATS_MISSED * heartbeat_period(len(self._mirror.records.nodes)):
+            return ""
+        return f"another machine answers as node {node}: the agent's data directory was copied"
 
     def _note(self, heartbeat: Heartbeat) -> None:
         old = self._beats.get(heartbeat.node)

@@ -15,7 +15,7 @@ async def join(desk: Desk, node: str, request: Join) -> Joined:
     """Make the agent a member; the same agent may ask again and again.
 
     Raises:
-        Refused: the name belongs to another agent, or this agent's node was removed.
+        Refused: the name belongs to another agent, this agent's node was removed, or another machine is it now.
         Unreachable: the store is not to be trusted now.
     """
     if request.node != node:
@@ -24,6 +24,9 @@ async def join(desk: Desk, node: str, request: Join) -> Joined:
         raise Unreachable(f"nobody joins now: {desk.leader.frozen}")
     if not request.instance:
         raise Refused(f"the agent of {node} names no instance id")
+    stored = desk.records.nodes.get(node)
+    if stored and stored.record.instance == request.instance and (why := desk.hearing.usurped(node, request.boot)):
+        raise Refused(why, hint="give this one a data directory and a --node name of its own")
 
     async def draft() -> Draft[None]:
         stored = desk.records.nodes.get(node)

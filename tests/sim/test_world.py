@@ -104,6 +104,23 @@ def test_an_agent_that_is_killed_touches_no_container() -> None:
     run(in_world(5, story))
 
 
+def test_a_machine_with_a_copy_of_an_agents_data_directory_hurts_nothing() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, service("shop_web"))
+        await world.until(lambda: world.running("shop_web") == slots(6), 30, "six slots run")
+        original = world.nodes["n1"]
+        before = {life.view.id for life in original.live()}
+        copy = world.add_copy("n1")
+        await asyncio.sleep(60)
+        assert "another machine answers as node n1" in copy.membership.refused
+        assert {life.view.id for life in original.live()} == before, "the one that was there first is left alone"
+        assert world.ready() == {"n1", "n2", "n3"}
+        await deploy(world, service("shop_web", replicas=9))
+        await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine slots run")
+
+    run(in_world(14, story))
+
+
 def test_a_service_that_prints_garbage_and_crashes_for_ever_keeps_nobody_from_being_served() -> None:
     """Its history, ten lines of control characters for each end, would be more than a record may hold."""
 

@@ -184,6 +184,21 @@ class World:
         node.agent = Agent(config, bus, node.engine, node.files, node.clock, chance)
         node.process = self.group.create_task(node.agent.run(), name=name)
 
+    def add_copy(self, name: str) -> Agent:
+        """A machine made from an image of another one's disk: same identity, an engine and a boot of its own."""
+        original = self.nodes[name]
+        engine = WatchedEngine(chance=random.Random(1), clock=original.clock, facts=original.engine.facts)
+        engine.stopped = set()
+        for tag, program in PROGRAMS.items():
+            engine.add_image(tag, program)
+        files = MemoryFiles()
+        files.content.update(original.files.content)
+        config = AgentConfig(name, boot=f"boot-of-a-copy-of-{name}", machine=Machine(hostname=name))
+        bus = self.broker.connect(agent_user(name))
+        agent = Agent(config, bus, engine, files, original.clock, random.Random(self.rng.getrandbits(64)))
+        self.processes[f"copy of {name}"] = self.group.create_task(agent.run(), name=f"copy of {name}")
+        return agent
+
     def crash_agent(self, name: str, *, advise: bool = True) -> None:
         """kill -9: containers run on."""
         node = self.nodes[name]
