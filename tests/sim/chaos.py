@@ -20,7 +20,7 @@ from schemas.api import (
 )
 from schemas.errors import MeshError
 from schemas.records import RolloutRecord, ServiceRecord
-from schemas.spec import ContainerSpec, HealthCheck, RestartPolicy, ServiceSpec, TaskSpec
+from schemas.spec import ContainerSpec, HealthCheck, Mode, RestartPolicy, ServiceSpec, TaskSpec, UpdatePolicy
 from tests.sim.invariants import Violated, Watchman, records, unsettled
 from tests.sim.loop import run
 from tests.sim.stores import StoreStory
@@ -74,7 +74,15 @@ class Story:
             container=ContainerSpec(image=image, healthcheck=check, environment={"N": str(self.rng.randint(1, 3))}),
             restart=RestartPolicy(condition=condition, max_delay=20.0),  # type: ignore[arg-type]
         )
-        spec = ServiceSpec(name=name, stack="shop", task=task, mode="global" if name == "shop_edge" else "replicated")
+        update = UpdatePolicy(
+            parallelism=self.rng.randint(0, 3),
+            order=self.rng.choice(("stop-first", "start-first")),  # type: ignore[arg-type]
+            failure_action=self.rng.choice(("pause", "continue", "rollback")),  # type: ignore[arg-type]
+            delay=self.rng.choice((0.0, 0.0, 2.0)),
+            monitor=self.rng.choice((0.0, 1.0, 5.0)),
+        )
+        mode: Mode = "global" if name == "shop_edge" else "replicated"
+        spec = ServiceSpec(name=name, stack="shop", task=task, mode=mode, update=update)
         replicas = None if name == "shop_edge" else self.rng.randint(1, 6)
         self.world.say(f"deploy {name} {image} x{replicas}")
         service = ServiceDeploy(spec=spec, replicas=replicas)
