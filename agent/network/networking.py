@@ -211,6 +211,8 @@ class Networking:
 
     async def _link(self, bridges: Iterable[Bridge]) -> None:
         bridges = tuple(bridges)
+        if not bridges and not await self._has_any():
+            return
         for _ in range(2):
             # What a step makes shows only when it is looked for again: the ports of a new bridge.
             steps = steps_to(bridges, await self._found())
@@ -227,6 +229,11 @@ class Networking:
             self._rules, self._clear = None, True
         self._made = {bridge.network: bridge for bridge in bridges}
         self._serve({bridge.gateway for bridge in bridges})
+
+    async def _has_any(self) -> bool:
+        """Whether anything on the machine may be ours: another agent may share it, whose networks are its own."""
+        allotted = any(self._owner.node in each.nodes for each in self.following.view.allocations.values())
+        return allotted or bool(self._made) or bool(await self._engine.networks(self._owner))
 
     async def _found(self) -> Found:
         found = await self._machine.find()
