@@ -79,28 +79,28 @@ async def _measure(lab: Lab, options: argparse.Namespace) -> None:
                 _print_row(name, took)
 
 
-async def leader_kill(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
+async def leader_kill(lab: Lab, mesh: Mesh, replicas: int, _number: int) -> dict[str, float]:
     """SIGKILL to the leader -> the next leader's first decision."""
-    return {"leader-kill": await _leader_gone(lab, mesh, replicas, number, signal.SIGKILL)}
+    return {"leader-kill": await _leader_gone(lab, mesh, replicas, signal.SIGKILL)}
 
 
-async def leader_stop(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
+async def leader_stop(lab: Lab, mesh: Mesh, replicas: int, _number: int) -> dict[str, float]:
     """SIGTERM to the leader -> the next leader's takeover is stored."""
-    return {"leader-stop": await _leader_gone(lab, mesh, replicas, number, signal.SIGTERM)}
+    return {"leader-stop": await _leader_gone(lab, mesh, replicas, signal.SIGTERM)}
 
 
-async def _leader_gone(lab: Lab, mesh: Mesh, replicas: int, number: int, how: int) -> float:
+async def _leader_gone(lab: Lab, mesh: Mesh, replicas: int, how: int) -> float:
     old = await _leader(mesh)
     async with mesh.bus.state.watch() as watch:
         began = time.monotonic()
         lab.rack.host(old.holder).signal("controller", how)
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             if how == signal.SIGKILL:
-                group.create_task(_scale(mesh, replicas + 1 - number % 2))
+                group.create_task(_scale(mesh, replicas + 1))
             seen = await _next_decision(watch, old.holder, takeover_is_enough=how == signal.SIGTERM)
         took = seen - began
     await asyncio.to_thread(lab.start, old.holder)
-    await mesh.scale({SERVICE: replicas})
+    await _scale(mesh, replicas)
     await _running(mesh, replicas)
     await asyncio.sleep(2)
     return took
@@ -171,6 +171,7 @@ async def _next_decision(watch: object, old: str, *, takeover_is_enough: bool) -
     took_over = False
     async for item in watch:  # type: ignore[attr-defined]
         if isinstance(item, Gap):
+            took_over = True  # the takeover may be what was missed
             continue
         assert isinstance(item, Entry)
         if item.key == EPOCH and item.value is not None:
