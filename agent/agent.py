@@ -40,6 +40,7 @@ from agent.task_logs import TaskLogs
 from agent.telling import Teller
 from agent.transfers import Transfers
 from agent.volumes import VolumeDesk
+from agent.wall_clock import WallClock
 from agent.wants import to_observe
 from agent.worker import AT_ONCE, Desk
 from bus.port import Bus
@@ -113,6 +114,7 @@ class Agent:
             chance,
             compose=self._heartbeat,
         )
+        self.heartbeats.answers.append(WallClock(self.teller, clock).heard)
         self.reconciler: Reconciler | None = None
 
     async def run(self) -> None:

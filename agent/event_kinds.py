@@ -49,6 +49,8 @@ AGENT_EVENTS: dict[str, EventKind] = {
     "container.removed": EventKind("A long-ended container was removed.", {"container": "4f0c2b", "slot": "2"}),
     "agent.started": EventKind("An agent begins to work; what runs is adopted.", {"version": "0.1.0", "adopted": 12}),
     "agent.stopping": EventKind("An agent stops; its containers run on.", {}),
+    "node.clock_off": EventKind("The node's wall clock is so many seconds off the leader's.", {"seconds": 3600}),
+    "node.clock_right": EventKind("The node's wall clock agrees with the leader's again."),
     "engine.lost": EventKind("The container engine does not answer; `why` is its error.", {}),
     "engine.back": EventKind("The container engine answers again.", {"after": 4.2}),
     "events.dropped": EventKind("The agent's journal was full: so many of its oldest events are lost.", {"count": 17}),

@@ -241,6 +241,7 @@ class Hearing:
             desired=desired.sequence if desired and not refused else 0,
             endpoints=self._mirror.records.networks_at,
             endpoints_everywhere=self._everywhere(),
+            wall=max(0.0, self._clock.wall()),
             refused=refused,
         )
 
