@@ -9,11 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.api.server import AGENT_HANDLERS, HANDLERS
+from controller.api.server import AGENT_HANDLERS, ALL_REQUESTS, HANDLERS
 from schemas import subjects
 from schemas.api import (
     AGENT_REQUESTS,
-    REQUESTS,
     GetStatus,
     InspectNode,
     InspectService,
@@ -49,7 +48,7 @@ def on_a_mesh(scenario: Callable[[Mesh], Coroutine[Any, Any, None]], agents: int
 
 
 def test_every_request_of_the_language_has_its_handler() -> None:
-    assert set(HANDLERS) == set(REQUESTS)
+    assert set(HANDLERS) == set(ALL_REQUESTS)
     assert set(AGENT_HANDLERS) == set(AGENT_REQUESTS)
 
 
