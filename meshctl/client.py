@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from bus.port import Bus, Credentials
 from meshctl.eventstream import EventFilter, follow_events
-from schemas import api, netapi, nodeapi, subjects
+from schemas import api, netapi, nodeapi, revisionapi, subjects
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BadMessage, Internal, MeshError, TimedOut, Unreachable, error_of
 from schemas.events import Event
@@ -94,7 +94,7 @@ class Mesh:
 
         Raises whatever error the answer carries, or Unreachable.
         """
-        _, answer_kind = api.REQUESTS.get(name) or netapi.NETWORK_REQUESTS[name]
+        _, answer_kind = (api.REQUESTS | netapi.NETWORK_REQUESTS | revisionapi.REVISION_REQUESTS)[name]
         subject = subjects.api(*name.split("."))
         if isinstance(request, api.Command):
             data = await self._command(subject, request, timeout or WRITE_TIMEOUT)
@@ -140,18 +140,18 @@ class Mesh:
         """Set replica counts, all in one step."""
         return cast("api.Written", await self.ask("service.scale", api.ScaleServices(replicas=replicas)))
 
-    async def history(self, service: str) -> api.History:
+    async def history(self, service: str) -> revisionapi.History:
         """The kept revisions of a service, newest first."""
-        return cast("api.History", await self.ask("service.history", api.GetHistory(service=service)))
+        return cast("revisionapi.History", await self.ask("service.history", revisionapi.GetHistory(service=service)))
 
     async def rollback(self, service: str, to: int = 0) -> api.DeployAnswer:
         """Go back to a revision; 0: the last good one, or the one before."""
-        request = api.RollbackService(service=service, to=to)
+        request = revisionapi.RollbackService(service=service, to=to)
         return cast("api.DeployAnswer", await self.ask("service.rollback", request))
 
     async def pause(self, services: Collection[str], *, paused: bool = True) -> api.Written:
         """Halt the rollouts of services, or let them go on."""
-        request = api.PauseServices(services=tuple(services), paused=paused)
+        request = revisionapi.PauseServices(services=tuple(services), paused=paused)
         return cast("api.Written", await self.ask("service.pause", request))
 
     async def remove_services(self, services: Collection[str]) -> api.Written:

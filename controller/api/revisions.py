@@ -12,18 +12,10 @@ from controller.api.desk import Desk, Draft, not_found
 from controller.api.intent import current
 from controller.records import Records
 from schemas import subjects
-from schemas.api import (
-    DeployAnswer,
-    Deployed,
-    GetHistory,
-    History,
-    PauseServices,
-    RevisionView,
-    RollbackService,
-    Written,
-)
+from schemas.api import DeployAnswer, Deployed, Written
 from schemas.errors import NotFound, Refused
 from schemas.records import ServiceRecord
+from schemas.revisionapi import GetHistory, History, PauseServices, RevisionView, RollbackService
 from schemas.wire import Wire
 
 

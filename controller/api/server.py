@@ -21,6 +21,7 @@ from schemas import subjects
 from schemas.api import AGENT_REQUESTS, REQUESTS, Command, reply_error, reply_with
 from schemas.errors import BadMessage, Internal, MeshError, Refused, Unreachable
 from schemas.netapi import NETWORK_REQUESTS
+from schemas.revisionapi import REVISION_REQUESTS
 from schemas.wire import decode
 
 log = structlog.get_logger()
@@ -58,7 +59,7 @@ HANDLERS: Mapping[str, Handler] = {
     "order.give": orders.give,
 }
 
-ALL_REQUESTS = {**REQUESTS, **NETWORK_REQUESTS}
+ALL_REQUESTS = {**REQUESTS, **NETWORK_REQUESTS, **REVISION_REQUESTS}
 
 AGENT_HANDLERS: Mapping[str, Callable[[Desk, str, Any], Awaitable[object]]] = {"join": joining.join}
 

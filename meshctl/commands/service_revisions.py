@@ -14,8 +14,8 @@ from meshctl.format.times import ago, duration, parse_duration
 from meshctl.session import Session, pass_session
 from meshctl.views.differences import differences
 from meshctl.waiting import Goal
-from schemas.api import History, RevisionView
 from schemas.errors import NotFound, UsageError
+from schemas.revisionapi import History, RevisionView
 
 REVISIONS = (
     Column("REVISION", "Revision"),

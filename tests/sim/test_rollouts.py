@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from schemas.api import GetHistory, InspectService, PauseServices, RollbackService, ServiceDeploy
+from schemas.api import InspectService, ServiceDeploy
 from schemas.errors import NotFound, Refused
 from schemas.records import RolloutRecord
+from schemas.revisionapi import GetHistory, PauseServices, RollbackService
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec, UpdatePolicy
 from tests.sim.loop import run
 from tests.sim.test_world import deploy, images, slots

@@ -33,6 +33,7 @@ from controller.plan import plan
 from schemas import subjects
 from schemas.api import REQUESTS, open_reply
 from schemas.errors import MeshError
+from schemas.revisionapi import REVISION_REQUESTS
 from schemas.wire import Wire, encode
 
 UNMANAGED = "somebody-elses"
@@ -244,7 +245,7 @@ class World:
         """A request to the api. Raises what it says."""
         noun, verb = name.split(".")
         data = await self.operator.core.request(subjects.api(noun, verb), encode(request), timeout=timeout)
-        return open_reply(data, REQUESTS[name][1])
+        return open_reply(data, (REQUESTS | REVISION_REQUESTS)[name][1])
 
     async def insist(self, name: str, request: Wire, patience: float = 60.0) -> Any:
         """The same, again and again while nobody can answer."""

@@ -34,6 +34,7 @@ from schemas.liveness import HEARTBEAT_PERIOD, Heartbeat, HeartbeatAnswer
 from schemas.netapi import NETWORK_REQUESTS
 from schemas.nodeapi import ResolvedImage, ResolveImage
 from schemas.observation import NodeFacts, Observation, ObservedTask
+from schemas.revisionapi import REVISION_REQUESTS
 from schemas.spec import ContainerSpec, Mode, ServiceSpec, TaskSpec
 from schemas.wire import Wire, decode, encode
 
@@ -235,7 +236,7 @@ class Mesh:
         """A request to the api. Raises what it says."""
         noun, verb = name.split(".")
         data = await self.operator.core.request(subjects.api(noun, verb), encode(request), timeout=40)
-        return open_reply(data, answer or {**REQUESTS, **NETWORK_REQUESTS}[name][1])
+        return open_reply(data, answer or {**REQUESTS, **NETWORK_REQUESTS, **REVISION_REQUESTS}[name][1])
 
     async def deploy(self, *services: ServiceDeploy, **more: Any) -> DeployAnswer:
         """Stack "shop" with these services."""
