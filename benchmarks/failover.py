@@ -26,7 +26,7 @@ from lab.bringup import bring_up
 from lab.lab import Lab
 from lab.plan import make_plan
 from meshctl.client import Mesh
-from schemas.api import PutService, ServiceDeploy
+from schemas.api import PutService, ScaleServices, ServiceDeploy
 from schemas.errors import MeshError
 from schemas.liveness import LeaderBeat
 from schemas.records import EpochRecord, LivenessRecord
@@ -39,6 +39,9 @@ IMAGE = "dockmesh/busybox:1"
 SERVICE = "bench"
 PATIENCE = 60.0
 LOOK_EVERY = 0.02
+ASK_TIMEOUT = 0.3
+"""Seconds for the asked change: a request that the dying controller has taken with it is asked again."""
+
 FIGURES = {"leader-kill": (0.7, 1.5), "leader-stop": (0.3, 0.3), "node-seen": (2.7, 3.6), "node-replaced": (2.0, 2.0)}
 """What the median and the worst should stay below, in seconds."""
 
@@ -160,7 +163,7 @@ async def _leader(mesh: Mesh) -> LeaderBeat:
 async def _scale(mesh: Mesh, replicas: int) -> None:
     while True:
         try:
-            await mesh.scale({SERVICE: replicas})
+            await mesh.ask("service.scale", ScaleServices(replicas={SERVICE: replicas}), timeout=ASK_TIMEOUT)
         except MeshError:
             await asyncio.sleep(0.05)
         else:
