@@ -14,6 +14,7 @@ from tests.e2e.site import Found, Site, worker
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
 
+@pytest.mark.soak
 def test_a_hanging_engine_makes_its_node_not_ready_and_not_down(site: Site) -> None:
     began = time.time()
     site.deploy("hang", web=worker(replicas=3))
@@ -54,6 +55,7 @@ def tried(site: Site) -> list[Found]:
     return site.containers("crash_web", every=True)
 
 
+@pytest.mark.soak
 def test_a_flapping_node_causes_a_bounded_number_of_moves(site: Site) -> None:
     began = time.time()
     site.deploy("flap", web=worker(replicas=6))

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 SERVERS = ("nats-1", "nats-2", "nats-3")
 
 
-@pytest.mark.parametrize("fault", ["kill", "stall"])
+@pytest.mark.parametrize("fault", ["kill", pytest.param("stall", marks=pytest.mark.soak)])
 def test_the_server_that_leads_the_store_is_gone_and_no_node_is_taken_for_down(site: Site, fault: str) -> None:
     began = time.time()
     site.deploy("serve", web=worker(replicas=3))
