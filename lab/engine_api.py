@@ -73,12 +73,22 @@ class EngineApi:
         found: dict[str, Any] = json.loads(self._ask("GET", f"/containers/{quote(container)}/json"))
         return found
 
-    def run(self, image: str, *command: str, name: str = "", host: Mapping[str, Any] | None = None) -> str:
+    def run(
+        self,
+        image: str,
+        *command: str,
+        name: str = "",
+        host: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
         """Create and start a container that Dockmesh does not manage; its id."""
-        spec = json.dumps({"Image": image, "Cmd": list(command), "HostConfig": {"Init": True, **(host or {})}})
+        spec = {"Image": image, "Cmd": list(command), "Labels": dict(labels or {})}
+        spec["HostConfig"] = {"Init": True, **(host or {})}
+        spec["ExposedPorts"] = {port: {} for port in (host or {}).get("PortBindings", {})}
         query = f"?{urlencode({'name': name})}" if name else ""
         headers = {"Content-Type": "application/json"}
-        made: str = json.loads(self._ask("POST", f"/containers/create{query}", spec.encode(), headers))["Id"]
+        body = json.dumps(spec).encode()
+        made: str = json.loads(self._ask("POST", f"/containers/create{query}", body, headers))["Id"]
         self._ask("POST", f"/containers/{made}/start")
         return made
 

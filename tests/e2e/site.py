@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from lab.eye import Eye
 from lab.lab import Lab
+from lab.plan import Service
 from meshctl.client import Mesh
 from schemas.api import TaskView
 from schemas.errors import MeshError, Unreachable
@@ -57,11 +58,11 @@ class Found:
     state: str
 
 
-Service = dict[str, Any]
-"""As it stands in a Compose file."""
+Compose = dict[str, Any]
+"""A service as it stands in a Compose file."""
 
 
-def worker(script: str = "exec sleep 100000", *, replicas: int = 1, image: str = BUSYBOX, **more: Any) -> Service:
+def worker(script: str = "exec sleep 100000", *, replicas: int = 1, image: str = BUSYBOX, **more: Any) -> Compose:
     """A service that runs a shell script and ends at once when told to. `deploy` is merged."""
     deploy = {"replicas": replicas, "update_config": {"monitor": "1s"}, **more.pop("deploy", {})}
     if deploy.get("mode") == "global":
@@ -104,6 +105,25 @@ class Site:
         assert done.returncode == code, f"meshctl {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         return Said(done.returncode, done.stdout, done.stderr)
 
+    def run(self, *arguments: str) -> Said:
+        """Run meshctl, whatever comes of it."""
+        argv, environment = self.argv(*arguments), self.environment()
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=150)
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    @contextlib.contextmanager
+    def program(self, machine: str, name: str, *argv: str) -> Iterator[Path]:
+        """A further program on a machine of the lab; its log. It has to live until it is ended with the context."""
+        host = self.lab.rack.host(machine)
+        log = self.lab.paths.log(machine, name)
+        log.unlink(missing_ok=True)
+        host.start(Service(name=name, argv=argv))
+        try:
+            yield log
+            assert name in host.running(), log.read_text()[-3000:]
+        finally:
+            host.stop(name, patience=10)
+
     @contextlib.contextmanager
     def running_meshctl(self, *arguments: str, stdin: str = "") -> Iterator[subprocess.Popen[str]]:
         """Run meshctl beside the test; it is ended with the context."""
@@ -138,6 +158,11 @@ class Site:
         return asyncio.run(asked())
 
     # looking
+
+    @staticmethod
+    def now() -> float:
+        """Seconds since 1970."""
+        return time.time()
 
     def containers(self, service: str = "", *, node: str = "", every: bool = False) -> list[Found]:
         """Containers that Dockmesh made, running or `every`, as the engines that are up list them."""
