@@ -153,7 +153,7 @@ async def test_an_image_that_no_node_has_fails_the_deploy_with_each_nodes_reason
 ) -> None:
     mesh, operator = real_mesh
     await mesh.until(lambda: len(mesh.leader().mirror.records.nodes) == 3)
-    with pytest.raises(ImageUnavailable, match="n1: no such image; n2: no such image; n3: no such image"):
+    with pytest.raises(ImageUnavailable, match="n1, n2, n3: no such image"):
         await ask(operator, "stack.deploy", shop(ServiceDeploy(spec=spec("shop_web", "shop", image="nothing:1"))))
 
 
