@@ -36,7 +36,10 @@ def generation(site: Site) -> int:
     return site.eye.leader(10).generation
 
 
-def test_a_deleted_stream_stops_nothing_and_is_rebuilt_from_what_agents_obey(site: Site) -> None:
+def test_a_deleted_stream_stops_nothing_and_is_rebuilt_from_what_agents_obey(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # what was there is kept in a file beside
     site.deploy("keep", web=worker(replicas=4), edge=worker(deploy={"mode": "global"}))
     before, was = {found.id for found in site.containers()}, generation(site)
     delete_state_stream(site)

@@ -81,9 +81,9 @@ def test_a_leader_that_stops_hands_over_at_once() -> None:
             old = await mesh.led()
             old.stop()
             assert await mesh.until(lambda: mesh.leader() not in (None, old)) < 0.3
-            kinds = [event.split('"kind":"')[1].split('"')[0] for event in mesh.events("leadership")]
             await mesh.until(lambda: len(mesh.events("leadership")) == 3)
-            assert kinds[:1] == ["leadership.taken"]
+            kinds = [event.split('"kind":"')[1].split('"')[0] for event in mesh.events("leadership")]
+            assert kinds == ["leadership.taken", "leadership.handed_over", "leadership.taken"]
 
     run(scenario())
 
