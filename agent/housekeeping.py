@@ -106,9 +106,7 @@ class Housekeeping:
         await self._sweep_images(self._reconciler.assignment)
 
     async def _sweep_containers(self, assignment: Assignment) -> None:
-        old = removable_containers(
-            self._reconciler.containers, self._ledger.tasks, assignment, self._clock.wall()
-        )
+        old = removable_containers(self._reconciler.containers, self._ledger.tasks, assignment, self._clock.wall())
         for container in old[:AT_ONCE]:
             labels = container.labels
             await self._engine.remove(container.id)

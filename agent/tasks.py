@@ -246,7 +246,7 @@ def _ended(task: LocalTask, container: Container) -> LocalTask:
 
 
 def _why_failed(task: LocalTask, container: Container) -> str:
-    """"" if it ended well or because that was asked for."""
+    """ "" if it ended well or because that was asked for."""
     if task.verdict:
         return task.verdict
     if task.asked:

@@ -13,9 +13,7 @@ from schemas.nodeapi import Done, RemoveVolume
 class VolumeDesk:
     """volume_remove."""
 
-    def __init__(
-        self, node: str, engine: Engine, ledger: Ledger, reconciler: Reconciler, surveyor: Surveyor
-    ) -> None:
+    def __init__(self, node: str, engine: Engine, ledger: Ledger, reconciler: Reconciler, surveyor: Surveyor) -> None:
         self._node = node
         self._engine = engine
         self._ledger = ledger

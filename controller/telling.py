@@ -150,9 +150,7 @@ def _rollout(seen: Seen, rollout: RolloutRecord, id_: str, at: str) -> tuple[Eve
         "reasons": [reason.text for reason in rollout.reasons],
     }
     return (
-        Event(
-            id=id_, kind=kind, at=at, service=rollout.service, revision=rollout.revision, why=rollout.why, data=data
-        ),
+        Event(id=id_, kind=kind, at=at, service=rollout.service, revision=rollout.revision, why=rollout.why, data=data),
     )
 
 

@@ -45,7 +45,7 @@ _TOP = {
     "networks.*": "in the mesh it is called `<stack>_<name>`, unless `name` or `external` says otherwise",
     "networks.*.attachable": "a truth value",
     "networks.*.driver": "`overlay` or `bridge`: both mean a network between the nodes",
-    "networks.*.driver_opts": "`encrypted: \"false\"` only",
+    "networks.*.driver_opts": '`encrypted: "false"` only',
     "networks.*.driver_opts.*": "text",
     "networks.*.external": "`true`: somebody else makes it (`meshctl network create`)",
     "networks.*.internal": "`true`: no way out",

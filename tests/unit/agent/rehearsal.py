@@ -211,9 +211,7 @@ class Rehearsal:
     async def crash(self, *, engine: Engine, files: Files | None = None, within: float = 60.0) -> bool:
         """Run an agent until it crashes by itself; False: it did not."""
         bus = self.broker.connect("agent-n1")
-        agent = Agent(
-            AgentConfig(node=NODE, boot="boot-1"), bus, engine, files or self.files, self.clock, self.chance
-        )
+        agent = Agent(AgentConfig(node=NODE, boot="boot-1"), bus, engine, files or self.files, self.clock, self.chance)
         crashed = False
         try:
             async with asyncio.timeout(within):

@@ -196,5 +196,3 @@ def test_a_volume_is_removed_even_if_a_kept_container_of_a_removed_service_had_i
 )
 def test_the_repository_of_a_reference(reference: str, repository: str) -> None:
     assert repository_of(reference) == repository
-
-

@@ -138,8 +138,14 @@ class PretendAgent:
             if task.desired == "running" and task.id not in self.ever:
                 self.ever.append(task.id)
             self._observed[task.id] = ObservedTask(
-                id=task.id, service=task.service, slot=task.slot, revision=task.revision, spec=task.spec,
-                state="running" if state == "running" else "exited", stack=task.stack, container="c" + task.id,
+                id=task.id,
+                service=task.service,
+                slot=task.slot,
+                revision=task.revision,
+                spec=task.spec,
+                state="running" if state == "running" else "exited",
+                stack=task.stack,
+                container="c" + task.id,
             )
         named = {task.id for task in assignment.tasks}
         self._observed = {id_: seen for id_, seen in self._observed.items() if id_ in named}
@@ -189,9 +195,7 @@ class Mesh:
         """A controller comes (back); what it remembered on disk is still there."""
         memory = self.memories.setdefault(name, ForgetfulMemory())
         bus = self.broker.connect(controller_user(name))
-        controller = Controller(
-            Config(name), bus, clock=LoopClock(), rng=random.Random(name), memory=memory, plan=plan
-        )
+        controller = Controller(Config(name), bus, clock=LoopClock(), rng=random.Random(name), memory=memory, plan=plan)
         self.controllers[name] = controller
         self._tasks[name] = self._group.create_task(controller.run(), name=name)
         return controller
