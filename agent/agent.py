@@ -196,7 +196,15 @@ class Agent:
         if self._machine is None or self.surveyor.networking:
             return None
         networking = self.networking = Networking(
-            owner, self._engine, self._machine, self._bus.state, self._files, self._clock, self._chance, self.ledger
+            owner,
+            self._engine,
+            self._machine,
+            self._bus.state,
+            self._files,
+            self._clock,
+            self._chance,
+            self.ledger,
+            alone=lambda: self.leadership.silent or self.leadership.stuck,
         )
         networking.listeners.append(self.heartbeats.at_once)
         self.heartbeats.answers.append(networking.heard)
@@ -254,9 +262,15 @@ class Agent:
             applied=self.assignments.applied,
             observed=self.observer.stored,
             engine=self.health.trouble,
-            endpoints=self.networking.applied if self.networking is not None else 0,
+            endpoints=self._endpoints(),
             wall=max(0.0, self._clock.wall()),
         )
+
+    def _endpoints(self) -> int:
+        """How far the networks' records hold here; 1: not known (yet), so that others wait for this node."""
+        if self._machine is None or self.surveyor.networking:
+            return 0
+        return max(1, self.networking.applied if self.networking is not None else 0)
 
     def _observation(self, counter: int) -> Observation:
         reconciler = self.reconciler

@@ -17,6 +17,8 @@ class Leadership:
         self.period = HEARTBEAT_PERIOD
         self.observe_every = 1.0
         self.epoch = 0
+        self.stuck = False
+        """The leader answers, and can't write."""
 
     def heard(self, answer: HeartbeatAnswer, sent_at: float) -> bool:
         """An answer to what was sent then; False: a leader of an older epoch, which counts for nothing."""
@@ -25,6 +27,7 @@ class Leadership:
         self.epoch = answer.epoch
         self.answered_at = max(self.answered_at, sent_at)
         self.period = min(60.0, max(0.1, answer.period))
+        self.stuck = answer.stuck
         self.observe_every = min(60.0, answer.observe_every)
         return True
 

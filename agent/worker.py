@@ -165,7 +165,7 @@ class Worker:
                 return await self._pull(task)
             case Create() if self._links().why:
                 return self._wait_for_networks(self._links().why)
-            case Stop() if not self._desk.networks.may_stop(self._id):
+            case Stop(grace=grace) if not self._desk.networks.may_stop(self._id, grace):
                 return STOP_LOOK
             case _:
                 log.info("task.step", task=self._id, service=task.service, step=step.describe())

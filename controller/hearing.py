@@ -14,6 +14,7 @@ import structlog
 
 from bus.port import Bus, Message
 from controller.mirror import Mirror
+from controller.pending import Pending
 from controller.streamtime import StreamTime
 from controller.world import Dirty, Heard
 from schemas import subjects
@@ -64,6 +65,7 @@ class Hearing:
         self.epoch = 0
         self.rolled_back = ""
         """Why this store must be an old one: an agent has obeyed a later assignment than it holds; "" if none has."""
+        self.pending = Pending(clock)
         self._bus = bus
         self._mirror = mirror
         self._clock = clock
@@ -241,6 +243,7 @@ class Hearing:
             desired=desired.sequence if desired and not refused else 0,
             endpoints=self._mirror.records.networks_at,
             endpoints_everywhere=self._everywhere(),
+            stuck=self.pending.long,
             wall=max(0.0, self._clock.wall()),
             refused=refused,
         )

@@ -214,10 +214,11 @@ class Leader:
             self._cursor_due = now + CURSOR_EVERY
             writes.append(cursor)
         if writes:
-            outcome = await self._writer.submit(writes)
-            self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
-            if not await self._settle(outcome):
-                return planned - started
+            with seat.hearing.pending.under_way():
+                outcome = await self._writer.submit(writes)
+                self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
+                if not await self._settle(outcome):
+                    return planned - started
         self.answered.update(orders)
         self.settled.set()
         return planned - started

@@ -60,6 +60,8 @@ class HeartbeatAnswer(Wire, frozen=True, kw_only=True):
     """The sequence of the last record of networks."""
     endpoints_everywhere: Count = 0
     """What holds on every node that is up: the lowest of their `Heartbeat.endpoints`."""
+    stuck: bool = False
+    """The leader's last write was not taken: nothing can be decided now."""
     wall: Seconds = 0.0
     """The leader's wall clock: for the agent to tell an offset, never to decide."""
     refused: str = ""

@@ -14,9 +14,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import assert_never
 
+from agent.network.conntrack import Conntrack
 from agent.network.dns_server import serve_names
 from agent.network.netlink import Netlink
 from agent.network.port import Resolve
+from agent.network.reaching import is_there
 from agent.network.rules import gone
 from agent.network.steps import (
     DropDevice,
@@ -52,6 +54,7 @@ class LinuxMachine:
         self._netlink = Netlink()
         self._survey = Netlink()
         """Of its own: the kernel refuses a second list on one socket while one is under way."""
+        self._conntrack = Conntrack()
         self._held: dict[tuple[str, int], socket.socket] = {}
 
     async def trouble(self) -> str:
@@ -132,6 +135,15 @@ class LinuxMachine:
                 held.close()
                 refused[protocol, number] = f"port {number}/{protocol} is taken on this node ({error.strerror})"
         return refused
+
+    async def connections(self, addresses: frozenset[str], quiet: float) -> dict[str, int]:
+        return await self._conntrack.connections(addresses, quiet)
+
+    async def forget_flows(self, addresses: frozenset[str]) -> None:
+        await self._conntrack.forget_flows(addresses)
+
+    async def answers(self, address: str, ports: frozenset[int]) -> bool:
+        return await is_there(address, ports)
 
     def serve_names(self, address: str, resolve: Resolve) -> AbstractAsyncContextManager[None]:
         return serve_names(address, resolve, self._chance)

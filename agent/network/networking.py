@@ -20,9 +20,12 @@ from agent.guards import guarded, sleep_unless
 from agent.ledger import Ledger
 from agent.network import rules
 from agent.network.following import Following
+from agent.network.leaving import Leaving
 from agent.network.model import Bridge, Rules, Wanted, engine_network, wanted
 from agent.network.names import Names, Reply, names_of, reply_to
 from agent.network.port import Machine
+from agent.network.presence import Presence, present
+from agent.network.serving import NameServers
 from agent.network.steps import DropNetwork, Found, MakeNetwork, SetHairpin, Step, steps_to
 from agent.network.tasks import Links
 from bus.port import Store
@@ -35,12 +38,6 @@ from schemas.spec import TaskSpec
 LOOK_EVERY = 10.0
 """Seconds between two looks at the machine while nothing asks for one earlier."""
 RETRY = 1.0
-NOTICE_WITHIN = 5.0
-"""Seconds that a task's stop waits at most until no node sends it anything new."""
-PROMPT_EVERY = 0.1
-"""Seconds between two heartbeats while a task waits for that."""
-LINGER = 0.3
-"""Seconds that it runs on after that: for what was on its way."""
 
 log = structlog.get_logger()
 
@@ -58,7 +55,9 @@ class Networking:
         clock: Clock,
         chance: random.Random,
         ledger: Ledger,
+        alone: Callable[[], bool],
     ) -> None:
+        """`alone`: nobody can decide now: no leader answers, or it can't write."""
         self._owner = owner
         self._engine = engine
         self._machine = machine
@@ -66,13 +65,16 @@ class Networking:
         self._ledger = ledger
         self._homes: tuple[dict[str, str], ...] = ()
         """Of each task of this node its addresses by network."""
+        self._up: frozenset[str] = frozenset()
         self._used: set[str] = set()
         self.following = Following(store, files, chance, lambda: set(self._used))
+        self.leaving = Leaving(self.following, machine, clock, self._tell, ledger)
+        self.presence = Presence(owner.node, machine, lambda: self.following.view, alone)
+        self.presence.listeners.append(self.following.changed.set)
         self.applied = 0
         self.listeners: list[Callable[[], None]] = []
         self.troubles: dict[str, str] = {}
         """What does not work here: thing -> why."""
-        self._everywhere = 0
         self._wanted = Wanted()
         self._clear = False
         """Whether nothing of ours is on the machine, as far as this process has seen to it."""
@@ -81,12 +83,9 @@ class Networking:
         self._made: dict[str, Bridge] = {}
         """Networks that are ready for containers."""
         self._names = Names()
-        self._servers: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
-        self._leaving: dict[str, float] = {}
-        self._prompt_at = 0.0
+        self._servers = NameServers(machine, self.resolve)
         self._look = True
         self._mtu = 1500
-        self._group: asyncio.TaskGroup | None = None
 
     # what workers ask
 
@@ -101,27 +100,9 @@ class Networking:
             dns.append(bridge.gateway)
         return Links(tuple(joins), tuple(dns[:1]))
 
-    def may_stop(self, task: str) -> bool:
+    def may_stop(self, task: str, grace: float) -> bool:
         """See `TaskNetworks`."""
-        now = self._clock.monotonic()
-        since = self._leaving.setdefault(task, now)
-        gone = self.following.left.get(task)
-        named = any(task == each.task for record in self.following.view.endpoints.values() for each in record.backends)
-        if not named and gone is None:
-            noticed = True  # it never took connections
-        else:
-            noticed = gone is not None and not named and self._everywhere >= gone
-            if noticed and now - since < LINGER:
-                return False
-        if not noticed and now >= self._prompt_at:
-            self._prompt_at = now + PROMPT_EVERY
-            self._tell()
-        if noticed or now - since > NOTICE_WITHIN:
-            if not noticed:
-                log.warning("task.stopped_unnoticed", task=task, gone=gone, everywhere=self._everywhere)
-            self._leaving.pop(task, None)
-            return True
-        return False
+        return self.leaving.may_stop(task, grace)
 
     def _why_not(self, network: str) -> str:
         record = self.following.view.allocations.get(network)
@@ -145,14 +126,16 @@ class Networking:
 
     def tasks_changed(self) -> None:
         """The ledger has news. A container with an address is a new port of a bridge."""
-        homes = tuple(task.addresses for _, task in sorted(self._ledger.tasks.items()) if task.addresses)
-        if homes != self._homes:
-            self._homes, self._look = homes, True
+        tasks = [task for _, task in sorted(self._ledger.tasks.items()) if task.addresses]
+        homes, up = tuple(task.addresses for task in tasks), frozenset(task.id for task in tasks if task.observed().up)
+        if homes != self._homes or up != self._up:
+            self._look = self._look or homes != self._homes
+            self._homes, self._up = homes, up
             self.following.changed.set()
 
     def heard(self, answer: HeartbeatAnswer) -> None:
         """The leader says how far its records go, and how far every node has taken them over."""
-        self._everywhere = max(self._everywhere, answer.endpoints_everywhere)
+        self.leaving.everywhere = max(self.leaving.everywhere, answer.endpoints_everywhere)
         self.following.told(answer.endpoints)
 
     def resolve(self, asker: str, name: str, kind: str) -> Reply:
@@ -166,8 +149,10 @@ class Networking:
         await self.following.load()
         self.tasks_changed()
         async with asyncio.TaskGroup() as group:
-            self._group = group
+            group.create_task(self._servers.run())
             group.create_task(guarded("networks-follow", self.following.run))
+            group.create_task(self.leaving.run())
+            group.create_task(self.presence.run())
             group.create_task(guarded("networks", self._keep_level))
 
     async def _keep_level(self) -> None:
@@ -186,7 +171,7 @@ class Networking:
     async def _level(self) -> None:
         """One pass. Raises MeshError: the machine refuses; what was done stays, and is not done again."""
         level = self.following.level
-        view = self.following.view
+        view = present(self.following.view, self._owner.node, self._ledger.tasks, self.presence.silent)
         ours = (each.nodes.get(self._owner.node) for each in view.allocations.values())
         tunnel = next((held.tunnel for held in ours if held is not None), "")
         ports = frozenset((port.protocol, port.published) for port in view.publish.ports)
@@ -228,7 +213,7 @@ class Networking:
             await self._machine.clear()
             self._rules, self._clear = None, True
         self._made = {bridge.network: bridge for bridge in bridges}
-        self._serve({bridge.gateway for bridge in bridges})
+        self._servers.on({bridge.gateway for bridge in bridges})
 
     async def _has_any(self) -> bool:
         """Whether anything on the machine may be ours: another agent may share it, whose networks are its own."""
@@ -265,37 +250,24 @@ class Networking:
                 await self._machine.do(step)
 
     async def _rule(self, new: Rules) -> None:
-        text = rules.whole(new) if self._rules is None else rules.change(self._rules, new)
+        old = self._rules
+        text = rules.whole(new) if old is None else rules.change(old, new)
         if text:
             self._rules = None
             await self._machine.rules(text)
         self._rules = new
+        gone = rules.backends(old) - rules.backends(new) if old is not None else frozenset()
+        if gone:
+            try:
+                await self._machine.forget_flows(gone)
+            except MeshError as error:
+                log.warning("network.flows_not_forgotten", error=str(error))
 
     def _note_troubles(self, troubles: dict[str, str]) -> None:
         if troubles != self.troubles:
             self.troubles = troubles
             for thing, why in troubles.items():
                 log.warning("network.trouble", thing=thing, why=why)
-
-    def _serve(self, addresses: set[str]) -> None:
-        """Names are answered on these addresses and no others."""
-        assert self._group is not None, "run has begun"
-        for address in self._servers.keys() - addresses:
-            _, stop = self._servers.pop(address)
-            stop.set()
-        for address in sorted(addresses - self._servers.keys()):
-            stop = asyncio.Event()
-            task = self._group.create_task(self._keep_serving(address, stop), name=f"names {address}")
-            self._servers[address] = (task, stop)
-
-    async def _keep_serving(self, address: str, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                async with self._machine.serve_names(address, self.resolve):
-                    await stop.wait()
-            except OSError as error:
-                log.warning("names.not_served", address=address, error=str(error))
-                await sleep_unless(stop, RETRY)
 
 
 def network_plan(bridge: Bridge, owner: Owner) -> NetworkPlan:

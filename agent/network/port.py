@@ -52,6 +52,18 @@ class Machine(Protocol):
         """Hold these ports (protocol, number) and let go of others; those that others have -> why."""
         ...
 
+    async def connections(self, addresses: frozenset[str], quiet: float) -> dict[str, int]:
+        """How many TCP connections to each of these are open and had a packet within the last `quiet` seconds."""
+        ...
+
+    async def forget_flows(self, addresses: frozenset[str]) -> None:
+        """Forget where UDP flows go that were sent on to these: their next packet goes elsewhere."""
+        ...
+
+    async def answers(self, address: str, ports: frozenset[int]) -> bool:
+        """Whether something takes TCP connections there on one of `ports`; without any: whether it is there at all."""
+        ...
+
     def serve_names(self, address: str, resolve: Resolve) -> AbstractAsyncContextManager[None]:
         """Answer on port 53 of that address, by UDP and TCP, as long as the context lasts."""
         ...

@@ -79,6 +79,11 @@ def gone() -> str:
     return f"table ip {TABLE} {{}}\ndelete table ip {TABLE}\n"
 
 
+def backends(rules: Rules) -> frozenset[str]:
+    """All addresses that something is sent on to."""
+    return frozenset(rules.backends.values()) | {address for address, _ in rules.port_backends.values()}
+
+
 def _counts(rules: Rules) -> set[tuple[str, int]]:
     """The chains that are needed: kind, and number of backends."""
     return {("n", count) for count in rules.vips.values()} | {

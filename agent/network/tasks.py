@@ -26,8 +26,8 @@ class TaskNetworks(Protocol):
         """How the task's container is joined to its networks, now."""
         ...
 
-    def may_stop(self, task: str) -> bool:
-        """Whether nobody sends it anything new, or that has been waited for long enough. Asked again and again."""
+    def may_stop(self, task: str, grace: float) -> bool:
+        """Whether it may get its stop signal (`agent.network.leaving`). Asked again and again."""
         ...
 
 
@@ -40,5 +40,5 @@ class NoNetworks:
     def links(self, spec: TaskSpec) -> Links:
         return Links(never=self.why if spec.container.networks else "")
 
-    def may_stop(self, task: str) -> bool:  # noqa: ARG002 (the port's)
+    def may_stop(self, task: str, grace: float) -> bool:  # noqa: ARG002 (the port's)
         return True

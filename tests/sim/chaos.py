@@ -19,10 +19,12 @@ from schemas.api import (
     UpdateNode,
 )
 from schemas.errors import MeshError
+from schemas.network import Attachment, NetworkRecord
 from schemas.records import RolloutRecord, ServiceRecord
-from schemas.spec import ContainerSpec, HealthCheck, Mode, RestartPolicy, ServiceSpec, TaskSpec, UpdatePolicy
+from schemas.spec import ContainerSpec, HealthCheck, Mode, Port, RestartPolicy, ServiceSpec, TaskSpec, UpdatePolicy
 from tests.sim.invariants import Violated, Watchman, records, unsettled
 from tests.sim.loop import run
+from tests.sim.networks import NetworkWatch, unsettled_networks
 from tests.sim.stores import StoreStory
 from tests.sim.world import World, silence_logs, world_of
 
@@ -40,6 +42,8 @@ STORE_SEEDS = 5
 
 ENDING = frozenset({"shop_job", "shop_crash"})
 """Services whose tasks end by themselves: how many run at a moment is not fixed."""
+
+NETWORK = NetworkRecord(name="shop_net", stack="shop")
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,15 @@ class Story:
         image = image or self.rng.choice(("app:1", "app:2"))
         check = HealthCheck(test=("CMD", "true")) if name == "shop_slow" else None
         condition = "on-failure" if name == "shop_job" else "any"
+        joined = name in ("shop_web", "shop_slow") and self.rng.random() < 0.7
         task = TaskSpec(
-            container=ContainerSpec(image=image, healthcheck=check, environment={"N": str(self.rng.randint(1, 3))}),
+            container=ContainerSpec(
+                image=image,
+                healthcheck=check,
+                environment={"N": str(self.rng.randint(1, 3))},
+                networks=(Attachment(network=NETWORK.name),) if joined else (),
+                ports=(Port(target=80, published=8080, mode="ingress"),) if joined and name == "shop_web" else (),
+            ),
             restart=RestartPolicy(condition=condition, max_delay=20.0),  # type: ignore[arg-type]
         )
         update = UpdatePolicy(
@@ -86,7 +97,7 @@ class Story:
         replicas = None if name == "shop_edge" else self.rng.randint(1, 6)
         self.world.say(f"deploy {name} {image} x{replicas}")
         service = ServiceDeploy(spec=spec, replicas=replicas)
-        await self._try("stack.deploy", DeployStack(stack="shop", services=(service,)))
+        await self._try("stack.deploy", DeployStack(stack="shop", services=(service,), networks=(NETWORK,)))
         self.deployed.add(name)
 
     async def scale(self) -> None:
@@ -277,7 +288,7 @@ async def _settle(world: World) -> None:
     deadline, why = world.now + SETTLE, "?"
     calm_since: float | None = None
     while world.now < deadline:
-        why = unsettled(world, ENDING) or _converging(world)
+        why = unsettled(world, ENDING) or _converging(world) or unsettled_networks(world)
         calm_since = None if why else (calm_since or world.now)
         if calm_since is not None and world.now - calm_since > CALM:
             return
@@ -315,6 +326,7 @@ async def tell(seed: int, seconds: float = 60.0) -> Result:
         async with world_of(seed, nodes=rng.randint(2, 5)) as world:
             said = world.said
             watchman = Watchman(world)
+            NetworkWatch(world, watchman.note)
             watch = world.group.create_task(_watch_engines(watchman))
             story = Story(world, rng, stores=seed % STORE_SEEDS == 4)
             try:

@@ -98,6 +98,10 @@ class Watchman:
                 if self._world.now - guarded.since > STILL:
                     self._violated(f"{container[:12]} on {name} was stopped while the store was not what it was")
 
+    def note(self, what: str) -> None:
+        """Somebody else's checker has seen this."""
+        self._violated(what)
+
     def _violated(self, what: str) -> None:
         self.violations.append(f"{self._world.now:10.3f} {what}")
 

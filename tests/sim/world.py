@@ -23,6 +23,7 @@ from agent.engine.memory_images import MemoryRegistry
 from agent.engine.memory_life import Life, Program
 from agent.engine.port import EngineInfo
 from agent.files import MemoryFiles
+from agent.network.memory import MemoryMachine
 from agent.surroundings import Machine
 from bus.memory import LoopClock, MemoryBroker
 from bus.port import agent_user, controller_user
@@ -59,9 +60,13 @@ class WatchedEngine(MemoryEngine):
     """Knows which containers it was told to stop."""
 
     stopped: set[str]
+    on_stop: Callable[[Life], None] = staticmethod(lambda life: None)
+    """Called with each container that is about to get its stop signal."""
 
     async def stop(self, container: str, *, signal: str = "", grace: float = 10.0) -> None:
         self.stopped.add(container)
+        if container in self.lives:
+            self.on_stop(self.lives[container])
         await super().stop(container, signal=signal, grace=grace)
 
     async def kill(self, container: str, signal: str = "SIGKILL") -> None:
@@ -77,6 +82,8 @@ class Node:
     engine: WatchedEngine
     files: MemoryFiles
     clock: SkewedClock
+    machine: MemoryMachine = field(default_factory=MemoryMachine)
+    address: str = ""
     boots: int = 1
     powered: bool = True
     cut: bool = False
@@ -172,7 +179,8 @@ class World:
         for tag, program in PROGRAMS.items():
             engine.add_image(tag, program)
         engine.invent(UNMANAGED, {"who": "knows"})
-        node = self.nodes[name] = Node(name, engine, MemoryFiles(), clock)
+        address = f"192.0.2.{len(self.nodes) + 1}"
+        node = self.nodes[name] = Node(name, engine, MemoryFiles(), clock, address=address)
         self.start_agent(name)
         return node
 
@@ -180,9 +188,9 @@ class World:
         """The agent's process comes (back)."""
         node = self.nodes[name]
         bus = self.broker.connect(agent_user(name))
-        config = AgentConfig(name, boot=f"boot-{node.boots}", machine=Machine(hostname=name, address="192.0.2.1"))
+        config = AgentConfig(name, boot=f"boot-{node.boots}", machine=Machine(hostname=name, address=node.address))
         chance = random.Random(self.rng.getrandbits(64))
-        node.agent = Agent(config, bus, node.engine, node.files, node.clock, chance)
+        node.agent = Agent(config, bus, node.engine, node.files, node.clock, chance, node.machine)
         node.process = self.group.create_task(node.agent.run(), name=name)
 
     def add_copy(self, name: str) -> Agent:
@@ -225,6 +233,7 @@ class World:
         """It boots and finds its disk as it was."""
         node = self.nodes[name]
         node.boots += 1
+        node.machine.reboot()
         node.engine.recover()
         node.powered = True
         self.start_agent(name)

@@ -1,0 +1,33 @@
+"""How long the leader has been waiting for the store: agents are told, and then go by what they see themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from schemas.clock import Clock
+
+LONG = 1.0
+"""Seconds after which a write that was not taken is told."""
+
+
+class Pending:
+    """The round that is being stored, if there is one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: float | None = None
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """While a round is being stored."""
+        self._since = self._clock.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    @property
+    def long(self) -> bool:
+        """The store does not take what the leader writes."""
+        return self._since is not None and self._clock.monotonic() - self._since > LONG

@@ -1,0 +1,91 @@
+"""What must hold of networks in a simulated mesh, and what is looked at for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent.engine.memory_life import Life
+from schemas.network import AllocationRecord, EndpointsRecord
+from schemas.wire import decode
+from tests.sim.world import Node, World
+
+PREFIX = "mesh."
+
+
+class NetworkWatch:
+    """A backend is in no map of a node that is up once it gets its stop signal."""
+
+    def __init__(self, world: World, violated: Callable[[str], None]) -> None:
+        self._world = world
+        self._violated = violated
+        self.stops = 0
+        """Stop signals of tasks with addresses that were looked at."""
+        for node in world.nodes.values():
+            node.engine.on_stop = self._watcher(node)
+
+    def _watcher(self, node: Node) -> Callable[[Life], None]:
+        def look(life: Life) -> None:
+            self._stopping(node, life)
+
+        return look
+
+    def _stopping(self, node: Node, life: Life) -> None:
+        task = life.view.labels.get("mesh.task", "")
+        networking = node.agent.networking if node.agent is not None else None
+        addresses = addresses_of(life)
+        if networking is None or not addresses or task in networking.leaving.unnoticed:
+            return
+        self.stops += 1
+        for name in sorted(self._world.ready()):
+            other = self._world.nodes[name]
+            stale = other.machine.table.destinations() & set(addresses.values())
+            if stale and other.powered and not other.cut:
+                self._violated(f"{task} on {node.name} is told to stop, and {name} still sends to {sorted(stale)}")
+
+
+def addresses_of(life: Life) -> dict[str, str]:
+    """Network of the mesh -> address of a container."""
+    found = life.view.addresses.items()
+    return {name.removeprefix(PREFIX): address for name, address in found if name.startswith(PREFIX)}
+
+
+def stored(world: World) -> tuple[dict[str, AllocationRecord], dict[str, EndpointsRecord]]:
+    """What the leader has allotted, and who answers, as the store has it."""
+    entries = world.broker.state.existing().entries
+    allotted = {
+        key.removeprefix("alloc."): decode(entry.value, AllocationRecord)
+        for key, entry in entries.items()
+        if key.startswith("alloc.") and entry.value is not None
+    }
+    endpoints = {
+        key.removeprefix("endpoints."): decode(entry.value, EndpointsRecord)
+        for key, entry in entries.items()
+        if key.startswith("endpoints.") and key != "endpoints.publish" and entry.value is not None
+    }
+    return allotted, endpoints
+
+
+def up(world: World, network: str, service: str) -> set[str]:
+    """Addresses of a service's containers that run and are not unhealthy."""
+    lives = [life for (name, _), each in world.live().items() if name == service for _, life in each]
+    found = (addresses_of(life).get(network) for life in lives if life.view.health in ("", "healthy"))
+    return {address for address in found if address}
+
+
+def unsettled_networks(world: World) -> str:
+    """Why some node's rules are not (yet) what they should be; "" if all are."""
+    if world.restored:
+        return ""  # what no agent could tell and no backup knew is kept as it is: absence is no decision
+    allotted, endpoints = stored(world)
+    for name, node in sorted(world.nodes.items()):
+        for record in endpoints.values():
+            allocation = allotted.get(record.network)
+            if allocation is None or f"vx-m{allocation.vni}" not in node.machine.tunnels or not record.vip:
+                continue
+            have = node.machine.table.backends().get(record.vip, set())
+            want = up(world, record.network, record.service)
+            if have != want:
+                return f"{name} sends {record.service} on {record.network} to {sorted(have)}, up are {sorted(want)}"
+        if not allotted and not node.machine.clean:
+            return f"{name} has something left: {node.machine}"
+    return ""

@@ -1,0 +1,183 @@
+"""Networks told in virtual time, with real controllers and agents over machines in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from schemas.api import DeployStack, RemoveStack, ScaleServices, ServiceDeploy, UpdateNode
+from schemas.network import Attachment, NetworkRecord
+from schemas.spec import ContainerSpec, HealthCheck, Port, ServiceSpec, TaskSpec, UpdatePolicy
+from tests.sim.loop import run
+from tests.sim.networks import NetworkWatch, stored, unsettled_networks, up
+from tests.sim.test_world import slots
+from tests.sim.world import World, in_world, silence_logs
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    silence_logs()
+
+
+NET = NetworkRecord(name="shop_net", stack="shop")
+
+
+def web(image: str = "slow:1", replicas: int = 3, name: str = "shop_web", **more: Any) -> ServiceDeploy:
+    container = ContainerSpec(
+        image=image,
+        healthcheck=HealthCheck(test=("CMD", "true")),
+        networks=(Attachment(network="shop_net"),),
+        ports=more.pop("ports", (Port(target=80, published=8080, mode="ingress"),)),
+        environment=more.pop("environment", {}),
+    )
+    update = UpdatePolicy(**{"monitor": 1.0, "order": "start-first", **more})
+    return ServiceDeploy(
+        spec=ServiceSpec(name=name, stack="shop", task=TaskSpec(container=container), update=update),
+        replicas=replicas,
+    )
+
+
+async def deploy(world: World, *services: ServiceDeploy) -> None:
+    await world.insist("stack.deploy", DeployStack(stack="shop", services=services, networks=(NET,)))
+
+
+async def level(world: World, count: int, seconds: float = 60) -> float:
+    """Until so many tasks run and all nodes send to exactly these."""
+    await world.until(lambda: world.running("shop_web") == slots(count), seconds, f"{count} slots run")
+    return await world.until(
+        lambda: not unsettled_networks(world) and len(up(world, "shop_net", "shop_web")) == count,
+        30,
+        "all nodes send to those that are up",
+    )
+
+
+def watched(world: World) -> tuple[NetworkWatch, list[str]]:
+    violations: list[str] = []
+    return NetworkWatch(world, violations.append), violations
+
+
+def test_maps_follow_and_no_task_stops_before_it_is_out_of_all_of_them() -> None:
+    async def story(world: World) -> None:
+        watch, violations = watched(world)
+        await deploy(world, web())
+        await level(world, 3)
+        before = world.live()
+        world.nodes["n1"].machine.slow = 1.0
+        await deploy(world, web(environment={"N": "2"}))
+        await world.until(lambda: not {k for k, v in world.live().items() if before.get(k) == v}, 90, "replaced")
+        await level(world, 3)
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 1}))
+        await level(world, 1)
+        await world.insist("node.update", UpdateNode(node="n1", availability="drain"))
+        await level(world, 1)
+        assert watch.stops >= 5
+        assert not violations
+        await world.insist("stack.remove", RemoveStack(stack="shop"))
+        await world.until(lambda: not stored(world)[0] and not unsettled_networks(world), 60, "nothing is left")
+
+    run(in_world(5, story))
+
+
+def test_an_agent_that_starts_anew_is_waited_for() -> None:
+    async def story(world: World) -> None:
+        _, violations = watched(world)
+        await deploy(world, web(replicas=4))
+        await level(world, 4)
+        world.crash_agent("n2")
+        world.nodes["n2"].machine.slow = 3.0
+        world.start_agent("n2")
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 1}))
+        await level(world, 1)
+        assert not violations
+
+    run(in_world(6, story))
+
+
+def test_open_connections_are_waited_for_while_others_answer() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=2))
+        await level(world, 2)
+        for node in world.nodes.values():
+            node.machine.open = dict.fromkeys(up(world, "shop_net", "shop_web"), 3)
+        asked = world.now
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 1}))
+        await world.until(lambda: world.running("shop_web") != slots(2), 60, "one has stopped")
+        assert 9.0 < world.now - asked < 14.0, "the grace period of 10 s"
+        asked = world.now
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 0}))
+        await world.until(lambda: world.running("shop_web") == [], 60, "all have stopped")
+        assert world.now - asked < 5.0, "the last one is not waited for"
+
+    run(in_world(7, story))
+
+
+def test_a_dead_nodes_tasks_are_out_of_all_maps_within_a_second_of_the_verdict() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        (lost,) = {life.view.addresses["mesh.shop_net"] for life in world.nodes["n3"].live()}
+        world.power_off("n3")
+        await world.until(lambda: world.ready() == {"n1", "n2"}, 30, "it is seen")
+        took = await world.until(
+            lambda: all(lost not in world.nodes[name].machine.table.destinations() for name in ("n1", "n2")),
+            5,
+            "nobody sends to it",
+        )
+        assert took < 1.0, took
+
+    run(in_world(8, story))
+
+
+def test_without_a_leader_agents_leave_out_who_does_not_answer_and_take_it_back() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        for name in sorted(world.controllers):
+            world.crash_controller(name)
+        (mute,) = {life.view.addresses["mesh.shop_net"] for life in world.nodes["n3"].live()}
+        for name in ("n1", "n2"):
+            world.nodes[name].machine.silent.add(mute)
+        sending = [world.nodes[name].machine.table for name in ("n1", "n2")]
+        await world.until(lambda: not any(mute in each.destinations() for each in sending), 15, "it is out")
+        for name in ("n1", "n2"):
+            world.nodes[name].machine.silent.clear()
+        await world.until(lambda: all(mute in each.destinations() for each in sending), 10, "it is back")
+
+    run(in_world(9, story))
+
+
+def test_a_task_that_dies_is_out_of_its_own_nodes_map_though_nobody_can_write() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        world.broker.pause_writes(30)
+        node = world.nodes["n2"]
+        (life,) = node.live()
+        address = life.view.addresses["mesh.shop_net"]
+        life.end(1)
+        took = await world.until(lambda: address not in node.machine.table.destinations(), 5, "it is out")
+        assert took < 1.0, took
+
+    run(in_world(10, story))
+
+
+def test_networks_come_back_after_a_reboot_without_anybody_to_ask() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        for name in sorted(world.controllers):
+            world.crash_controller(name)
+        world.power_off("n1")
+        world.cut("n1")
+        world.power_on("n1")
+        node = world.nodes["n1"]
+        await world.until(lambda: bool(node.machine.tunnels) and bool(node.machine.served), 30, "links and names")
+        await world.until(lambda: bool(node.live()), 60, "its task runs again")
+        (life,) = node.live()
+        assert life.view.addresses["mesh.shop_net"]
+        await world.until(
+            lambda: life.view.addresses["mesh.shop_net"] in node.machine.table.destinations(), 30, "its own rules"
+        )
+
+    run(in_world(11, story))
