@@ -18,26 +18,23 @@ from typing import Any
 EPOCH = "1970-01-01T00:00:00Z"
 
 
-def write_archive(target: Path, tag: str, root: Path, config: Mapping[str, Any], architecture: str) -> str:
-    """Write `root` as an image of one layer to `target`; returns the digest of its config ("sha256:...").
+def write_archive(
+    target: Path, images: Mapping[str, Mapping[str, Any]], root: Path, architecture: str
+) -> dict[str, str]:
+    """Write `root` as images of one and the same layer to `target`; returns tag -> digest of its config ("sha256:...").
 
-    `config`: what Docker calls the image's config (Cmd, Env, Healthcheck, ...), in the engine's own spelling.
+    `images`: tag -> what Docker calls the image's config (Cmd, Env, Healthcheck, ...), in the engine's own spelling.
     """
     layer = layer_of(root)
     diff = hashlib.sha256(layer).hexdigest()
-    image = _json(
-        {
-            "architecture": architecture,
-            "config": dict(config),
-            "created": EPOCH,
-            "history": [{"created": EPOCH, "created_by": "dockmesh build-images"}],
-            "os": "linux",
-            "rootfs": {"diff_ids": [f"sha256:{diff}"], "type": "layers"},
-        }
-    )
-    digest = hashlib.sha256(image).hexdigest()
-    manifest = _json([{"Config": f"{digest}.json", "Layers": [f"{diff}/layer.tar"], "RepoTags": [tag]}])
-    files = {f"{digest}.json": image, f"{diff}/layer.tar": layer, "manifest.json": manifest}
+    configs = {tag: _image(config, diff, architecture) for tag, config in images.items()}
+    digests = {tag: hashlib.sha256(config).hexdigest() for tag, config in configs.items()}
+    manifest = [
+        {"Config": f"{digest}.json", "Layers": [f"{diff}/layer.tar"], "RepoTags": [tag]}
+        for tag, digest in digests.items()
+    ]
+    files = {f"{digests[tag]}.json": config for tag, config in configs.items()}
+    files |= {f"{diff}/layer.tar": layer, "manifest.json": _json(manifest)}
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     with tarfile.open(fresh, "w", format=tarfile.GNU_FORMAT) as archive:
         folder = _plain(tarfile.TarInfo(diff), 0o755)
@@ -48,7 +45,20 @@ def write_archive(target: Path, tag: str, root: Path, config: Mapping[str, Any],
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
     fresh.replace(target)
-    return f"sha256:{digest}"
+    return {tag: f"sha256:{digest}" for tag, digest in digests.items()}
+
+
+def _image(config: Mapping[str, Any], diff: str, architecture: str) -> bytes:
+    return _json(
+        {
+            "architecture": architecture,
+            "config": dict(config),
+            "created": EPOCH,
+            "history": [{"created": EPOCH, "created_by": "dockmesh build-images"}],
+            "os": "linux",
+            "rootfs": {"diff_ids": [f"sha256:{diff}"], "type": "layers"},
+        }
+    )
 
 
 def layer_of(root: Path) -> bytes:

@@ -1,6 +1,6 @@
-"""The story of `make demo`: a mesh on this machine, a stack on it, and what happens when parts die.
+"""The stories of `make demo`: a mesh on this machine, stacks on it, and what happens when parts die.
 
-Every sentence of the story that claims something is checked; the program ends with 0 only if all of them held.
+Every sentence that claims something is checked; the program ends with 0 only if all of them held.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 
 from bus.logs import configure_logging
-from lab import folders, images
+from lab import folders, images, voting
 from lab.bringup import bring_up
 from lab.plan import make_plan
 from lab.stage import Stage
 from lab.story import Story
+from lab.voting_story import VotingStory
 from schemas.errors import MeshError
 
 PREFIX = "demo"
@@ -36,8 +37,8 @@ def main() -> int:
     name = f"{PREFIX}-{os.getpid()}"
     try:
         folders.remove_orphans(PREFIX)
-        print("The images of the example are made, the first time only.", flush=True)  # noqa: T201
-        archives = [images.build(image) for image in IMAGES]
+        print("The images of the examples are made, the first time only.", flush=True)  # noqa: T201
+        archives = {image: images.build(image) for image in (*IMAGES, *voting.IMAGES)}
         with tempfile.TemporaryDirectory(prefix="dockmesh-demo-") as settings:
             _tell_all(name, archives, Path(settings))
     except (MeshError, AssertionError) as error:
@@ -53,14 +54,15 @@ def main() -> int:
     return 0
 
 
-def _tell_all(name: str, archives: list[Path], settings: Path) -> None:
+def _tell_all(name: str, archives: dict[str, Path], settings: Path) -> None:
     plan = make_plan(name, mesh_id=secrets.token_hex(8))
     stage = Stage(settings)
     stage.chapter("A mesh of 3 nodes, each with a Docker engine of its own, 3 controllers and 3 nats-servers")
     lab = bring_up(plan, stage.tell)
     try:
         with lab.eye() as eye:
-            Story(lab, eye, stage).tell(archives)
+            Story(lab, eye, stage).tell([archives[image] for image in IMAGES])
+            VotingStory(lab, eye, stage).tell([archives[image] for image in voting.IMAGES])
     except BaseException:
         stage.last_words(lab)
         raise

@@ -21,6 +21,8 @@ from schemas.errors import MeshError, NotFound
 from schemas.wire import Manifest, decode
 
 DEFINITIONS = Path(__file__).parent.parent / "examples" / "images"
+KEPT = 24 * 3600.0
+"""Seconds that an archive is kept after a newer one of its image has been made."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -38,6 +40,14 @@ class Definition(Manifest, frozen=True, kw_only=True):
     links: dict[str, str] = {}
     """Symbolic links to make: path -> target."""
     config: dict[str, Any]
+    also: dict[str, dict[str, Any]] = {}
+    """Further images of the same files: tag -> what is different in their config."""
+
+    @property
+    def images(self) -> dict[str, dict[str, Any]]:
+        """Tag -> config of all."""
+        others = {tag: {**self.config, **different} for tag, different in self.also.items()}
+        return {self.tag: self.config, **others}
 
 
 def cache_folder() -> Path:
@@ -67,7 +77,7 @@ def build(name: str, *, fresh: bool = False) -> Path:
             root = Path(work) / "root"
             root.mkdir()
             fill(root, definition, folder / "rootfs")
-            write_archive(target, definition.tag, root, definition.config, ARCHITECTURES[platform.machine()])
+            write_archive(target, definition.images, root, ARCHITECTURES[platform.machine()])
         _forget_older(name, target)
     return target
 
@@ -83,6 +93,7 @@ def fill(root: Path, definition: Definition, files: Path) -> None:
                 path.unlink()
     for folder in definition.folders:
         (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder).chmod(0o1777 if folder == "tmp" else 0o755)
     for name, target in definition.links.items():
         link = root / name
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -108,8 +119,10 @@ def _release() -> str:
 
 
 def _forget_older(name: str, current: Path) -> None:
+    """Those of today stay: another checkout may be using them."""
+    outdated = current.stat().st_mtime - KEPT
     for archive in current.parent.glob(f"{name}-????????????.tar"):
-        if archive != current:
+        if archive != current and archive.stat().st_mtime < outdated:
             archive.unlink(missing_ok=True)
 
 

@@ -36,6 +36,7 @@ class Story:
         self.leader_dies()
         self.node_dies()
         self.volume_node_is_cut_off()
+        self.stage.meshctl("stack", "rm", STACK)
 
     def deploy(self, archives: list[Path]) -> None:
         """The Compose file becomes containers on three engines."""

@@ -22,6 +22,7 @@ from tests.conftest import why_no_docker
 from tests.e2e.site import Site
 
 BUSYBOX = "dockmesh/busybox:1"
+SMALL = ("busybox", "hello", "python", "redis")
 PREFIX = "test"
 NUMBERS = itertools.count(1)
 
@@ -63,10 +64,10 @@ def make_lab() -> Iterator[MakeLab]:
 
 @pytest.fixture(scope="session")
 def archives() -> dict[str, Path]:
-    """The archives of all example images, by tag."""
+    """The archives of the small example images, by tag."""
     if why := why_no_docker():
         pytest.skip(why)
-    return {f"dockmesh/{name}:1": images.build(name) for name in images.known()}
+    return {f"dockmesh/{name}:1": images.build(name) for name in SMALL}
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +97,7 @@ def engine_node(engines: Lab) -> EngineApi:
 
 @pytest.fixture(scope="session")
 def session_lab(make_lab: MakeLab, archives: dict[str, Path]) -> Lab:
-    """A mesh of 3 nodes, 3 controllers and 3 nats-servers, with all example images."""
+    """A mesh of 3 nodes, 3 controllers and 3 nats-servers, with the small example images."""
     lab = make_lab(nodes=3, controllers=3, nats=3)
     lab.load_images(archives.values())
     return lab

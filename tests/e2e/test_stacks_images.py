@@ -35,7 +35,7 @@ def make_image(archives: dict[str, Path], tmp_path: Path) -> MakeImage:
     def make(tag: str, word: str) -> Path:
         target = tmp_path / f"{word}.tar"
         config = {"Env": ["PATH=/bin", f"WORD={word}"], "Cmd": ["/bin/sh"]}
-        write_archive(target, tag, root, config, ARCHITECTURES[platform.machine()])
+        write_archive(target, {tag: config}, root, ARCHITECTURES[platform.machine()])
         return target
 
     return make

@@ -30,13 +30,14 @@ def test_the_same_files_give_the_same_bytes_whenever_and_wherever_they_were_made
     digests = []
     for number in (1, 2):
         root = make_root(tmp_path / str(number), at=number * 1000)
-        digests.append(write_archive(tmp_path / f"{number}.tar", "x:1", root, CONFIG, "amd64"))
+        digests.append(write_archive(tmp_path / f"{number}.tar", {"x:1": CONFIG}, root, "amd64"))
     assert digests[0] == digests[1]
     assert (tmp_path / "1.tar").read_bytes() == (tmp_path / "2.tar").read_bytes()
 
 
 def test_the_digest_told_is_that_of_the_config_and_the_config_names_the_layer(tmp_path: Path) -> None:
-    digest = write_archive(tmp_path / "i.tar", "x:1", make_root(tmp_path / "r", at=1), CONFIG, "arm64")
+    root = make_root(tmp_path / "r", at=1)
+    digest = write_archive(tmp_path / "i.tar", {"x:1": CONFIG}, root, "arm64")["x:1"]
     with tarfile.open(tmp_path / "i.tar") as archive:
         files = {entry.name: archive.extractfile(entry) for entry in archive if entry.isfile()}
         content = {name: file.read() for name, file in files.items() if file}
@@ -60,5 +61,16 @@ def test_what_only_a_left_out_package_needs_is_left_out_too() -> None:
 
 
 def test_every_definition_can_be_read_and_has_a_tag_of_its_own() -> None:
-    tags = [decode((DEFINITIONS / name / "image.json").read_bytes(), Definition).tag for name in known()]
-    assert len(set(tags)) == len(tags) >= 3
+    found = [decode((DEFINITIONS / name / "image.json").read_bytes(), Definition) for name in known()]
+    tags = [tag for definition in found for tag in definition.images]
+    assert len(set(tags)) == len(tags) >= 7
+
+
+def test_images_of_the_same_files_share_their_layer_and_differ_in_what_they_say(tmp_path: Path) -> None:
+    definition = Definition(tag="x:1", packages=(), config=CONFIG, also={"y:1": {"Cmd": ["/bin/false"]}})
+    digests = write_archive(tmp_path / "i.tar", definition.images, make_root(tmp_path / "r", at=1), "amd64")
+    with tarfile.open(tmp_path / "i.tar") as archive:
+        entries = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
+    assert [entry["RepoTags"] for entry in entries] == [["x:1"], ["y:1"]]
+    assert entries[0]["Layers"] == entries[1]["Layers"]
+    assert digests["x:1"] != digests["y:1"]
