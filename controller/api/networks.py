@@ -164,7 +164,8 @@ def check_attached(records: Records, specs: Iterable[ServiceSpec], coming: Itera
         if not container.networks and any(port.mode == "ingress" for port in container.ports):
             raise Refused(
                 f"service {spec.name} publishes a port on every node and is on no network",
-                hint="put it on a network, or publish the port in host mode",
+                hint=f"put it on one (meshctl network create {spec.name}-net, then --network {spec.name}-net),"
+                " or publish the port with mode=host",
             )
         for port in ingress_ports(spec):
             owner = owners.get((port.published, port.protocol), spec.name)

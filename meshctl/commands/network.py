@@ -5,7 +5,10 @@ from __future__ import annotations
 import click
 
 from meshctl.client import Mesh
-from meshctl.commands.options import format_option, listing_options, print_listing, print_objects
+from meshctl.commands.options import format_option, listing_options, print_listing, print_objects, wait_options
+from meshctl.commands.service_put import change_service
+from meshctl.flags.values import checked_alias
+from meshctl.format.times import parse_duration
 from meshctl.lazy import Group
 from meshctl.session import Session, pass_session
 from meshctl.views.networks import network_listing
@@ -88,6 +91,33 @@ def inspect(session: Session, networks: tuple[str, ...], form: str) -> None:
         return [await mesh.network(name) for name in networks]
 
     print_objects([plain(view) for view in session.run(work)], form)
+
+
+@network_group.command("connect")
+@click.argument("network")
+@click.argument("service")
+@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="A further name of the service there.")
+@wait_options
+@pass_session
+def connect(session: Session, network: str, service: str, aliases: tuple[str, ...], detach: bool, timeout: str) -> None:
+    """Put a service on a further network: a new revision, whose tasks replace the old ones.
+
+    The same as `service update --network-add name=NETWORK,alias=NAME SERVICE`.
+    """
+    seconds = parse_duration(timeout, "--timeout")
+    words = ",".join((f"name={network}", *(f"alias={checked_alias(alias, '--alias')}" for alias in aliases)))
+    change_service(session, service, {"network_add": (words,)}, seconds, detach=detach)
+
+
+@network_group.command("disconnect")
+@click.argument("network")
+@click.argument("service")
+@wait_options
+@pass_session
+def disconnect(session: Session, network: str, service: str, detach: bool, timeout: str) -> None:
+    """Take a service off a network: a new revision, whose tasks replace the old ones."""
+    seconds = parse_duration(timeout, "--timeout")
+    change_service(session, service, {"network_rm": (network,)}, seconds, detach=detach)
 
 
 @network_group.command("rm")

@@ -75,9 +75,15 @@ def update(session: Session, /, service: str, detach: bool, timeout: str, **give
             "nothing to change", hint="meshctl service update --help lists what can be; --force replaces all"
         )
 
+    change_service(session, service, given, seconds, detach=detach)
+
+
+def change_service(session: Session, service: str, given: dict[str, Any], seconds: float, *, detach: bool) -> None:
+    """Change a service as `update` does with these flags, and wait until that runs."""
+
     async def work(mesh: Mesh) -> None:
         (view,) = await known_services(mesh, (service,))
-        if view.record.mode == "global" and given["replicas"] is not None:
+        if view.record.mode == "global" and given.get("replicas") is not None:
             raise UsageError(f"service {service} is global: it has one task on every eligible node")
         put = _put(session, mesh, view, given)
         answer = await telling_pulls(mesh, put, lambda line: click.echo(line, err=True))
@@ -92,7 +98,7 @@ async def _put(session: Session, mesh: Mesh, view: ServiceView, given: dict[str,
     """Store the change; made anew from what is there when somebody else was faster."""
     for attempt in range(ATTEMPTS):
         spec = changed_spec(view.spec, given, session.environ)
-        wanted = ServiceDeploy(spec=spec, replicas=given["replicas"])
+        wanted = ServiceDeploy(spec=spec, replicas=given.get("replicas"))
         request = PutService(service=wanted, create=False, expected=view.sequence, resolve_image=_resolve(given))
         try:
             return await mesh.put_service(request)
@@ -122,7 +128,9 @@ async def _wait(session: Session, mesh: Mesh, answer: DeployAnswer, timeout: flo
 
 def _resolve(given: dict[str, Any]) -> str:
     """When nodes are asked what the image is: docker asks on create and on --image."""
-    return "never" if given["no_resolve_image"] else "always" if given.get("image") or "mode" in given else "changed"
+    return (
+        "never" if given.get("no_resolve_image") else "always" if given.get("image") or "mode" in given else "changed"
+    )
 
 
 def _warn(answer: DeployAnswer) -> None:

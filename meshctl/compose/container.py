@@ -149,7 +149,7 @@ def _ports_of(service: At) -> tuple[Port, ...]:
     mode = service.get("network_mode")
     if ports is not None and mode is not None and text(mode) in ("host", "none"):
         ports.refuse(f"nothing is published with `network_mode: {text(mode)}`", "remove one of the two")
-    return read_ports(ports)
+    return read_ports(ports, service.dig("x-mesh", "publish"))
 
 
 def _ulimits(at: At | None) -> tuple[Ulimit, ...]:

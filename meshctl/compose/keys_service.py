@@ -98,6 +98,8 @@ _NOTES = {
     "volumes[].tmpfs.mode": "octal, as in `0o1777`",
     "working_dir": "a directory in the container",
     "x-mesh": "Dockmesh's own settings; other `x-` keys are ignored anywhere",
+    "x-mesh.publish": "`local`: on each node only the tasks of that node answer on ports published on every node, and "
+    "see the client's address; nodes without one refuse connections. `everywhere` if not given",
     "x-mesh.rollout": "how a deploy goes on, besides `deploy.update_config`",
     "x-mesh.rollout.progress_deadline": "a duration; a deploy that gets no further for so long has failed, also where "
     "tasks find no place or no image; 10m if not given, 0s is never",

@@ -6,6 +6,8 @@ import ipaddress
 import re
 from typing import Literal
 
+import msgspec
+
 from meshctl.compose.cursor import At
 from meshctl.compose.keys import remedy
 from meshctl.compose.problems import quote
@@ -22,8 +24,9 @@ RANGE_LIMIT = 256
 """Ports of one range."""
 
 
-def read_ports(at: At | None) -> tuple[Port, ...]:
-    """The published ports of a service."""
+def read_ports(at: At | None, scope: At | None) -> tuple[Port, ...]:
+    """The published ports of a service. `scope`: x-mesh.publish: whose tasks answer on those of every node."""
+    local = chosen(scope, ("everywhere", "local"), "everywhere") == "local"
     found: dict[tuple[str, str, int, int, str], Port] = {}
     for item in at.elements() if at else ():
         for port in _long(item) if item.is_mapping else _short(item):
@@ -31,7 +34,9 @@ def read_ports(at: At | None) -> tuple[Port, ...]:
             if key in found:
                 said = f"port {port.published or port.target}/{port.protocol} is published twice"
                 item.refuse(said, "keep one of them")
-            found[key] = port
+            found[key] = msgspec.structs.replace(port, local=local and port.mode == "ingress")
+    if scope is not None and local and all(port.mode == "host" for port in found.values()):
+        scope.refuse("the service publishes no port on every node", "remove it, or publish one: `ports: ['8080:80']`")
     return tuple(found.values())
 
 

@@ -108,6 +108,7 @@ def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
     return _container(spec.task.container, volumes) | {
         "deploy": _deploy(spec, service.replicas),
         "x-mesh": {
+            "publish": "local" if any(port.local for port in spec.task.container.ports) else "",
             "restart": _back_off(spec.task.restart),
             "rollout": {"progress_deadline": _seconds(spec.progress_deadline, PROGRESS_DEADLINE)},
         },

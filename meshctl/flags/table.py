@@ -13,6 +13,7 @@ from typing import Any
 
 from meshctl.flags.values import (
     one_of,
+    parse_attachment,
     parse_constraint,
     parse_count,
     parse_host,
@@ -131,9 +132,17 @@ GATHERINGS: tuple[Gathering, ...] = (
         _container + "ports",
         parse_port,
         "PORT",
-        "target=80,published=8080,mode=host",
+        "8080:80, or target=80,published=8080,mode=host",
         short="p",
         key=lambda port: str(port.target),
+    ),
+    Gathering(
+        "network",
+        _container + "networks",
+        parse_attachment,
+        "NETWORK",
+        "name=front,alias=web",
+        key=lambda attachment: str(attachment.network),
     ),
     Gathering(
         "mount",

@@ -13,14 +13,16 @@ from typing import Literal, cast
 from meshctl.format.near import did_you_mean
 from meshctl.format.sizes import parse_size
 from schemas.errors import UsageError
+from schemas.network import Attachment
 from schemas.spec import Constraint, Mount, Port, Ulimit
+from schemas.subjects import is_token
 
 CONSTRAINT_KEYS = ("node.id", "node.hostname", "node.role", "node.ip", "node.platform.os", "node.platform.arch")
 CONSTRAINT_PREFIXES = ("node.labels.", "engine.labels.")
 
 _CONSTRAINT = re.compile(r"\s*([^=!\s]+)\s*(==|!=)\s*(.+?)\s*")
 _ADDRESS = r"(?:(?P<ip>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?"
-_SHORT_PORT = re.compile(_ADDRESS + r"(?:(?P<published>\d+):)?(?P<target>\d+)(?:/\w+)?")
+_SHORT_PORT = re.compile(_ADDRESS + r"(?:(?P<published>\d+):)?(?P<target>\d+)(?:/(?P<protocol>tcp|udp))?")
 
 
 def parse_constraint(text: str, what: str) -> Constraint:
@@ -44,22 +46,74 @@ def parse_spread(text: str, what: str) -> str:
 
 
 def parse_port(text: str, what: str) -> Port:
-    """`published=8080,target=80,mode=host,protocol=tcp`. The short form would be an ingress port: refused."""
+    """`8080:80[/udp]`, or `published=8080,target=80,mode=host,protocol=tcp`; ingress without a mode.
+
+    `local`: only tasks on the node that was asked answer, and they see the client's address.
+    """
     if "=" not in text:
-        match = _SHORT_PORT.fullmatch(text)
-        target, published = (match["target"], match["published"] or "") if match else ("80", "8080")
-        form = f"target={target},mode=host" + (f",published={published}" if published else "")
-        why = "would be published on every node, which is not there yet" if match else "is no port"
-        raise UsageError(f"{what}: '{text}' {why}", hint=f"write {what} {form}")
-    fields = _fields(text, what, {"target", "published", "protocol", "mode"})
-    if fields.get("mode", "ingress") != "host":
-        raise UsageError(f"{what}: '{text}' is not in host mode", hint="ingress ports are not there yet: add mode=host")
-    protocol = fields.get("protocol", "tcp")
+        return _short_port(text, what)
+    fields = _fields(text, what, {"target", "published", "protocol", "mode", "local"})
+    mode, protocol = fields.get("mode", "ingress"), fields.get("protocol", "tcp")
+    if mode not in ("ingress", "host"):
+        raise UsageError(f"{what}: mode '{mode}' can't be", hint="ingress (on every node) or host (where it runs)")
     if protocol not in ("tcp", "udp"):
         raise UsageError(f"{what}: protocol '{protocol}' is not supported", hint="tcp or udp")
-    target = _port(fields.get("target", ""), what, "target", least=1)
-    published = _port(fields.get("published", "0"), what, "published", least=0)
-    return Port(target=target, published=published, protocol=cast("Literal['tcp', 'udp']", protocol))
+    local = _truth(fields.get("local", "false"), what)
+    if local and mode == "host":
+        raise UsageError(f"{what}: a port in host mode is local anyway", hint="leave out local")
+    return Port(
+        target=_port(fields.get("target", ""), what, "target", least=1),
+        published=_port(fields.get("published", "0"), what, "published", least=0),
+        protocol=cast("Literal['tcp', 'udp']", protocol),
+        mode=cast("Literal['ingress', 'host']", mode),
+        local=local,
+    )
+
+
+def _short_port(text: str, what: str) -> Port:
+    match = _SHORT_PORT.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{what}: '{text}' is no port", hint=f"write {what} 8080:80 or target=80,published=8080")
+    if match["ip"]:
+        raise UsageError(
+            f"{what}: '{text}': a port that is published on every node has no address",
+            hint=f"leave {match['ip']} out, or write target={match['target']},mode=host",
+        )
+    return Port(
+        target=_port(match["target"], what, "target", least=1),
+        published=_port(match["published"] or "0", what, "published", least=0),
+        protocol="udp" if match["protocol"] == "udp" else "tcp",
+        mode="ingress",
+    )
+
+
+def parse_attachment(text: str, what: str) -> Attachment:
+    """`front`, or `name=front,alias=web,alias=www`."""
+    if "=" not in text:
+        return Attachment(network=_network(text, what))
+    name, aliases = "", list[str]()
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        if key.strip() == "name":
+            name = value.strip()
+        elif key.strip() == "alias":
+            aliases.append(value.strip())
+        else:
+            raise UsageError(f"{what}: unknown key '{key}' in '{text}'", hint="name=NETWORK,alias=NAME")
+    return Attachment(network=_network(name, what), aliases=tuple(checked_alias(each, what) for each in aliases))
+
+
+def checked_alias(alias: str, what: str) -> str:
+    """The alias. Raises UsageError: it can't be a name."""
+    if len(alias) > 253 or not all(is_token(word) for word in alias.lower().split(".")):
+        raise UsageError(f"{what}: '{alias}' can't be a name", hint="use a-z, 0-9, - and _")
+    return alias
+
+
+def _network(name: str, what: str) -> str:
+    if not is_token(name):
+        raise UsageError(f"{what}: '{name}' can't be a network's name", hint="meshctl network ls shows them")
+    return name
 
 
 def parse_mount(text: str, what: str) -> Mount:

@@ -283,6 +283,13 @@ _honoured(
     (300.0, 10.0, 180.0),
 )
 
+_honoured(
+    "x-mesh.publish",
+    "ports: ['8080:80']\nx-mesh: {publish: local}",
+    lambda d: [(port.mode, port.local) for port in _task(d).container.ports],
+    [("ingress", True)],
+)
+
 _honoured("deploy deploy.replicas", "deploy: {replicas: 3}", lambda d: d.replicas, 3)
 _honoured("deploy.mode", "deploy: {mode: global}", lambda d: d.spec.mode, "global")
 _honoured("deploy.labels", "deploy: {labels: ['a=1']}", lambda d: d.spec.labels, {"a": "1"})

@@ -13,6 +13,7 @@ from meshctl.flags.applying import changed_spec, new_spec
 from meshctl.flags.values import parse_constraint, parse_mount, parse_port
 from schemas.api import DeployAnswer, Deployed, PutService, ServiceList, ServiceView
 from schemas.errors import Conflict, MeshError, UsageError
+from schemas.network import Attachment
 from schemas.records import ServiceRecord
 from schemas.spec import Constraint, ContainerSpec, HealthCheck, Mount, Port, ServiceSpec, TaskSpec
 
@@ -89,6 +90,25 @@ def test_update_adds_changes_and_removes() -> None:
     assert after.task.force == spec.task.force + 1
 
 
+def test_ports_are_published_on_every_node_unless_told_otherwise() -> None:
+    ports = made(publish=("8080:80", "53:53/udp", "target=81,published=8081,local=true", "82")).task.container.ports
+    assert ports == (
+        Port(target=80, published=8080, mode="ingress"),
+        Port(target=53, published=53, protocol="udp", mode="ingress"),
+        Port(target=81, published=8081, mode="ingress", local=True),
+        Port(target=82, mode="ingress"),
+    )
+
+
+def test_networks_come_and_go_with_their_aliases() -> None:
+    spec = made(network=("front", "name=back,alias=db,alias=store"))
+    front, back = Attachment(network="front"), Attachment(network="back", aliases=("db", "store"))
+    assert spec.task.container.networks == (front, back)
+    assert changed(spec, network_rm=("front",)).task.container.networks == (back,)
+    again = changed(spec, network_add=("name=front,alias=www",)).task.container.networks
+    assert again == (back, Attachment(network="front", aliases=("www",)))
+
+
 def test_an_update_without_flags_changes_nothing() -> None:
     spec = made(env=("A=1",), health_cmd="true", limit_cpu="1")
     assert changed(spec) == spec
@@ -107,8 +127,14 @@ def test_an_update_keeps_the_pinned_image_unless_another_is_named() -> None:
         ({"env_rm": ("ZONE",)}, "--env-rm: there is no 'ZONE'"),
         ({"constraint_add": ("zone=eu",)}, "'zone=eu' is no constraint"),
         ({"constraint_add": ("node.hostnam==a",)}, "nodes have no 'node.hostnam'"),
-        ({"publish_add": ("8080:80",)}, "would be published on every node"),
-        ({"publish_add": ("target=80,published=80",)}, "is not in host mode"),
+        ({"publish_add": ("127.0.0.1:8080:80",)}, "published on every node has no address"),
+        ({"publish_add": ("8080:80/sctp",)}, "'8080:80/sctp' is no port"),
+        ({"publish_add": ("target=80,mode=vip",)}, "mode 'vip' can't be"),
+        ({"publish_add": ("target=80,mode=host,local=true",)}, "local anyway"),
+        ({"network_add": ("A b",)}, "'A b' can't be a network's name"),
+        ({"network_add": ("name=front,alias=a b",)}, "'a b' can't be a name"),
+        ({"network_add": ("nam=front",)}, "unknown key 'nam'"),
+        ({"network_rm": ("front",)}, "--network-rm: there is no 'front'"),
         ({"publish_add": ("target=99999,mode=host",)}, "target '99999' is no port"),
         ({"mount_add": ("type=nfs,target=/x",)}, "type 'nfs' is not supported"),
         ({"mount_add": ("source=x",)}, "has no absolute target"),
@@ -138,8 +164,8 @@ def test_near_misses_are_named() -> None:
         parse_constraint("node.hostnam==a", "--constraint")
     assert refused.value.hint == "did you mean 'node.hostname'?"
     with pytest.raises(UsageError) as refused:
-        parse_port("8080:80", "--publish")
-    assert refused.value.hint == "write --publish target=80,mode=host,published=8080"
+        parse_port("8080:80/x", "--publish")
+    assert refused.value.hint == "write --publish 8080:80 or target=80,published=8080"
 
 
 @given(st.text(max_size=40), st.sampled_from([parse_constraint, parse_mount, parse_port]))
