@@ -17,6 +17,7 @@ from controller.world import (
     DropAllocation,
     DropEndpoints,
     DropRollout,
+    DropStackGood,
     PutAllocation,
     PutAssignment,
     PutBrake,
@@ -24,6 +25,7 @@ from controller.world import (
     PutLiveness,
     PutPublish,
     PutRollout,
+    PutStackGood,
     Stored,
 )
 from schemas.assignment import Assignment
@@ -44,7 +46,7 @@ def fitting(writes: Sequence[Write]) -> tuple[list[Write], dict[str, int]]:
 
 
 def _write(change: Change) -> Write:
-    if isinstance(change, DropRollout | DropAllocation | DropEndpoints):
+    if isinstance(change, DropRollout | DropAllocation | DropEndpoints | DropStackGood):
         return Delete(change.key)
     return Put(change.key, encode(change.record))
 
@@ -59,7 +61,7 @@ def _rank(change: Change, assignments: Mapping[str, Stored[Assignment]]) -> int:
             return 1
         case PutAssignment():
             return 3 if _adds(change, assignments) else 2
-        case DropRollout() | DropAllocation() | DropEndpoints():
+        case DropRollout() | DropAllocation() | DropEndpoints() | DropStackGood() | PutStackGood():
             return 4
         case _:
             assert_never(change)

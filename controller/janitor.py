@@ -7,10 +7,12 @@ the leader's process does it, and only after a settled round.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import structlog
 
 from bus.port import BATCH_MESSAGES
+from controller.api.composition import pinned
 from controller.api.desk import Desk, Draft
 from controller.records import Records
 from schemas import subjects
@@ -24,18 +26,31 @@ EVERY = 0.5
 
 
 def finished(records: Records) -> list[tuple[str, ...]]:
-    """The keys of each removed service of which nothing is left, and of each removed stack without services."""
+    """The keys of each removed service of which nothing is left, and of each removed stack without services.
+
+    A stack's revisions keep those that they name, also of removed services: these may be brought back.
+    """
     removed = [name for name, stored in sorted(records.services.items()) if stored.record.removed]
+    forsaken = [name for name in records.revised() if name not in records.services]
     over: list[tuple[str, ...]] = []
+    needed = pinned(records) if removed or forsaken else {}
     if removed:
         named = {task.service for stored in records.assignments.values() for task in stored.record.tasks}
-        for name in removed:
-            if name not in records.rollouts and name not in named:
-                revisions = (subjects.revision_key(name, number) for number in records.revisions_of(name))
-                over.append((subjects.service_key(name), *revisions))
+        gone = [name for name in removed if name not in records.rollouts and name not in named]
+        over += [(subjects.service_key(name), *_unneeded(records, name, needed)) for name in gone]
+    over += [keys for name in forsaken if (keys := _unneeded(records, name, needed))]
     owners = {stored.record.stack for stored in records.services.values()}
-    stacks = sorted(name for name, stored in records.stacks.items() if stored.record.removed and name not in owners)
-    return over + [(subjects.stack_key(name),) for name in stacks]
+    for name, stack in sorted(records.stacks.items()):
+        if stack.record.removed and name not in owners and name not in records.stack_good:
+            revisions = (subjects.stack_revision_key(name, number) for number in records.stack_revisions_of(name))
+            over.append((subjects.stack_key(name), *revisions))
+    return over
+
+
+def _unneeded(records: Records, service: str, needed: Mapping[str, set[int]]) -> tuple[str, ...]:
+    """The keys of a service's revisions that no kept revision of a stack names."""
+    numbers = (number for number in records.revisions_of(service) if number not in needed.get(service, ()))
+    return tuple(subjects.revision_key(service, number) for number in numbers)
 
 
 def answered(records: Records, seen: dict[str, int]) -> list[tuple[str, ...]]:

@@ -121,6 +121,8 @@ class Leader:
             took_over=self._took_over,
             services=records.services,
             revisions=records.revisions,
+            stacks=records.stacks,
+            stack_good=records.stack_good,
             nodes=records.nodes,
             assignments=records.assignments,
             observations=self._seat.mirror.observations,

@@ -16,6 +16,7 @@ from controller.networking import plan_networks
 from controller.nodes import NodeView
 from controller.progress import nothing_decided, rollout_of
 from controller.reasons import grouped
+from controller.stackgood import plan_stacks
 from controller.work import Work
 from controller.world import Change, Dirty, DropRollout, Plan, PutBrake, PutLiveness, PutRollout, World
 from schemas.records import Reason
@@ -30,12 +31,14 @@ def plan(world: World, dirty: Dirty, now: float) -> Plan:
     names = _services_to_look_at(world, dirty, seen.judged)
     decided = decide(world, seen, names, now)
     progress = [change for work in decided.works for change in _progress(world, work, now)]
+    written = {change.record.service: change.record for change in progress if isinstance(change, PutRollout)}
     changes: tuple[Change, ...] = (
         *_verdicts(world, seen.judged),
         *((PutBrake(seen.brake),) if seen.brake != world.brake else ()),
         *(change for change in progress if isinstance(change, PutRollout)),
         *decided.draft.changes(),
         *plan_networks(world, seen, decided, frozenset(names)),
+        *plan_stacks(world, names, written, everything=dirty.everything),
         *(change for change in progress if isinstance(change, DropRollout)),
     )
     return Plan(changes, decided.minted, _wake_at(seen.judged, decided.works, now), _alarms(seen.nodes, decided))

@@ -30,6 +30,7 @@ from schemas.records import (
     ServiceRecord,
     StackRecord,
 )
+from schemas.stacks import StackGoodRecord, StackRevisionRecord
 from schemas.wire import Wire, decode
 
 R = TypeVar("R", bound=Wire)
@@ -38,6 +39,8 @@ KINDS: dict[str, type[Wire]] = {
     "service": ServiceRecord,
     "revision": RevisionRecord,
     "stack": StackRecord,
+    "stackrev": StackRevisionRecord,
+    "stackgood": StackGoodRecord,
     "node": NodeRecord,
     "order": OrderRecord,
     "rollout": RolloutRecord,
@@ -52,7 +55,7 @@ KINDS: dict[str, type[Wire]] = {
 DIGITS = 18
 """The number of a revision has fewer."""
 
-BARE = frozenset({"rollout", "liveness", "alloc"})
+BARE = frozenset({"rollout", "liveness", "alloc", "stackgood"})
 """Kinds whose sequence nobody asks for: kept without it."""
 
 SINGLE: dict[str, type[Wire]] = {
@@ -120,6 +123,8 @@ class Records:
         self.services: dict[str, Stored[ServiceRecord]] = {}
         self.revisions: dict[tuple[str, int], RevisionRecord] = {}
         self.stacks: dict[str, Stored[StackRecord]] = {}
+        self.stack_revisions: dict[tuple[str, int], StackRevisionRecord] = {}
+        self.stack_good: dict[str, StackGoodRecord] = {}
         self.nodes: dict[str, Stored[NodeRecord]] = {}
         self.assignments: dict[str, Stored[Assignment]] = {}
         self.rollouts: dict[str, RolloutRecord] = {}
@@ -131,9 +136,16 @@ class Records:
         """By network and service."""
         self._single: dict[str, Stored[Wire]] = {}
         self._numbers: dict[str, set[int]] = {}
+        self._stack_numbers: dict[str, set[int]] = {}
+        self._numbered: dict[str, tuple[dict[Any, Any], dict[str, set[int]]]] = {
+            "revision": (self.revisions, self._numbers),
+            "stackrev": (self.stack_revisions, self._stack_numbers),
+        }
+        """First token of keys that end in a number -> records by name and number, and the numbers by name."""
         self._tables: dict[str, dict[Any, Any]] = {
             "service": self.services,
             "stack": self.stacks,
+            "stackgood": self.stack_good,
             "node": self.nodes,
             "order": self.orders,
             "desired": self.assignments,
@@ -178,9 +190,9 @@ class Records:
     def holds(self, key: str) -> bool:
         """Whether a record stands at `key`."""
         noun, _, name = key.partition(".")
-        if noun == "revision":
-            service, _, number = name.rpartition(".")
-            return _is_number(number) and int(number) in self._numbers.get(service, ())
+        if noun in self._numbered:
+            owner, _, number = name.rpartition(".")
+            return _is_number(number) and int(number) in self._numbered[noun][1].get(owner, ())
         if noun == "endpoints" and key not in SINGLE:
             return tuple(name.split(".")) in self.endpoints
         return key in self._single or name in self._tables.get(noun, ())
@@ -188,6 +200,14 @@ class Records:
     def revisions_of(self, service: str) -> tuple[int, ...]:
         """The kept revisions of a service, oldest first."""
         return tuple(sorted(self._numbers.get(service, ())))
+
+    def stack_revisions_of(self, stack: str) -> tuple[int, ...]:
+        """The kept revisions of a stack, oldest first."""
+        return tuple(sorted(self._stack_numbers.get(stack, ())))
+
+    def revised(self) -> list[str]:
+        """The services of which a revision is kept, by name."""
+        return sorted(service for service, numbers in self._numbers.items() if numbers)
 
     def apply(self, entry: Entry) -> Seen | Garbage | None:
         """Take an entry in; None: it was older than what is there, or of a key that is none of ours."""
@@ -234,21 +254,23 @@ class Records:
         if key in SINGLE:
             return _swap(self._single, key, new, sequence)
         noun, _, name = key.partition(".")
-        if noun == "revision":
-            return self._put_revision(key, name, new, sequence)
+        if noun in self._numbered:
+            return self._put_numbered(key, new, sequence)
         if noun == "endpoints":
             return self._put_endpoints(key, name, new, sequence)
         if not subjects.is_token(name):
             raise BadMessage(f"{key} is no key of ours")
         return _swap(self._tables[noun], name, new, sequence, bare=noun in BARE)
 
-    def _put_revision(self, key: str, name: str, new: Wire | None, sequence: int) -> Wire | None:
-        service, _, number = name.rpartition(".")
-        if not (_is_number(number) and subjects.is_token(service)):
+    def _put_numbered(self, key: str, new: Wire | None, sequence: int) -> Wire | None:
+        noun, _, name = key.partition(".")
+        owner, _, number = name.rpartition(".")
+        if not (_is_number(number) and subjects.is_token(owner)):
             raise BadMessage(f"{key} is no revision's key")
-        numbers = self._numbers.setdefault(service, set())
+        table, known = self._numbered[noun]
+        numbers = known.setdefault(owner, set())
         (numbers.discard if new is None else numbers.add)(int(number))
-        return _swap(self.revisions, (service, int(number)), new, sequence, bare=True)
+        return _swap(table, (owner, int(number)), new, sequence, bare=True)
 
     def _put_endpoints(self, key: str, name: str, new: Wire | None, sequence: int) -> Wire | None:
         network, _, service = name.partition(".")
@@ -281,6 +303,8 @@ def dirty_by(seen: Seen) -> Dirty:
             return Dirty(services=frozenset({name}))
         case "revision":
             return Dirty(services=frozenset({name.rpartition(".")[0]}))
+        case "stack":
+            return Dirty(services=_services_named(seen.old) | _services_named(seen.new))
         case "desired":
             return Dirty(services=_services_changed(seen.old, seen.new), nodes=frozenset({name}))
         case "node" | "liveness" | "brake" | "order" | "mesh" | "network" | "alloc":
@@ -293,6 +317,10 @@ def _services_changed(old: Wire | None, new: Wire | None) -> frozenset[str]:
     before = set(old.tasks) if isinstance(old, Assignment) else set()
     after = set(new.tasks) if isinstance(new, Assignment) else set()
     return frozenset(task.service for task in before ^ after)
+
+
+def _services_named(stack: Wire | None) -> frozenset[str]:
+    return frozenset(stack.services) if isinstance(stack, StackRecord) else frozenset()
 
 
 def dirty_by_observation(old: Observation | None, new: Observation) -> Dirty:

@@ -25,6 +25,7 @@ from schemas.records import (
     ServiceRecord,
     StackRecord,
 )
+from schemas.stacks import StackGoodRecord
 
 RECENT = 5.0
 """Seconds: in an assignment seen for the first time, tasks assigned that lately are news; the rest were told before."""
@@ -40,6 +41,8 @@ def events_of(seen: Seen, records: Records) -> tuple[Event, ...]:
             return _service(seen, service, id_, at)
         case StackRecord() as stack:
             return _stack(seen, stack, id_, at)
+        case StackGoodRecord() as good if seen.new is not None and good.good:
+            return (Event(id=id_, kind="stack.done", at=at, revision=good.good[-1], data={"stack": good.stack}),)
         case NodeRecord() as node:
             return (*_node(seen, node, id_, at), *_drained(seen, records, node.name, id_, at))
         case Assignment() as assignment:

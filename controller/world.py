@@ -25,7 +25,9 @@ from schemas.records import (
     RevisionRecord,
     RolloutRecord,
     ServiceRecord,
+    StackRecord,
 )
+from schemas.stacks import StackGoodRecord
 
 R = TypeVar("R")
 
@@ -68,6 +70,8 @@ class World:
     """Stream time at which this leader took over."""
     services: Mapping[str, Stored[ServiceRecord]] = field(default_factory=dict)
     revisions: Mapping[tuple[str, int], RevisionRecord] = field(default_factory=dict)
+    stacks: Mapping[str, Stored[StackRecord]] = field(default_factory=dict)
+    stack_good: Mapping[str, StackGoodRecord] = field(default_factory=dict)
     nodes: Mapping[str, Stored[NodeRecord]] = field(default_factory=dict)
     assignments: Mapping[str, Stored[Assignment]] = field(default_factory=dict)
     observations: Mapping[str, Observation] = field(default_factory=dict)
@@ -261,8 +265,41 @@ class PutPublish:
         return f"{len(self.record.ports)} published ports"
 
 
+@dataclass(frozen=True)
+class PutStackGood:
+    """A stack's revision came up as a whole."""
+
+    record: StackGoodRecord
+
+    @property
+    def key(self) -> str:
+        """Where it is written."""
+        return subjects.stack_good_key(self.record.stack)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"stack {self.record.stack}: all of revision {self.record.good[-1]} is up"
+
+
+@dataclass(frozen=True)
+class DropStackGood:
+    """A stack was removed."""
+
+    stack: str
+
+    @property
+    def key(self) -> str:
+        """What is deleted."""
+        return subjects.stack_good_key(self.stack)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"stack {self.stack}: gone"
+
+
+StackChange: TypeAlias = PutStackGood | DropStackGood
 NetworkChange: TypeAlias = PutAllocation | DropAllocation | PutEndpoints | DropEndpoints | PutPublish
-Change: TypeAlias = PutAssignment | PutRollout | DropRollout | PutLiveness | PutBrake | NetworkChange
+Change: TypeAlias = PutAssignment | PutRollout | DropRollout | PutLiveness | PutBrake | NetworkChange | StackChange
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from bus.port import Bus, Credentials
 from meshctl.eventstream import EventFilter, follow_events
-from schemas import api, netapi, nodeapi, revisionapi, subjects
+from schemas import api, netapi, nodeapi, revisionapi, stackapi, subjects
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BadMessage, Internal, MeshError, TimedOut, Unreachable, error_of
 from schemas.events import Event
@@ -35,6 +35,14 @@ from schemas.records import Availability
 from schemas.wire import Wire, decode, encode
 
 A = TypeVar("A", bound=Wire)
+
+REQUESTS = {
+    **api.REQUESTS,
+    **netapi.NETWORK_REQUESTS,
+    **revisionapi.REVISION_REQUESTS,
+    **stackapi.STACK_REQUESTS,
+}
+"""All that controllers may be asked: "service.list" -> (request, answer)."""
 
 CONNECT_TIMEOUT = 3.0
 """Seconds until a mesh that does not answer is called unreachable."""
@@ -94,7 +102,7 @@ class Mesh:
 
         Raises whatever error the answer carries, or Unreachable.
         """
-        _, answer_kind = (api.REQUESTS | netapi.NETWORK_REQUESTS | revisionapi.REVISION_REQUESTS)[name]
+        _, answer_kind = REQUESTS[name]
         subject = subjects.api(*name.split("."))
         if isinstance(request, api.Command):
             data = await self._command(subject, request, timeout or WRITE_TIMEOUT)
@@ -131,6 +139,15 @@ class Mesh:
     async def stacks(self) -> api.StackList:
         """All stacks."""
         return cast("api.StackList", await self.ask("stack.list", api.Ask()))
+
+    async def stack_history(self, stack: str, specs: Collection[int] = ()) -> stackapi.StackHistory:
+        """The kept revisions of a stack, newest first; with the services' specs of those whose numbers are given."""
+        request = stackapi.GetStackHistory(stack=stack, specs=tuple(specs))
+        return cast("stackapi.StackHistory", await self.ask("stack.history", request))
+
+    async def rollback_stack(self, request: stackapi.RollbackStack) -> stackapi.StackRolledBack:
+        """Make an older revision of a stack its target, in one step."""
+        return cast("stackapi.StackRolledBack", await self.ask("stack.rollback", request))
 
     async def put_service(self, request: api.PutService) -> api.DeployAnswer:
         """Create or update one service."""

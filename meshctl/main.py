@@ -18,7 +18,7 @@ TOOLS = "Tools"
 
 MEMBERS = {
     "stack": Member(
-        "meshctl.commands.stack:stack_group", "Deploy Compose files and look after what they made.", MANAGE
+        "meshctl.commands.stack_all:stack_group", "Deploy Compose files and look after what they made.", MANAGE
     ),
     "service": Member(
         "meshctl.commands.service_all:service_group", "Create, scale, update, inspect, read logs.", MANAGE

@@ -83,7 +83,7 @@ class StackRecord(Wire, frozen=True, kw_only=True):
     """Service name -> its revision."""
     removed: bool = False
     change: str = ""
-    """What the last write did: deployed | changed | removed."""
+    """What the last write did: deployed | changed | rolled_back | removed."""
     cause: str = ""
     updated_at: Seconds = 0.0
 

@@ -63,6 +63,16 @@ def stack_key(stack: str) -> str:
     return f"stack.{stack}"
 
 
+def stack_revision_key(stack: str, number: int) -> str:
+    """What a stack was made up of."""
+    return f"stackrev.{stack}.{number}"
+
+
+def stack_good_key(stack: str) -> str:
+    """The leader's list of a stack's good revisions."""
+    return f"stackgood.{stack}"
+
+
 def node_key(node: str) -> str:
     """A member."""
     return f"node.{node}"

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from controller.api.composition import pinned_of
 from controller.records import Records
 from schemas import subjects
 from schemas.api import Deployed, ServiceDeploy
 from schemas.records import REVISIONS_KEPT, RevisionRecord, ServiceRecord
-from schemas.spec import ServiceSpec
+from schemas.spec import Mode, ServiceSpec
 from schemas.wire import Wire
 
 
@@ -58,9 +59,7 @@ def intend(records: Records, wanted: ServiceDeploy, command: str, now: float) ->
     if old is None:
         return _new(records, spec, replicas, command, now)
     same = current_spec(records, spec.name) == spec
-    rollout = records.rollouts.get(spec.name)
-    failed = rollout is not None and rollout.phase == "failed" and rollout.deploy == old.deploy
-    if same and not failed:
+    if same and not has_failed(records, old):
         if replicas == old.replicas or spec.mode == "global":
             return Intent(_deployed(old, "unchanged", spec))
         scaled = msgspec.structs.replace(old, replicas=replicas, change="scaled", cause=command, updated_at=now)
@@ -78,6 +77,26 @@ def intend(records: Records, wanted: ServiceDeploy, command: str, now: float) ->
         updated_at=now,
     )
     return _with_revision(records, record, spec, now, write=not same)
+
+
+def going_back(record: ServiceRecord, number: int, mode: Mode, command: str, now: float) -> ServiceRecord:
+    """The service with an older revision (or, from there, a newer one) as its target."""
+    return msgspec.structs.replace(
+        record,
+        mode=mode,
+        target=number,
+        deploy=record.deploy + 1,
+        back_from=record.target if number < record.target else 0,
+        change="rolled_back",
+        cause=command,
+        updated_at=now,
+    )
+
+
+def has_failed(records: Records, record: ServiceRecord) -> bool:
+    """Whether the rollout of its target was given up."""
+    rollout = records.rollouts.get(record.name)
+    return rollout is not None and rollout.deploy == record.deploy and rollout.phase == "failed"
 
 
 def deployed_of(records: Records, service: str, change: str) -> Deployed:
@@ -117,7 +136,7 @@ def _with_revision(records: Records, record: ServiceRecord, spec: ServiceSpec, n
 
 def _superseded(records: Records, record: ServiceRecord) -> Sequence[int]:
     rollout = records.rollouts.get(record.name)
-    needed = {record.target, record.back_from}
+    needed = {record.target, record.back_from, *pinned_of(records, record.stack, record.name)}
     if rollout is not None:
         needed |= {rollout.revision, rollout.good, rollout.update.left}
     kept = [number for number in records.revisions_of(record.name) if number != record.target]

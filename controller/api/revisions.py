@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import msgspec
 
+from controller.api.composition import Change, in_its_stack
 from controller.api.desk import Desk, Draft, not_found
-from controller.api.intent import current
+from controller.api.intent import current, going_back, has_failed
 from controller.records import Records
 from schemas import subjects
 from schemas.api import DeployAnswer, Deployed, Written
 from schemas.errors import NotFound, Refused
 from schemas.records import ServiceRecord
 from schemas.revisionapi import GetHistory, History, PauseServices, RevisionView, RollbackService
+from schemas.stacks import StackMember
 from schemas.wire import Wire
 
 
@@ -55,30 +57,12 @@ async def rollback(desk: Desk, request: RollbackService) -> DeployAnswer:
             raise NotFound(f"service {record.name} has no revision {number}", hint=f"kept are {kept}")
         if revision.spec.mode != record.mode:
             raise Refused(f"revision {number} of {record.name} is {revision.spec.mode}, the service is {record.mode}")
-        if number == record.target and not _failed(desk.records, record):
+        if number == record.target and not has_failed(desk.records, record):
             return Draft(DeployAnswer(sequence=0, services=(_answer(record, "unchanged"),)))
-        back = msgspec.structs.replace(
-            record,
-            target=number,
-            deploy=record.deploy + 1,
-            back_from=record.target if number < record.target else 0,
-            change="rolled_back",
-            cause=command,
-            updated_at=now,
-        )
+        back = going_back(record, number, record.mode, command, now)
         records: list[tuple[str, Wire | None]] = [(subjects.service_key(record.name), back)]
-        stack = desk.records.stacks.get(record.stack)
-        if stack is not None and not stack.record.removed and record.name in stack.record.services:
-            services = {**stack.record.services, record.name: number}
-            changed = msgspec.structs.replace(
-                stack.record,
-                revision=stack.record.revision + 1,
-                services=services,
-                change="deployed",
-                cause=command,
-                updated_at=now,
-            )
-            records.append((subjects.stack_key(record.stack), changed))
+        member = StackMember(revision=number, replicas=record.replicas)
+        records += in_its_stack(desk.records, record, member, Change(command, now, "changed"))
         return Draft(DeployAnswer(sequence=0, services=(_answer(back, "rolled_back"),)), tuple(records))
 
     answer, sequence = await desk.write(draft)
@@ -127,11 +111,6 @@ def previous(records: Records, record: ServiceRecord) -> int:
 
 def _answer(record: ServiceRecord, change: str) -> Deployed:
     return Deployed(service=record.name, change=change, revision=record.target, deploy=record.deploy)
-
-
-def _failed(records: Records, record: ServiceRecord) -> bool:
-    rollout = records.rollouts.get(record.name)
-    return rollout is not None and rollout.deploy == record.deploy and rollout.phase == "failed"
 
 
 def _existing(desk: Desk, name: str) -> ServiceRecord:

@@ -15,13 +15,26 @@ from typing import Any
 import structlog
 
 from bus.port import Message
-from controller.api import joining, networks, nodes, orders, revisions, services, stacks, status, tasks, volumes
+from controller.api import (
+    joining,
+    networks,
+    nodes,
+    orders,
+    revisions,
+    services,
+    stack_revisions,
+    stacks,
+    status,
+    tasks,
+    volumes,
+)
 from controller.api.desk import Desk
 from schemas import subjects
 from schemas.api import AGENT_REQUESTS, REQUESTS, Command, reply_error, reply_with
 from schemas.errors import BadMessage, Internal, MeshError, Refused, Unreachable
 from schemas.netapi import NETWORK_REQUESTS
 from schemas.revisionapi import REVISION_REQUESTS
+from schemas.stackapi import STACK_REQUESTS
 from schemas.wire import decode
 
 log = structlog.get_logger()
@@ -36,6 +49,8 @@ HANDLERS: Mapping[str, Handler] = {
     "stack.deploy": stacks.deploy,
     "stack.remove": stacks.remove,
     "stack.list": stacks.list_all,
+    "stack.history": stack_revisions.history,
+    "stack.rollback": stack_revisions.rollback,
     "service.put": services.put,
     "service.scale": services.scale,
     "service.remove": services.remove,
@@ -59,7 +74,7 @@ HANDLERS: Mapping[str, Handler] = {
     "order.give": orders.give,
 }
 
-ALL_REQUESTS = {**REQUESTS, **NETWORK_REQUESTS, **REVISION_REQUESTS}
+ALL_REQUESTS = {**REQUESTS, **NETWORK_REQUESTS, **REVISION_REQUESTS, **STACK_REQUESTS}
 
 AGENT_HANDLERS: Mapping[str, Callable[[Desk, str, Any], Awaitable[object]]] = {"join": joining.join}
 

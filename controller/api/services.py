@@ -7,8 +7,9 @@ import msgspec
 from bus.port import BATCH_MESSAGES
 from controller import views
 from controller.api.checks import REPLICAS_LIMIT, check_service, warnings_for
+from controller.api.composition import Change, compose, in_its_stack, members_of
 from controller.api.desk import Desk, Draft, not_found
-from controller.api.intent import current, deployed_of, intend
+from controller.api.intent import Intent, current, deployed_of, intend
 from controller.api.networks import check_attached
 from controller.api.pinning import pin_all
 from controller.api.stacks import removed
@@ -20,12 +21,14 @@ from schemas.api import (
     PutService,
     RemoveServices,
     ScaleServices,
+    ServiceDeploy,
     ServiceList,
     ServiceView,
     Written,
 )
 from schemas.errors import Conflict, Refused
 from schemas.records import ServiceRecord
+from schemas.stacks import StackMember
 from schemas.wire import Wire
 
 NAMES_AT_ONCE = BATCH_MESSAGES // 2
@@ -49,7 +52,9 @@ async def put(desk: Desk, request: PutService) -> DeployAnswer:
         _check_put(desk, request)
         intent = intend(desk.records, wanted, command, now)
         answer = DeployAnswer(sequence=0, services=(intent.deployed,), warnings=tuple(warnings))
-        return Draft(answer, (*intent.records, *intent.cleared) if intent.records else ())
+        if not intent.records:
+            return Draft(answer)
+        return Draft(answer, (*intent.records, *_of_its_stack(desk, wanted, intent, command, now), *intent.cleared))
 
     answer, sequence = await desk.write(draft, pinned=request.expected is not None)
     return msgspec.structs.replace(answer, sequence=sequence)
@@ -93,17 +98,10 @@ async def remove(desk: Desk, request: RemoveServices) -> Written:
             (subjects.service_key(name), removed(desk, name, command, now)) for name in names
         ]
         for stack in sorted(set(owners.values()) & set(desk.records.stacks)):
-            record = desk.records.stacks[stack].record
-            left = {name: number for name, number in record.services.items() if name not in owners}
-            change = "changed" if left else "removed"
-            records.append(
-                (
-                    subjects.stack_key(stack),
-                    msgspec.structs.replace(
-                        record, services=left, removed=not left, change=change, cause=command, updated_at=now
-                    ),
-                )
-            )
+            members = members_of(desk.records, stack)
+            left = {name: member for name, member in members.items() if name not in owners}
+            composed = compose(desk.records, stack, left, Change(command, now, "changed"))
+            records += [*composed.records, *composed.cleared]
         return Draft(None, tuple(records))
 
     _, sequence = await desk.write(draft)
@@ -136,6 +134,17 @@ def _existing(desk: Desk, name: str) -> ServiceRecord:
         standing = [each for each, stored in desk.records.services.items() if not stored.record.removed]
         raise not_found("service", name, standing)
     return record
+
+
+def _of_its_stack(
+    desk: Desk, wanted: ServiceDeploy, intent: Intent, command: str, now: float
+) -> list[tuple[str, Wire | None]]:
+    """The records of the stack whose service has got another revision."""
+    before = current(desk.records, wanted.spec.name)
+    if before is None or before.target == intent.deployed.revision:
+        return []
+    member = StackMember(revision=intent.deployed.revision, replicas=wanted.replicas or before.replicas)
+    return in_its_stack(desk.records, before, member, Change(command, now, "changed"))
 
 
 def _put_before(desk: Desk, request: PutService) -> DeployAnswer | None:

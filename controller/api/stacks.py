@@ -8,6 +8,7 @@ import msgspec
 
 from bus.port import BATCH_MESSAGES
 from controller.api.checks import check_stack, warnings_for
+from controller.api.composition import Change, Composed, compose, members_of, standing
 from controller.api.desk import Desk, Draft, not_found
 from controller.api.intent import Intent, current, deployed_of, intend
 from controller.api.networks import check_attached, gone, stack_networks
@@ -15,7 +16,8 @@ from controller.api.pinning import pin_all
 from schemas import subjects
 from schemas.api import Ask, DeployAnswer, DeployStack, RemoveStack, ServiceDeploy, StackList, StackView, Written
 from schemas.errors import Conflict
-from schemas.records import ServiceRecord, StackRecord
+from schemas.records import ServiceRecord
+from schemas.stacks import StackMember
 from schemas.wire import Wire
 
 
@@ -42,11 +44,11 @@ async def deploy(desk: Desk, request: DeployStack) -> DeployAnswer:
         pruned = _pruned(desk, request, pinned)
         records: list[tuple[str, Wire | None]] = [record for intent in intents for record in intent.records]
         records += [(subjects.service_key(name), removed(desk, name, command, now)) for name in pruned]
-        stack = _stack_record(desk, request.stack, intents, set(pruned), command, now)
-        if stack is not None:
-            records.append((subjects.stack_key(request.stack), stack))
+        composed = _composed(desk, intents, pinned, pruned, Change(command, now), request.stack)
+        records += composed.records if composed is not None else ()
         records += stack_networks(desk, request.stack, request.networks, command, now)
         cleared = [record for intent in intents for record in intent.cleared]
+        cleared += composed.cleared if composed is not None else ()
         records += cleared[: max(0, BATCH_MESSAGES - len(records))]
         answer = DeployAnswer(
             sequence=0,
@@ -150,22 +152,30 @@ def _pruned(desk: Desk, request: DeployStack, wanted: list[ServiceDeploy]) -> li
     return [name for name in services_of(desk, request.stack) if name not in named] if request.prune else []
 
 
-def _stack_record(
-    desk: Desk, stack: str, intents: list[Intent], pruned: set[str], command: str, now: float
-) -> StackRecord | None:
+def _composed(
+    desk: Desk,
+    intents: list[Intent],
+    wanted: list[ServiceDeploy],
+    pruned: list[str],
+    change: Change,
+    stack: str,
+) -> Composed | None:
     """The stack's next revision; None: it stands like that already."""
-    stored = desk.records.stacks.get(stack)
-    old = stored.record if stored is not None and not stored.record.removed else None
-    kept: Mapping[str, int] = old.services if old else {}
-    services = {name: number for name, number in kept.items() if name not in pruned}
-    services |= {intent.deployed.service: intent.deployed.revision for intent in intents}
+    before = members_of(desk.records, stack)
+    members = {name: member for name, member in before.items() if name not in pruned}
+    for intent, each in zip(intents, wanted, strict=True):
+        name, revision = intent.deployed.service, intent.deployed.revision
+        old = current(desk.records, name)
+        replicas = each.replicas if each.replicas is not None else old.replicas if old is not None else 1
+        members[name] = StackMember(revision=revision, replicas=replicas)
     unchanged = all(intent.deployed.change == "unchanged" for intent in intents)
-    if old is not None and unchanged and services == old.services:
+    if standing(desk.records, stack) is not None and unchanged and _revisions(members) == _revisions(before):
         return None
-    revision = stored.record.revision + 1 if stored is not None else 1
-    return StackRecord(
-        name=stack, revision=revision, services=services, change="deployed", cause=command, updated_at=now
-    )
+    return compose(desk.records, stack, members, change)
+
+
+def _revisions(members: Mapping[str, StackMember]) -> dict[str, int]:
+    return {name: member.revision for name, member in members.items()}
 
 
 def _views(desk: Desk) -> list[StackView]:

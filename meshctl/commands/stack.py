@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -84,7 +85,6 @@ def deploy(
         _tell(answer)
         if detach or not answer.services:
             return
-        monitors = {service.spec.name: service.spec for service in loaded.services}
         goals = [
             Goal(
                 service=deployed.service,
@@ -98,7 +98,10 @@ def deploy(
         took = await wait_until_running(
             mesh, goals, stack=loaded.name, timeout=seconds, display=display_for(session.environ), what=what
         )
-        click.echo(f"Stack {loaded.name} runs: {_count(len(monitors), 'service')}, {duration(round(took, 1))}.")
+        if not answer.pruned and all(goal.settled for goal in goals):
+            click.echo(f"Stack {loaded.name} is unchanged: nothing was done.")
+        else:
+            click.echo(f"Stack {loaded.name} runs: {_count(len(goals), 'service')}, {duration(round(took, 1))}.")
 
     session.run(work)
 
@@ -185,6 +188,19 @@ def rm(session: Session, stacks: tuple[str, ...], detach: bool, timeout: str) ->
             await wait_until_gone(mesh, removed, timeout=seconds, display=display_for(session.environ))
 
     session.run(work)
+
+
+async def wait_for_stack(
+    session: Session, mesh: Mesh, stack: str, goals: list[Goal], gone: Sequence[str], timeout: float, what: str
+) -> float:
+    """Wait until these services run, and nothing of those that are `gone` does; the seconds it took."""
+    display = display_for(session.environ)
+    took = 0.0
+    if goals:
+        took = await wait_until_running(mesh, goals, stack=stack, timeout=timeout, display=display, what=what)
+    if gone:
+        await wait_until_gone(mesh, gone, timeout=timeout, display=display_for(session.environ))
+    return took
 
 
 def _load(session: Session, stack: str, files: tuple[str, ...], profiles: tuple[str, ...]) -> LoadedStack:

@@ -27,14 +27,14 @@ from agent.network.memory import MemoryMachine
 from agent.surroundings import Machine
 from bus.memory import LoopClock, MemoryBroker
 from bus.port import agent_user, controller_user
+from controller.api.server import ALL_REQUESTS
 from controller.config import Config
 from controller.controller import Controller
 from controller.highest import ForgetfulMemory
 from controller.plan import plan
 from schemas import subjects
-from schemas.api import REQUESTS, open_reply
+from schemas.api import open_reply
 from schemas.errors import MeshError
-from schemas.revisionapi import REVISION_REQUESTS
 from schemas.wire import Wire, encode
 
 UNMANAGED = "somebody-elses"
@@ -254,7 +254,7 @@ class World:
         """A request to the api. Raises what it says."""
         noun, verb = name.split(".")
         data = await self.operator.core.request(subjects.api(noun, verb), encode(request), timeout=timeout)
-        return open_reply(data, (REQUESTS | REVISION_REQUESTS)[name][1])
+        return open_reply(data, ALL_REQUESTS[name][1])
 
     async def insist(self, name: str, request: Wire, patience: float = 60.0) -> Any:
         """The same, again and again while nobody can answer."""

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 from bus.memory import LoopClock, MemoryBroker
 from bus.port import Bus, Committed, Put, agent_user, controller_user
+from controller.api.server import ALL_REQUESTS
 from controller.config import Config
 from controller.controller import Controller
 from controller.highest import ForgetfulMemory
 from controller.plan import plan
 from schemas import subjects
 from schemas.api import (
-    REQUESTS,
     DeployAnswer,
     DeployStack,
     Join,
@@ -31,10 +31,8 @@ from schemas.api import (
 from schemas.assignment import Applied, Assignment
 from schemas.errors import BadMessage, MeshError, Unreachable
 from schemas.liveness import HEARTBEAT_PERIOD, Heartbeat, HeartbeatAnswer
-from schemas.netapi import NETWORK_REQUESTS
 from schemas.nodeapi import ResolvedImage, ResolveImage
 from schemas.observation import NodeFacts, Observation, ObservedTask
-from schemas.revisionapi import REVISION_REQUESTS
 from schemas.spec import ContainerSpec, Mode, ServiceSpec, TaskSpec
 from schemas.wire import Wire, decode, encode
 
@@ -240,7 +238,7 @@ class Mesh:
         """A request to the api. Raises what it says."""
         noun, verb = name.split(".")
         data = await self.operator.core.request(subjects.api(noun, verb), encode(request), timeout=40)
-        return open_reply(data, answer or {**REQUESTS, **NETWORK_REQUESTS, **REVISION_REQUESTS}[name][1])
+        return open_reply(data, answer or ALL_REQUESTS[name][1])
 
     async def deploy(self, *services: ServiceDeploy, **more: Any) -> DeployAnswer:
         """Stack "shop" with these services."""

@@ -72,7 +72,14 @@ def test_a_stack_is_one_atomic_batch() -> None:
         await mesh.deploy(WEB, ServiceDeploy(spec=spec("shop_api", "shop")))
         stack = next(batch for batch in batches if "stack.shop" in batch)
         assert sorted(stack) == sorted(
-            ["service.shop_web", "revision.shop_web.1", "service.shop_api", "revision.shop_api.1", "stack.shop"]
+            [
+                "service.shop_web",
+                "revision.shop_web.1",
+                "service.shop_api",
+                "revision.shop_api.1",
+                "stack.shop",
+                "stackrev.shop.1",
+            ]
         )
 
     on_a_mesh(scenario)

@@ -6,8 +6,9 @@ from bus.port import Entry
 from controller.api.intent import Intent, intend, with_pin
 from controller.records import Records
 from schemas.api import ServiceDeploy
-from schemas.records import REVISIONS_KEPT, RevisionRecord, RolloutRecord, ServiceRecord
+from schemas.records import REVISIONS_KEPT, RevisionRecord, RolloutRecord, ServiceRecord, StackRecord
 from schemas.spec import ContainerSpec, Mode, ServiceSpec, TaskSpec
+from schemas.stacks import StackMember, StackRevisionRecord
 from schemas.wire import encode
 
 
@@ -18,9 +19,9 @@ class Store:
         self.records = Records()
         self.last = 0
 
-    def deploy(self, image: str, replicas: int | None = None, mode: Mode = "replicated") -> Intent:
+    def deploy(self, image: str, replicas: int | None = None, mode: Mode = "replicated", stack: str = "") -> Intent:
         """Intend and write."""
-        spec = ServiceSpec(name="web", mode=mode, task=TaskSpec(container=ContainerSpec(image=image)))
+        spec = ServiceSpec(name="web", mode=mode, stack=stack, task=TaskSpec(container=ContainerSpec(image=image)))
         intent = intend(self.records, ServiceDeploy(spec=spec, replicas=replicas), f"cmd{self.last}", 50.0)
         for key, record in (*intent.records, *intent.cleared):
             self.put(key, record)
@@ -112,3 +113,15 @@ def test_a_pin_is_put_into_the_spec_and_makes_it_another() -> None:
     assert pinned.task.container.image_id == "sha256:ab"
     assert pinned.task.hash != spec.task.hash
     assert with_pin(pinned, "sha256:ab") is pinned
+
+
+def test_a_revision_that_a_kept_revision_of_its_stack_names_is_kept() -> None:
+    store = Store()
+    store.put("stack.shop", StackRecord(name="shop", services={"web": 1}))
+    store.put("stackrev.shop.1", StackRevisionRecord(number=1, services={"web": StackMember(revision=2)}))
+    for number in range(14):
+        store.deploy(f"app:{number}", stack="shop")
+    assert store.records.revisions_of("web") == (2, *range(5, 15))
+    store.put("stackrev.shop.1", None)
+    store.deploy("app:15", stack="shop")
+    assert store.records.revisions_of("web") == tuple(range(6, 16))

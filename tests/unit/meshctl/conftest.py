@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from bus.memory import MemoryBroker
 from bus.port import Bus
-from meshctl.client import Mesh
+from meshctl.client import REQUESTS, Mesh
 from meshctl.failure import tell
 from meshctl.main import cli
 from meshctl.session import Session
@@ -115,7 +115,7 @@ class ScriptedMesh:
         tokens = subject.split(".")
         if tokens[1] == "api":
             name = ".".join(tokens[2:])
-            kind = api.REQUESTS[name][0]
+            kind = REQUESTS[name][0]
         else:
             name = f"{tokens[2]}/{tokens[3]}"
             kind = nodeapi.NODE_REQUESTS[tokens[3]][0]
