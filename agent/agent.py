@@ -31,6 +31,7 @@ from agent.network.networking import Networking
 from agent.network.port import Machine as NetworkMachine
 from agent.network.tasks import NoNetworks
 from agent.observing import Observer
+from agent.preparing import Preparer
 from agent.pulling import Pulls
 from agent.reconciler import Reconciler
 from agent.requests import Requests
@@ -98,6 +99,7 @@ class Agent:
         self.health = EngineHealth(self.teller, clock)
         self.brought = Brought(files, clock)
         self.pulls = Pulls(engine, self.teller, self.brought, clock)
+        self.preparer = Preparer(self.pulls, self.brought)
         self.transfers = Transfers(engine, files, self.brought, self.teller, clock)
         self.leadership = Leadership(clock)
         self.assignments = Assignments(node, bus.state, files, chance, may_obey=lambda: self.membership.confirmed)
@@ -184,6 +186,7 @@ class Agent:
             "survey": lambda: self.surveyor.run(owner),
             "assignments": self.assignments.run,
             "observer": self.observer.run,
+            "preparer": self.preparer.run,
             "succession": succession.run,
             "housekeeping": housekeeping.run,
             "requests": requests.run,
@@ -235,6 +238,7 @@ class Agent:
             held = self.assignments.held
             if self.networking is not None:
                 self.networking.obey(held.assignment if held else None)
+            self.preparer.obey(held.assignment if held else None)
             reconciler.apply(held.assignment if held else None, frozen=bool(self.membership.refused))
             self.observer.mark()
 
@@ -249,6 +253,7 @@ class Agent:
         self.assignments.gap_listeners.append(self.observer.send_again)
         self.membership.listeners.append(member_changed)
         self.surveyor.listeners.append(self.observer.mark)
+        self.preparer.listeners.append(self.observer.mark)
         self.health.listeners.append(self.observer.mark)
         self.observer.stored_listeners.append(reconciler.forget)
         self.observer.mark()
@@ -283,6 +288,7 @@ class Agent:
             applied=self.assignments.applied,
             tasks=tuple(task.observed() for task in tasks),
             volumes=self.surveyor.volumes,
+            prepared=dict(sorted(self.preparer.prepared.items())),
             ports_taken=self.surveyor.ports_taken,
             facts=self.surveyor.facts,
             engine=self.health.trouble,

@@ -34,6 +34,8 @@ class Task:
     seen: ObservedTask | None = None
     fixed: bool = False
     """Its node's assignment may not be changed now."""
+    leaving: bool = False
+    """Its node is drained or removed."""
 
     @property
     def candidate(self) -> bool:
@@ -52,6 +54,8 @@ class Census:
 
     services: Mapping[str, Mapping[str, list[Task]]]
     orphans: Mapping[str, int]
+    prepared: Mapping[str, list[str]]
+    """Service -> nodes that get ready for its next tasks."""
 
     def of(self, service: str) -> Mapping[str, list[Task]]:
         """Slot -> tasks."""
@@ -73,9 +77,12 @@ def take_census(world: World, nodes: Mapping[str, NodeView], services: Container
     """The tasks of `services` on all nodes."""
     found: dict[str, dict[str, list[Task]]] = defaultdict(lambda: defaultdict(list))
     orphans: Counter[str] = Counter()
+    prepared: dict[str, list[str]] = defaultdict(list)
     for name, view in nodes.items():
         stored = world.assignments.get(name)
         assigned = stored.record.tasks if stored is not None else ()
+        for service in stored.record.prepare if stored is not None else ():
+            prepared[service].append(name)
         orphans.update(task.service for task in assigned if task.service not in world.services)
         mine = [task for task in assigned if task.service in services]
         observed = view.observation.tasks if view.observation is not None else ()
@@ -88,17 +95,17 @@ def take_census(world: World, nodes: Mapping[str, NodeView], services: Container
     for slots in found.values():
         for tasks in slots.values():
             tasks.sort(key=lambda task: (age(task.id), task.id, task.node))
-    return Census(found, orphans)
+    return Census(found, orphans, prepared)
 
 
 def _assigned(
     view: NodeView, mine: Iterable[AssignedTask], theirs: Mapping[str, ObservedTask], pair: tuple[int, int]
 ) -> Iterable[Task]:
-    fixed = not view.editable
+    fixed, leaving = not view.editable, view.leaving
     for task in mine:
         seen = theirs.get(task.id)
         life = life_of(view, task, seen, applied=_has_applied(view.observation, pair))
-        yield Task(task.id, task.service, task.slot, view.name, task.spec, life, task, seen, fixed)
+        yield Task(task.id, task.service, task.slot, view.name, task.spec, life, task, seen, fixed, leaving)
 
 
 def _strays(view: NodeView, mine: Iterable[AssignedTask], theirs: Mapping[str, ObservedTask]) -> Iterable[Task]:

@@ -15,14 +15,16 @@ from controller.draft import Draft
 from controller.failing import judge
 from controller.global_ import wanted_nodes
 from controller.liveness import Judged, judge_nodes
+from controller.moving import leave_nodes, move
 from controller.nodes import NodeView, view_nodes
 from controller.orders import confirm_dead
 from controller.placement import Group, Site
+from controller.preparing import tidy
 from controller.replicated import wanted_slots
 from controller.restarts import failing_nodes
 from controller.rolling import advance, begin
 from controller.settle import settle
-from controller.slots import Round, explain_unplaced, fill, fill_old, leave_nodes, retire_doubles, retire_unwanted
+from controller.slots import Round, explain_unplaced, fill, fill_old, retire_doubles, retire_unwanted
 from controller.task_ids import Mint
 from controller.updates import surge, update
 from controller.work import Past, Work, mark_retired, open_work
@@ -73,6 +75,8 @@ def decide(world: World, seen: Survey, names: Iterable[str], now: float) -> Deci
     for work, group in groups:
         update(work, round_, group, site.ledger)
         explain_unplaced(work, group)
+    for work in works:
+        tidy(work, round_, census.prepared.get(work.name, ()))
     return Decided(works, census, round_.draft, round_.mint.minted)
 
 
@@ -108,6 +112,7 @@ def _refill_and_surge(work: Work, round_: Round, site: Site) -> None:
         group = _group(work, site, round_.now, work.past)
         fill_old(work, round_, group, work.past)
         group.finish()
+    move(work, round_, lambda past: _group(work, site, round_.now, past))
     if work.policy.order == "start-first":
         group = _group(work, site, round_.now)
         surge(work, round_, group)

@@ -5,7 +5,7 @@ Every edit says why. `changes` yields what differs from the store, nodes that on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -22,6 +22,7 @@ class Draft:
         self._world = world
         self._tasks: dict[str, dict[str, AssignedTask]] = {}
         self._specs: dict[str, dict[str, TaskSpec]] = {}
+        self._prepare: dict[str, dict[str, str]] = {}
         self._grown: set[str] = set()
 
     def tasks(self, node: str) -> Iterable[AssignedTask]:
@@ -64,13 +65,26 @@ class Draft:
         """Name the task no more: its end was seen."""
         self._open(task.node).pop(task.id, None)
 
+    def prepare(self, node: str, service: str, name: str, spec: TaskSpec) -> None:
+        """Have the node get ready for tasks of the service with that spec; `name` is the spec hash."""
+        if self.prepared(node).get(service) != name:
+            self._open(node)
+            self._prepare[node][service] = name
+            self._specs[node][name] = spec
+
+    def unprepare(self, node: str, service: str) -> None:
+        """No more."""
+        if service in self.prepared(node):
+            self._open(node)
+            del self._prepare[node][service]
+
     def changes(self) -> tuple[PutAssignment, ...]:
         """The assignments to write."""
         found = []
         for node in sorted(self._tasks, key=lambda name: (name in self._grown, name)):
             record = self._record(node)
             stored = self._world.assignments.get(node)
-            if stored is None or (record.tasks, record.specs) != (stored.record.tasks, stored.record.specs):
+            if stored is None or _content(record) != _content(stored.record):
                 found.append(PutAssignment(node, record))
         return tuple(found)
 
@@ -79,12 +93,26 @@ class Draft:
             stored = self._world.assignments.get(node)
             self._tasks[node] = {task.id: task for task in stored.record.tasks} if stored is not None else {}
             self._specs[node] = dict(stored.record.specs) if stored is not None else {}
+            self._prepare[node] = dict(stored.record.prepare) if stored is not None else {}
         return self._tasks[node]
 
     def _record(self, node: str) -> Assignment:
         tasks = tuple(sorted(self._tasks[node].values(), key=lambda task: (task.service, task.slot, task.id)))
-        used = {task.spec for task in tasks}
+        prepare = dict(sorted(self._prepare[node].items()))
+        used = {*(task.spec for task in tasks), *prepare.values()}
         specs = {name: spec for name, spec in sorted(self._specs[node].items()) if name in used}
+        world = self._world
         return Assignment(
-            node=node, epoch=self._world.epoch, generation=self._world.generation, tasks=tasks, specs=specs
+            node=node, epoch=world.epoch, generation=world.generation, tasks=tasks, specs=specs, prepare=prepare
         )
+
+    def prepared(self, node: str) -> Mapping[str, str]:
+        """Service -> spec hash, of what the node gets ready."""
+        if node in self._prepare:
+            return self._prepare[node]
+        stored = self._world.assignments.get(node)
+        return stored.record.prepare if stored is not None else {}
+
+
+def _content(record: Assignment) -> tuple[object, ...]:
+    return (record.tasks, record.specs, record.prepare)

@@ -12,7 +12,7 @@ import msgspec
 
 from controller.restarts import fresh_start
 from controller.rolling import ACTIVE, finished, is_alone, open_turns, set_policy
-from controller.work import Work
+from controller.work import TURN, Work
 from controller.world import World
 from schemas.records import UpdateProgress
 
@@ -33,7 +33,13 @@ def judge(work: Work, world: World, now: float) -> None:
         work.wake(update.moved_at + deadline)
         return
     work.update = msgspec.structs.replace(update, late=True)
-    _fail(work, world, now, f"no progress for {deadline:g} s")
+    _fail(work, world, now, f"no progress for {deadline:g} s{_obstacle(work)}")
+
+
+def _obstacle(work: Work) -> str:
+    """What the last round said that slots wait for."""
+    texts = [reason.text for reason in work.prior.reasons if reason.text != TURN] if work.prior is not None else []
+    return f": {texts[0]}" if texts else ""
 
 
 def _waits_for_time(work: Work) -> bool:

@@ -131,6 +131,9 @@ class Ledger:
             else:
                 _add(room, task.id, needs)
                 _hold_bound(room, task, seen)
+        for name in self._draft.prepared(view.name).values():
+            needs = self.needs(name, self._draft.spec(view.name, name))
+            room.specs[needs.spec] = needs.size
         if view.observation is not None:
             for bound in view.observation.ports_taken:
                 room.hold(HostPort(bound.published, bound.protocol, bound.host_ip), "")

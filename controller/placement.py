@@ -115,10 +115,16 @@ class Group:
         for node, tasks in sorted(counts.items()):
             count_branches(self._load, self._branch(node), tasks)
 
-    def place(self, task: str, slot: Slot) -> Placed | Refused:
-        """A node for the slot's next task, which counts there from now on; or why there is none."""
+    def place(self, task: str, slot: Slot, first: str = "") -> Placed | Refused:
+        """A node for the slot's next task, which counts there from now on; or why there is none.
+
+        `first`: where it goes if it can: everything is ready for it there.
+        """
         pins = self._pins(slot)
-        found = self._pinned(pins) if pins else self._best()
+        if first in self._site.nodes and self._miss(first) is None and (not pins or first in self._allowed(pins)):
+            found: Placed | Refused = Placed(first, "its image is there")
+        else:
+            found = self._pinned(pins) if pins else self._best()
         if isinstance(found, Placed):
             count_branches(self._load, self._branch(found.node), 1)
             self._take(task, slot.name, found.node)
@@ -154,6 +160,36 @@ class Group:
             counted.subtract([misses[holder.node]])
             counted[here] += 1
         return Refused(nodes_text(+counted + self._steady))
+
+    def next_node(self, slot: Slot, holder: Holder, *, only_here: bool = False) -> str:
+        """Where the slot's next task goes once `holder` has ended. Ask after `would_fit`; it counts there then."""
+        here = holder.node
+        fits = self._miss_without(holder) is None
+        alone = self._counts[here] == 1 and here not in self._failing and not self._spec.placement.spread
+        if not only_here and not (fits and alone):
+            pins = self._pins(slot)
+            nodes = self._allowed(pins) if pins else self._eligible
+            free = [node for node in nodes if node != here and self._miss(node) is None]
+            if fits:
+                free.append(here)
+            here = min(free, key=lambda node: self._preference(node, holder.node), default=here)
+        self._counts[holder.node] -= 1
+        self._counts[here] += 1
+        return here
+
+    def _preference(self, node: str, holder: str) -> tuple[object, ...]:
+        """Less is better; the holder's own node wins where it is as good as another."""
+        own = 1 if node == holder else 0
+        branch = self._branch(node)
+        loads = tuple(self._load[branch[: depth + 1]] - own for depth in range(len(branch)))
+        return (
+            node in self._failing,
+            loads,
+            self._counts[node] - own,
+            not own,
+            self._site.ledger.room(node).tasks,
+            node,
+        )
 
     @property
     def alike(self) -> bool:

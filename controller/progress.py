@@ -9,10 +9,11 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from controller.census import Task
 from controller.histories import bounded
 from controller.reasons import grouped
 from controller.rolling import complete as complete_update
-from controller.rolling import finished
+from controller.rolling import finished, is_alone
 from controller.work import PAUSED, Work, slot_key
 from schemas.records import RolloutRecord
 
@@ -21,7 +22,7 @@ Phase: TypeAlias = Literal["converging", "done", "failed"]
 
 def rollout_of(work: Work, now: float) -> RolloutRecord:
     """The record as it should stand."""
-    up = sum(1 for slot in work.wanted if (task := work.current(slot)) and task.life == "up" and _is_new(work, slot))
+    up = sum(1 for slot in work.wanted if any(_is_new_and_up(work, task) for task in work.candidates(slot)))
     complete = sum(1 for slot in work.wanted if _stands(work, slot) and work.history(slot).complete == work.spec_hash)
     updated = sum(1 for slot in work.wanted if _is_new(work, slot) and not _has_old(work, slot)) + complete
     given_up = sum(1 for slot in work.wanted if _stands(work, slot) and work.history(slot).given_up == work.spec_hash)
@@ -69,6 +70,10 @@ def _is_new(work: Work, slot: str) -> bool:
     return task is not None and task.spec == work.spec_hash
 
 
+def _is_new_and_up(work: Work, task: Task) -> bool:
+    return task.life == "up" and task.spec == work.spec_hash
+
+
 def _stands(work: Work, slot: str) -> bool:
     """Whether the slot has no task, so that its history speaks for it."""
     return work.current(slot) is None and bool(work.spec_hash)
@@ -82,7 +87,7 @@ def _phase(work: Work, settled: int, given_up: int) -> Phase:
     """What it comes to; an update whose last slot has been watched is completed here. Rolled back is never done."""
     wanted = len(work.wanted)
     surplus = any(task.live for slot, tasks in work.slots.items() if slot not in work.wanted for task in tasks)
-    beside = any(_has_old(work, slot) for slot in work.wanted)
+    beside = any(_has_old(work, slot) or not is_alone(work, slot) for slot in work.wanted)
     if work.record.removed:
         return "converging"
     open_ = surplus or beside or settled + given_up < wanted or bool(work.held)
@@ -91,7 +96,8 @@ def _phase(work: Work, settled: int, given_up: int) -> Phase:
     state = work.update.state
     if state in ("paused", "rollback_paused", "rollback_completed") or (work.update.late and state == "updating"):
         return "failed"
-    if open_ or state == "rollback_started" or (state == "updating" and not finished(work) and not given_up):
+    leaving = any(task.leaving for slot in work.wanted for task in work.candidates(slot))
+    if open_ or leaving or state == "rollback_started" or (state == "updating" and not finished(work) and not given_up):
         return "converging"
     return "failed" if given_up else "done"
 

@@ -59,10 +59,10 @@ def note_failure(work: Work, task: Task, entry: EndedTask, now: float) -> None:
     )
 
 
-def take_turn(work: Work, slot: str, now: float) -> None:
-    """The slot's turn begins."""
+def take_turn(work: Work, slot: str, now: float, node: str = "") -> None:
+    """The slot's turn begins; `node`: where its next task is to go."""
     if slot not in work.update.turns:
-        turns = {**work.update.turns, slot: Turn()}
+        turns = {**work.update.turns, slot: Turn(node=node)}
         work.update = msgspec.structs.replace(work.update, turns=turns, moved_at=now)
 
 
@@ -222,7 +222,7 @@ def _track(work: Work, now: float) -> None:
         if turn.failed_at:
             turns[slot] = turn
         elif task is None or task.life != "up":
-            turns[slot] = Turn()
+            turns[slot] = Turn(node=turn.node)
         elif not turn.up_at:
             turns[slot] = Turn(up_at=now)
         elif now < turn.up_at + watch or not is_alone(work, slot):

@@ -93,7 +93,8 @@ def _bury(work: Work, draft: Draft, task: Task, now: float) -> None:
 def _is_followed(work: Work, task: Task) -> bool:
     """Whether its slot may get another task of the same spec, and has none."""
     specs = (work.spec_hash, work.past.hash if work.past is not None else "")
-    return task.spec in specs and all(other.spec != task.spec for other in work.candidates(task.slot))
+    others = [other for other in work.candidates(task.slot) if task.leaving or not other.leaving]
+    return task.spec in specs and all(other.spec != task.spec for other in others)
 
 
 def _policy(draft: Draft, task: Task) -> RestartPolicy:

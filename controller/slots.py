@@ -15,12 +15,11 @@ from controller.nodes import NodeView
 from controller.placement import Group, Placed, Refused
 from controller.rolling import first_of_spec, keeps_old, surging, take_turn
 from controller.task_ids import Mint
-from controller.work import Past, Work
+from controller.work import TURN, Past, Work
 from schemas.assignment import AssignedTask
 
 ENDING = "the previous task is still to end"
 BRAKE = "the brake is on: too many nodes fell silent at once"
-TURN = "waits for its turn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,33 +75,26 @@ def retire_doubles(work: Work, round_: Round) -> None:
         candidates = work.candidates(slot)
         if len(candidates) < 2 or any(task.fixed for task in candidates) or surging(work, slot):
             continue
-        kept = keep_of(candidates, work.spec_hash)
+        if any(task.leaving for task in candidates) and not all(task.leaving for task in candidates):
+            continue
+        kept = keep_of(candidates, work.spec_hash, work.past.hash if work.past is not None else "")
         for task in candidates:
             if task is not kept:
                 why = f"the slot is filled by {kept.id} on {kept.node}"
                 end_task(work, round_, task, why, f"node.back/{task.node}")
 
 
-def keep_of(candidates: list[Task], spec: str = "") -> Task:
+def keep_of(candidates: list[Task], spec: str = "", good: str = "") -> Task:
     """Of several tasks of one slot, oldest first: the latest if it is up, else the oldest that is, else the oldest.
 
-    Of those that are up, one of the wanted `spec` goes before the others.
+    Of those that are up, one of the wanted `spec` goes before the others, then one of the last `good` one.
     """
-    wanted = [task for task in candidates if task.life == "up" and task.spec == spec]
-    if wanted:
-        return wanted[-1]
+    for first in (spec, good):
+        wanted = [task for task in candidates if first and task.life == "up" and task.spec == first]
+        if wanted:
+            return wanted[-1]
     latest = candidates[-1]
     return latest if latest.life == "up" else next((task for task in candidates if task.life == "up"), candidates[0])
-
-
-def leave_nodes(work: Work, round_: Round) -> None:
-    """End tasks on nodes that are drained or removed; their slots are filled elsewhere once they have ended."""
-    for slot in work.wanted:
-        for task in work.candidates(slot):
-            view = round_.nodes[task.node]
-            if view.leaving and view.record is not None:
-                cause = view.record.cause or f"node.{view.trouble}/{view.name}"
-                end_task(work, round_, task, f"node {task.node} is {view.trouble}", cause)
 
 
 def fill(work: Work, round_: Round, group: Group) -> None:
@@ -184,14 +176,15 @@ def place_task(work: Work, round_: Round, group: Group, slot: str, past: Past | 
     if work.record.mode == "global":
         found: Placed | Refused = group.place_on(task, slot)
     else:
-        found = group.place(task, work.volume_slot(slot, spec))
+        turn = work.update.turns.get(slot) if past is None else None
+        found = group.place(task, work.volume_slot(slot, spec), turn.node if turn is not None else "")
     if isinstance(found, Refused):
         round_.mint.minted -= 1
         work.unplaced.append(slot)
         if found.elsewhere:
             work.elsewhere.add(slot)
         return False
-    why, cause = _origin(work, slot)
+    why, cause = _origin(work, round_, slot)
     spec_hash = past.hash if past is not None else work.spec_hash
     assigned = AssignedTask(
         id=task,
@@ -210,8 +203,13 @@ def place_task(work: Work, round_: Round, group: Group, slot: str, past: Past | 
     return True
 
 
-def _origin(work: Work, slot: str) -> tuple[str, str]:
-    """What the new task descends from: a lost node, the end of the task before, or the intent."""
+def _origin(work: Work, round_: Round, slot: str) -> tuple[str, str]:
+    """What the new task descends from: a node that it leaves, a lost one, the end of the task before, or the intent."""
+    leaving = [task for task in work.candidates(slot) if task.leaving]
+    if leaving:
+        view = round_.nodes[leaving[-1].node]
+        cause = view.record.cause if view.record is not None else ""
+        return f"replaces {leaving[-1].id}, node {view.name} is {view.trouble}; ", cause or f"node.drained/{view.name}"
     lost = [task for task in work.tasks(slot) if task.life == "lost"]
     if lost:
         return f"replaces {lost[-1].id}, node {lost[-1].node} is down; ", f"node.down/{lost[-1].node}"

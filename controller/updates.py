@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from controller.availability import spare
 from controller.census import Task
 from controller.ledger import Ledger
 from controller.placement import Group, Holder
+from controller.preparing import lacking, prepare_ahead
 from controller.rolling import (
     HALTED,
     give_up_turn,
@@ -24,8 +26,8 @@ from controller.rolling import (
     surging,
     take_turn,
 )
-from controller.slots import ENDING, TURN, Round, end_task, place_task
-from controller.work import PAUSED, Work, slot_key
+from controller.slots import ENDING, Round, end_task, place_task
+from controller.work import PAUSED, TURN, Work, slot_key
 
 
 def surge(work: Work, round_: Round, group: Group) -> None:
@@ -41,7 +43,7 @@ def surge(work: Work, round_: Round, group: Group) -> None:
         begun = slot in work.update.turns
         if work.over(slot) or (ending and not begun):
             continue
-        if ending:
+        if ending or len(work.candidates(slot)) > 1:
             work.waits[slot] = ENDING
             continue
         if not begun and not _may_begin(work, round_, slot, up=False):
@@ -66,6 +68,8 @@ def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
     if work.record.paused:
         work.notes.append(PAUSED)
         return
+    if work.policy.order == "stop-first" and moves(work):
+        prepare_ahead(work, round_, [task for slot in slots if (task := _old(work, slot)) is not None])
     for slot in slots:
         task = _old(work, slot)
         if task is None:
@@ -84,14 +88,27 @@ def _stop_first(work: Work, round_: Round, site: tuple[Group, Ledger], task: Tas
     holder, only_here = Holder(task.id, task.node, freed), work.record.mode == "global"
     refused = group.would_fit(work.volume_slot(task.slot), holder, only_here=only_here)
     if refused is not None:
-        work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: {refused.why}"
-        give_up_turn(work, task.slot)
-    elif task.slot in work.update.turns or _may_begin(work, round_, task.slot, up=task.life == "up"):
-        take_turn(work, task.slot, round_.now)
-        end_task(work, round_, task, f"replaced by revision {work.aim.revision}", work.record.cause)
-        work.waits[task.slot] = ENDING
-    else:
+        _keep(work, task, refused.why)
+        return
+    begun, up = task.slot in work.update.turns, task.life == "up"
+    if not begun and not _may_begin(work, round_, task.slot, up=up):
         work.waits.setdefault(task.slot, TURN)
+        return
+    if up and (left := spare(work)) is not None and left < 1:
+        _keep(work, task, f"{len(work.wanted)} slots, of which {work.policy.max_unavailable} may be unavailable")
+        return
+    node = group.next_node(work.volume_slot(task.slot), holder, only_here=only_here)
+    if why := lacking(work, round_, task, node):
+        _keep(work, task, why)
+        return
+    take_turn(work, task.slot, round_.now, node)
+    end_task(work, round_, task, f"replaced by revision {work.aim.revision}", work.record.cause)
+    work.waits[task.slot] = ENDING
+
+
+def _keep(work: Work, task: Task, why: str) -> None:
+    work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: {why}"
+    give_up_turn(work, task.slot)
 
 
 def _may_begin(work: Work, round_: Round, slot: str, *, up: bool) -> bool:
@@ -117,9 +134,14 @@ def _hand_over(work: Work, round_: Round, slot: str) -> None:
 
 def _in_order(work: Work) -> list[str]:
     """Slots that have only tasks of an old spec, in the order of turns: those that have begun, then those that do not
-    run (they have nothing to lose), then by number."""
+    run (they have nothing to lose), then those whose node is to be left, then by number."""
     slots = [slot for slot in work.wanted if work.candidates(slot) and new_task(work, slot) is None]
-    return sorted(slots, key=lambda slot: (slot not in work.update.turns, is_up(work, slot), slot_key(slot)))
+    return sorted(slots, key=lambda slot: (*_urgency(work, slot), slot_key(slot)))
+
+
+def _urgency(work: Work, slot: str) -> tuple[bool, bool, bool]:
+    leaves = any(task.leaving for task in work.candidates(slot))
+    return (slot not in work.update.turns, is_up(work, slot), not leaves)
 
 
 def _old(work: Work, slot: str) -> Task | None:

@@ -19,6 +19,7 @@ from schemas.records import RolloutRecord, ServiceRecord, SlotHistory, UpdatePro
 from schemas.spec import ServiceSpec, UpdatePolicy
 
 PAUSED = "the service is paused"
+TURN = "waits for its turn"
 
 SLOT_DIGITS = 10
 """The number of a slot has fewer."""
@@ -78,6 +79,8 @@ class Work:
     past: Past | None = None
     refilled: list[str] = field(default_factory=list)
     """Empty slots that get the last good revision again."""
+    preparing: set[str] = field(default_factory=set)
+    """Nodes that get the image of its next tasks ready."""
     reaimed: bool = False
     """This round has begun a roll-back: another spec is wanted than at its start."""
 

@@ -207,12 +207,17 @@ class Mesh:
         node: str,
         *,
         availability: Availability | None = None,
+        force: bool = False,
         labels_add: dict[str, str] | None = None,
         labels_remove: Collection[str] = (),
     ) -> api.Written:
-        """Change a node's availability or labels."""
+        """Change a node's availability or labels. `force`: of a drain, end what can't run elsewhere, too."""
         request = api.UpdateNode(
-            node=node, availability=availability, labels_add=labels_add or {}, labels_remove=tuple(labels_remove)
+            node=node,
+            availability=availability,
+            force=force,
+            labels_add=labels_add or {},
+            labels_remove=tuple(labels_remove),
         )
         return cast("api.Written", await self.ask("node.update", request))
 

@@ -298,6 +298,8 @@ class UpdateNode(Command, frozen=True, kw_only=True):
 
     node: str
     availability: Availability | None = None
+    force: bool = False
+    """With "drain": what can't run elsewhere is ended, too."""
     labels_add: dict[str, str] = {}
     labels_remove: tuple[str, ...] = ()
 

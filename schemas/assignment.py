@@ -49,6 +49,9 @@ class Assignment(Wire, frozen=True, kw_only=True):
     generation: Count = 1
     tasks: tuple[AssignedTask, ...] = ()
     specs: dict[str, TaskSpec] = {}
+    prepare: dict[str, str] = {}
+    """Service -> the spec hash of tasks that may come: the node gets their image now, so that nothing is stopped for
+    an image that is not there yet."""
     provisional: bool = False
     """Out of a backup, for a node that was silent at the restore: it tells which slots are filled there, and is no
     command. The leader puts what the node's agent holds in its place as soon as that is heard."""

@@ -128,6 +128,9 @@ class Observation(Wire, frozen=True, kw_only=True):
     tasks: tuple[ObservedTask, ...] = ()
     volumes: tuple[str, ...] = ()
     """Names of the volumes on this node's engine."""
+    prepared: dict[str, str] | None = None
+    """Of what the assignment wants prepared: spec hash -> "" (the image is here), or why it can't be had. None: this
+    agent does not prepare anything."""
     ports_taken: tuple[BoundPort, ...] = ()
     """Host ports bound by containers that are not the mesh's."""
     facts: NodeFacts = NodeFacts()

@@ -97,6 +97,8 @@ class NodeRecord(Wire, frozen=True, kw_only=True):
     name: Token
     instance: str
     availability: Availability = "active"
+    force: bool = False
+    """Of a drained one: what can't run elsewhere is ended, too."""
     labels: dict[str, str] = {}
     joined_at: Seconds = 0.0
     removed: bool = False
@@ -156,6 +158,8 @@ class Turn(Wire, frozen=True, kw_only=True):
     """Since when its new task is up."""
     failed_at: float = 0.0
     """When its new task ended by itself."""
+    node: str = ""
+    """Where its next task goes: the image is there."""
 
 
 class UpdateProgress(Wire, frozen=True, kw_only=True):

@@ -203,6 +203,9 @@ class UpdatePolicy(Wire, frozen=True, kw_only=True):
     monitor: Seconds = 5.0
     failure_action: Literal["pause", "continue", "rollback"] = "pause"
     max_failure_ratio: Seconds = 0.0
+    max_unavailable: str = ""
+    """So many slots ("2") or such a share of them ("25%") may be without a task that is up once one is ended, for
+    whatever reason they are. "": as `parallelism` says."""
 
 
 class ServiceSpec(Wire, frozen=True, kw_only=True):

@@ -44,11 +44,13 @@ async def update(desk: Desk, request: UpdateNode) -> Written:
         updated = msgspec.structs.replace(
             record,
             availability=request.availability or record.availability,
+            force=request.force if request.availability else record.force,
             labels=labels,
             change=_change(record, request),
             cause=command,
         )
-        same = (updated.availability, updated.labels) == (record.availability, record.labels)
+        kept = (record.availability, record.force, record.labels)
+        same = (updated.availability, updated.force, updated.labels) == kept
         return Draft(None, () if same else ((subjects.node_key(request.node), updated),))
 
     _, sequence = await desk.write(draft)

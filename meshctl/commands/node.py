@@ -6,8 +6,10 @@ import click
 
 from meshctl.client import Mesh
 from meshctl.commands.options import filter_option, format_option, listing_options, print_listing, print_objects
+from meshctl.draining import wait_until_empty
 from meshctl.format.filters import parse_filters
 from meshctl.format.near import did_you_mean
+from meshctl.format.times import parse_duration
 from meshctl.lazy import Group
 from meshctl.session import Session, pass_session
 from meshctl.views.nodes import node_listing
@@ -111,10 +113,24 @@ def _set_availability(session: Session, nodes: tuple[str, ...], availability: Av
 
 @node_group.command("drain")
 @click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+@click.option("-f", "--force", is_flag=True, help="Also end what can't run elsewhere.")
+@click.option("-d", "--detach", is_flag=True, help="Do not wait until the nodes are empty.")
+@click.option("--timeout", default="10m", show_default=True, metavar="DURATION", help="How long to wait.")
 @pass_session
-def drain(session: Session, nodes: tuple[str, ...]) -> None:
-    """Move all tasks away, and give no new ones."""
-    _set_availability(session, nodes, "drain")
+def drain(session: Session, nodes: tuple[str, ...], force: bool, detach: bool, timeout: str) -> None:
+    """Move all tasks away, replacements first, and give no new ones. Ctrl-C leaves it going."""
+    seconds = parse_duration(timeout, "--timeout")
+
+    async def work(mesh: Mesh) -> None:
+        await known_nodes(mesh, nodes)
+        for node in nodes:
+            await mesh.update_node(node, availability="drain", force=force)
+            if detach:
+                click.echo(node)
+        if not detach:
+            await wait_until_empty(mesh, nodes, timeout=seconds)
+
+    session.run(work)
 
 
 @node_group.command("activate")

@@ -20,9 +20,6 @@ LEAST_MEMORY = 6 * 1024 * 1024
 
 LEAST_CPUS = 0.001
 
-PROGRESS_DEADLINE = 600.0
-"""Seconds, where the file does not say."""
-
 _D = "services.*.deploy"
 _KEYS = ("node.id", "node.hostname", "node.role", "node.ip", "node.platform.os", "node.platform.arch")
 _LABEL_KEYS = re.compile(r"(?:node|engine)\.labels\.[A-Za-z0-9_][A-Za-z0-9_./-]*", re.IGNORECASE)
@@ -154,12 +151,6 @@ def read_policy(at: At | None, *, rollback: bool) -> UpdatePolicy:
         failure_action="rollback" if action == "rollback" else "continue" if action == "continue" else "pause",
         max_failure_ratio=decimal(at.get("max_failure_ratio"), most=1.0),
     )
-
-
-def read_progress_deadline(service: At) -> float:
-    """x-mesh.rollout.progress_deadline, in seconds; 0: never."""
-    rollout = service.dig("x-mesh", "rollout")
-    return duration(rollout.get("progress_deadline") if rollout else None, PROGRESS_DEADLINE)
 
 
 def _cpus(at: At | None) -> float:

@@ -11,7 +11,7 @@ import ruamel.yaml
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
-from meshctl.compose.deploy import PROGRESS_DEADLINE
+from meshctl.compose.rollout import PROGRESS_DEADLINE
 from schemas.api import ServiceDeploy
 from schemas.network import NetworkRecord
 from schemas.spec import (
@@ -110,7 +110,10 @@ def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
         "x-mesh": {
             "publish": "local" if any(port.local for port in spec.task.container.ports) else "",
             "restart": _back_off(spec.task.restart),
-            "rollout": {"progress_deadline": _seconds(spec.progress_deadline, PROGRESS_DEADLINE)},
+            "rollout": {
+                "progress_deadline": _seconds(spec.progress_deadline, PROGRESS_DEADLINE),
+                "max_unavailable": spec.update.max_unavailable,
+            },
         },
     }
 

@@ -10,10 +10,11 @@ from meshctl.compose.keys import remedy
 from meshctl.compose.networks import read_endpoint_mode
 from meshctl.compose.problems import quote
 from meshctl.compose.project import Project, has_placeholders
+from meshctl.compose.rollout import read_progress_deadline, with_max_unavailable
 from meshctl.compose.scalars import texts
 from meshctl.compose.tree import Mapping, Node, Scalar, is_extension, is_null
 from schemas.api import ServiceDeploy
-from schemas.spec import SPEC_LIMIT, ServiceSpec, TaskSpec
+from schemas.spec import SPEC_LIMIT, ServiceSpec, TaskSpec, UpdatePolicy
 from schemas.subjects import is_token, suggest_token
 from schemas.wire import encode
 
@@ -48,9 +49,9 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         task=task,
         labels=read_labels(deploy.get("labels") if deploy else None),
         endpoint_mode=read_endpoint_mode(deploy),
-        update=deploys.read_policy(deploy.get("update_config") if deploy else None, rollback=False),
-        rollback=deploys.read_policy(deploy.get("rollback_config") if deploy else None, rollback=True),
-        progress_deadline=deploys.read_progress_deadline(service),
+        update=_policy(service, "update_config"),
+        rollback=_policy(service, "rollback_config"),
+        progress_deadline=read_progress_deadline(service),
     )
     if not spec.task.container.networks and any(port.mode == "ingress" for port in spec.task.container.ports):
         (service.get("ports") or service).refuse(
@@ -58,6 +59,11 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         )
     _check_size(service, spec)
     return ServiceDeploy(spec=spec, replicas=deploys.read_replicas(deploy, mode))
+
+
+def _policy(service: At, key: str) -> UpdatePolicy:
+    policy = deploys.read_policy(service.dig("deploy", key), rollback=key == "rollback_config")
+    return with_max_unavailable(service, policy)
 
 
 def enabled(service: At, profiles: frozenset[str]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from meshctl.flags.values import (
     one_of,
     parse_attachment,
+    parse_bearable,
     parse_constraint,
     parse_count,
     parse_host,
@@ -85,6 +86,7 @@ def _policy(prefix: str, path: str) -> tuple[Setting, ...]:
         Setting(f"{prefix}-order", f"{path}.order", order, "ORDER", "stop-first or start-first."),
         Setting(f"{prefix}-monitor", f"{path}.monitor", parse_duration, "DURATION", "A task has to run so long."),
         Setting(f"{prefix}-failure-action", f"{path}.failure_action", action, "ACTION", "pause, continue or rollback."),
+        Setting(f"{prefix}-max-unavailable", f"{path}.max_unavailable", parse_bearable, "N|N%", "Slots down at most."),
         Setting(f"{prefix}-max-failure-ratio", f"{path}.max_failure_ratio", parse_ratio, "SHARE", "Failures borne."),
     )
 

@@ -179,6 +179,13 @@ def parse_words(text: str, what: str) -> tuple[str, ...]:
         raise UsageError(f"{what}: '{text}' can't be split: {error}") from None
 
 
+def parse_bearable(text: str, what: str) -> str:
+    """A number of slots, or a share as 25%. Raises UsageError."""
+    if not re.fullmatch(r"[0-9]{1,6}|[0-9]{1,2}%|100%", text):
+        raise UsageError(f"{what}: '{text}' is no number and no share", hint="write 2, or 25%")
+    return text
+
+
 def parse_ratio(text: str, what: str) -> float:
     """A share between 0 and 1."""
     try:

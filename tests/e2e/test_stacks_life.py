@@ -137,7 +137,10 @@ def test_a_volume_is_never_replaced_by_a_new_empty_one(site: Site) -> None:
     site.deploy("vol", store=store, volumes=("keep",))
     (holder,) = site.spread("vol_store")
     word = site.meshctl("service", "logs", "--raw", "vol_store").out
-    site.meshctl("node", "drain", holder)
+    stays = site.meshctl("node", "drain", holder, code=6)
+    assert f"volume vol_keep is on node {holder}" in stays.err
+    assert site.spread("vol_store") == {holder: 1}
+    site.meshctl("node", "drain", "--force", holder)
     site.wait("it has ended", lambda: not site.containers("vol_store"))
     told = f"volume vol_keep is on node {holder}"
     site.wait("it says what it waits for", lambda: any(told in task.why for task in site.tasks("vol_store")))

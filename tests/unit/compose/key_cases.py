@@ -290,6 +290,12 @@ _honoured(
     [("ingress", True)],
 )
 
+_honoured(
+    "x-mesh.rollout.max_unavailable",
+    "x-mesh: {rollout: {max_unavailable: 25%}}",
+    lambda d: (d.spec.update.max_unavailable, d.spec.rollback.max_unavailable),
+    ("25%", "25%"),
+)
 _honoured("deploy deploy.replicas", "deploy: {replicas: 3}", lambda d: d.replicas, 3)
 _honoured("deploy.mode", "deploy: {mode: global}", lambda d: d.spec.mode, "global")
 _honoured("deploy.labels", "deploy: {labels: ['a=1']}", lambda d: d.spec.labels, {"a": "1"})

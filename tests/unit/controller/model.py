@@ -117,6 +117,10 @@ class Agent:
     slow: bool = False
     """New tasks stay `starting`, old ones `stopping`."""
     shown: Observation | None = None
+    prepared: dict[str, str] | None = None
+    """None: it is of before, and prepares nothing."""
+    lacks: dict[str, str] = field(default_factory=dict)
+    """Image -> why it can't be had; "": it is still on its way."""
 
     @property
     def live(self) -> list[ObservedTask]:
@@ -147,7 +151,13 @@ class Agent:
         for id_, task in list(self.tasks.items()):
             if task.ended and id_ not in named:
                 del self.tasks[id_]
+        if self.prepared is not None:
+            images = {name: stored.record.specs[name].container.image for name in stored.record.prepare.values()}
+            self.prepared = {name: self.lacks.get(image, "") for name, image in images.items() if self._told(image)}
         self.applied = Applied(generation=stored.record.generation, sequence=stored.sequence)
+
+    def _told(self, image: str) -> bool:
+        return self.lacks.get(image) != ""
 
     def _show(self, wanted, state):  # type: ignore[no-untyped-def]
         self.tasks[wanted.id] = ObservedTask(
@@ -169,6 +179,7 @@ class Agent:
             tasks=tuple(sorted(self.tasks.values(), key=lambda task: task.id)),
             volumes=tuple(sorted(self.volumes)),
             ports_taken=self.ports_taken,
+            prepared=self.prepared,
             facts=self.facts,
         )
         if self.shown is None or fresh != msgspec.structs.replace(self.shown, counter=self.counter):

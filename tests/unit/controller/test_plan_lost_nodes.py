@@ -113,18 +113,27 @@ def test_a_removed_service_waits_for_the_node_that_is_down() -> None:
     assert mesh.agents["n3"].live == []
 
 
+def begun_of(mesh: Mesh) -> str:
+    """The id of the only task that n2 is given."""
+    return mesh.assignments["n2"].record.tasks[0].id
+
+
 def test_a_drained_node_is_emptied_and_stays_empty() -> None:
     mesh = settled()
     mesh.change_node("n2", availability="drain", cause="command-9")
     mesh.step()
+    (begun,) = [task for task in mesh.assignments["n1"].record.tasks if task.slot == "2"]
+    assert (begun.cause, begun.why.split(";")[0]) == ("command-9", f"replaces {begun_of(mesh)}, node n2 is drained")
+    mesh.step()
     ended = mesh.assignments["n2"].record.tasks[0]
-    assert (ended.desired, ended.why, ended.cause) == ("shutdown", "node n2 is drained", "command-9")
+    assert (ended.desired, ended.cause) == ("shutdown", "command-9")
     mesh.settle()
     assert sorted(mesh.running().values()) == ["n1", "n1", "n3"]
     mesh.change_service("web", replicas=8)
     mesh.settle()
     assert "n2" not in mesh.running().values()
-    assert mesh.rollouts["web"].slots["2"].ended[0].why == "node n2 is drained"
+    why = mesh.rollouts["web"].slots["2"].ended[0].why
+    assert why == f"node n2 is drained; {begun.id} on n1 is up in its place"
 
 
 def test_a_paused_node_keeps_its_tasks_and_gets_none() -> None:

@@ -69,6 +69,11 @@ def test_a_volume_on_a_drained_node_is_not_left_behind() -> None:
     mesh.settle()
     mesh.change_node("n1", availability="drain")
     mesh.run(3)
+    assert mesh.running("db") == {"1": "n1"}
+    stays = "stays on node n1, which is drained: volume data is on node n1, which is drained"
+    assert mesh.reasons("db") == {stays: 1}
+    mesh.change_node("n1", availability="drain", force=True)
+    mesh.run(3)
     assert mesh.running("db") == {}
     assert mesh.reasons("db") == {"volume data is on node n1, which is drained": 1}
 

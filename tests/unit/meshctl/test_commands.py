@@ -247,9 +247,11 @@ def test_tasks_are_found_by_id_prefix_name_and_container(mesh) -> None:  # type:
 # nodes
 
 
-@pytest.mark.parametrize(("word", "availability"), [("drain", "drain"), ("activate", "active"), ("pause", "pause")])
+@pytest.mark.parametrize(
+    ("word", "availability"), [("drain --detach", "drain"), ("activate", "active"), ("pause", "pause")]
+)
 def test_availability_is_a_word_of_its_own(mesh, word: str, availability: str) -> None:  # type: ignore[no-untyped-def]
-    assert mesh.run("node", word, "n1", "n2").out == "n1\nn2\n"
+    assert mesh.run("node", *word.split(), "n1", "n2").out == "n1\nn2\n"
     assert [(request.node, request.availability) for request in mesh.requests("node.update")] == [
         ("n1", availability),
         ("n2", availability),

@@ -1,0 +1,101 @@
+"""Tasks leave a node that is drained: each gets its replacement elsewhere first, and ends when that is up.
+
+Where nothing would be lost it ends at once: it is not up, its node was removed, or the operator said so (`force`). What
+finds no place elsewhere (no room, a volume that is on this node) stays and says so; only an explicit `max_unavailable`
+lets it go all the same, as far as that reaches. All of it follows from what stands: interrupted at any point by an
+activated node or another leader, it goes on or back from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from controller.availability import spare
+from controller.census import Task
+from controller.placement import Group
+from controller.rolling import is_up, moves
+from controller.slots import ENDING, Round, end_task, place_task
+from controller.work import Past, Work
+
+Grouped = Callable[[Past | None], Group]
+"""The identical tasks of the wanted spec, or of a past one, as a group to place."""
+
+
+def leave_nodes(work: Work, round_: Round) -> None:
+    """End tasks on nodes that are drained or removed, as far as nothing is lost by it."""
+    for slot in work.wanted:
+        for task in [task for task in work.candidates(slot) if task.leaving]:
+            others = [other for other in work.candidates(slot) if other is not task and other.life == "up"]
+            replaced = next((other for other in others if not other.leaving), None)
+            if replaced is not None:
+                _leave(work, round_, task, f"; {replaced.id} on {replaced.node} is up in its place")
+            elif task.life != "up" or work.record.mode == "global" or _at_once(round_, task):
+                _leave(work, round_, task)
+
+
+def move(work: Work, round_: Round, grouped: Grouped) -> None:
+    """Place replacements for tasks that are to leave their node; say why others stay."""
+    leaving = [slot for slot in work.wanted if _to_replace(work, slot)]
+    groups: dict[str, Group] = {}
+    for slot in leaving:
+        task = work.candidates(slot)[-1]
+        known, past = _spec_for(work, task)
+        where = f"node {task.node}, which is {round_.nodes[task.node].trouble}"
+        if task.fixed:
+            continue
+        if not known:
+            turn = "its turn in the update" if moves(work) else "the update, which is paused"
+            work.waits[slot] = f"stays on {where}: waits for {turn}"
+        elif any(other.life == "ending" for other in work.tasks(slot)):
+            work.waits[slot] = ENDING
+        elif work.history(slot).next_at > round_.now:
+            work.wake(work.history(slot).next_at)
+            work.waits[slot] = f"stays on {where}: its replacement failed; waits before the next start"
+        elif work.history(slot).given_up == task.spec:
+            work.waits[slot] = f"stays on {where}: its replacements fail"
+        else:
+            group = groups.get(task.spec) or groups.setdefault(task.spec, grouped(past))
+            _replace(work, round_, group, task, past)
+    for group in groups.values():
+        group.finish()
+
+
+def _replace(work: Work, round_: Round, group: Group, task: Task, past: Past | None) -> None:
+    slot, unplaced, elsewhere = task.slot, list(work.unplaced), set(work.elsewhere)
+    if place_task(work, round_, group, slot, past):
+        return
+    work.unplaced, work.elsewhere = unplaced, elsewhere
+    spec = past.spec if past is not None else work.spec
+    why = group.refusal(work.volume_slot(slot, spec)).why
+    if (spare(work) or 0) > 0 and is_up(work, slot):
+        _leave(work, round_, task, f"; it finds no place elsewhere: {why}")
+        work.waits[slot] = ENDING
+    else:
+        work.waits[slot] = f"stays on node {task.node}, which is {round_.nodes[task.node].trouble}: {why}"
+
+
+def _leave(work: Work, round_: Round, task: Task, more: str = "") -> None:
+    view = round_.nodes[task.node]
+    cause = view.record.cause if view.record is not None else ""
+    why = f"node {task.node} is {view.trouble}{more}"
+    end_task(work, round_, task, why, cause or f"node.{view.trouble}/{view.name}")
+
+
+def _at_once(round_: Round, task: Task) -> bool:
+    record = round_.nodes[task.node].record
+    return record is not None and (record.removed or record.force)
+
+
+def _to_replace(work: Work, slot: str) -> bool:
+    candidates = work.candidates(slot)
+    return bool(candidates) and all(task.leaving for task in candidates)
+
+
+def _spec_for(work: Work, task: Task) -> tuple[bool, Past | None]:
+    """Of which spec the replacement is: of the task's own. False: that is neither the wanted nor the good one, or the
+    update is about to replace the task anyway."""
+    if task.spec == work.spec_hash:
+        return True, None
+    if work.past is not None and task.spec == work.past.hash and not moves(work):
+        return True, work.past
+    return False, None
