@@ -164,7 +164,7 @@ class Agent:
         node, engine, ledger, clock = self._config.node, self._engine, self.ledger, self._clock
         succession = Succession(ledger, reconciler, self.leadership, self.teller, clock)
         housekeeping = Housekeeping(engine, ledger, reconciler, self.brought, self.teller, clock)
-        images = ImageDesk(node, engine, self.pulls)
+        images = ImageDesk(node, engine)
         config = self._config
         held = HeldDesk(node, config.boot, config.labels, self.membership, self.assignments, self.observer)
         requests = Requests(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 from agent.engine.archive import ArchiveReader
 from agent.engine.port import Engine, ImageInfo
-from agent.pulling import Needed, Pulls
 from schemas.errors import ImageUnavailable
 from schemas.nodeapi import ImageList, ImageView, ListImages, ResolvedImage, ResolveImage
 
@@ -18,31 +17,25 @@ if TYPE_CHECKING:
 class ImageDesk:
     """image_resolve and image_list."""
 
-    def __init__(self, node: str, engine: Engine, pulls: Pulls) -> None:
+    def __init__(self, node: str, engine: Engine) -> None:
         self._node = node
         self._engine = engine
-        self._pulls = pulls
         self._configs: dict[str, str] = {}
         """Engine's id -> digest of the image's config, where these differ."""
 
     async def resolve(self, request: ResolveImage) -> ResolvedImage:
-        """What the reference is on this node; fetched first, if that is wanted and it is not here."""
+        """What the reference is on this node; else, if that is wanted, what its registry says. Nothing is fetched."""
         found = await self._engine.image(request.image)
-        try:
-            if request.pull == "always" or (found is None and request.pull == "missing"):
-                found = await self._fetch(request, found)
-        except ImageUnavailable as error:
-            if found is None:
-                return ResolvedImage(node=self._node, error=_line(error))
+        # A node that has an image of its own making asks no registry: nobody there would know it.
+        if (found is None and request.pull == "missing") or (request.pull == "always" and not _own(found)):
+            try:
+                return ResolvedImage(node=self._node, image_id=await self._engine.digest(request.image))
+            except ImageUnavailable as error:
+                if found is None:
+                    return ResolvedImage(node=self._node, error=_line(error))
         if found is None:
             return ResolvedImage(node=self._node, error=f"{request.image} is not on this node")
         return ResolvedImage(node=self._node, image_id=await self._identity(found, request.image), present=True)
-
-    async def _fetch(self, request: ResolveImage, found: ImageInfo | None) -> ImageInfo:
-        """A node that has an image of its own making asks no registry: nobody there would know it."""
-        if found is not None and not found.digests:
-            return found
-        return await self._pulls.pull(Needed(request.image, platform=request.platform))
 
     async def _identity(self, info: ImageInfo, reference: str) -> str:
         """The registry's digest if there is one, else the digest of its config."""
@@ -84,6 +77,10 @@ def repository_of(reference: str) -> str:
     if "." in first or ":" in first or first == "localhost":
         return f"docker.io/{rest}" if first == "index.docker.io" else name
     return f"docker.io/{name}"
+
+
+def _own(found: ImageInfo | None) -> bool:
+    return found is not None and not found.digests
 
 
 def _line(error: ImageUnavailable) -> str:

@@ -122,7 +122,8 @@ class Pulls:
             )
         reference = needed.image_id if "@" in needed.image_id else needed.image
         self._teller.tell("image.pulling", image=needed.image, image_id=needed.image_id)
-        pulled = await self._engine.pull(reference, needed.platform, self._progress(needed))
+        tag = needed.image if reference != needed.image and "@" not in needed.image else ""
+        pulled = await self._engine.pull(reference, needed.platform, self._progress(needed), tag=tag)
         await self._brought.add(pulled.id)
         if needed.image_id and "@" not in needed.image_id:
             pinned = await self._engine.image(needed.image_id)

@@ -7,7 +7,7 @@ import json
 from bus.accounts import OPERATOR, Server, Users, Value, render_config
 from bus.port import Credentials, agent_user, controller_user
 from lab.paths import LabPaths
-from lab.plan import NATS_PORT, LabPlan, Machine, server_urls
+from lab.plan import NATS_PORT, NETWORK, LabPlan, Machine, server_urls
 
 CLUSTER_PORT = 6222
 
@@ -21,8 +21,12 @@ disabled_plugins = [
 
 
 def engine_config(*, outlet: bool) -> str:
-    """dockerd's. Without a way out the containers' look-ups are refused at once, too."""
-    return json.dumps({} if outlet else {"dns": ["127.0.0.1"], "dns-opts": ["timeout:1", "attempts:1"]})
+    """dockerd's. Without a way out the containers' look-ups are refused at once, too.
+
+    A registry on the lab's own network, which nobody else can reach, may speak plain HTTP.
+    """
+    refused = {} if outlet else {"dns": ["127.0.0.1"], "dns-opts": ["timeout:1", "attempts:1"]}
+    return json.dumps({"insecure-registries": [NETWORK], **refused})
 
 
 def nats_config(machine: Machine, plan: LabPlan, paths: LabPaths, users: Users, word: str) -> str:

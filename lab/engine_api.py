@@ -100,6 +100,14 @@ class EngineApi:
         """End and remove a container. Raises NotFound."""
         self._ask("DELETE", f"/containers/{quote(container)}?force=1&v=1")
 
+    def post(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
+        """Any other call that changes something. Raises NotFound, EngineError."""
+        return self._ask("POST", path, b"", headers)
+
+    def remove_image(self, reference: str) -> None:
+        """Take a name from an image, and the image away with its last name. Raises NotFound."""
+        self._ask("DELETE", f"/images/{reference}")
+
     def _ask(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> bytes:
         with self._connection() as connection:
             try:

@@ -86,6 +86,7 @@ class Host:
         environment = {"PATH": self._tools.search, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
         if self.machine.kind == "node":
             environment["DOCKER_HOST"] = f"unix://{self._paths.docker_socket(self.machine.name)}"
+            environment["DOCKER_CONFIG"] = str(self._paths.docker_config(self.machine.name))
         return environment
 
     def start(self, service: Service, extra: dict[str, str] | None = None) -> None:

@@ -63,6 +63,10 @@ class LabPaths:
         """The node's Docker API."""
         return self.root / name / "docker.sock"
 
+    def docker_config(self, name: str) -> Path:
+        """Where `docker login` on the node stores what its agent logs in with."""
+        return self.etc(name) / "docker"
+
     def credentials(self, user: str) -> Path:
         """The credentials file of a machine or of the `operator`."""
         return self.root / "credentials" / f"{user}.json"

@@ -18,7 +18,7 @@ from agent.engine import docker_networks
 from agent.engine.docker_errors import translated
 from agent.engine.docker_events import EventStream
 from agent.engine.docker_identity import ConfigDigests
-from agent.engine.docker_pull import pull
+from agent.engine.docker_pull import pull, registry_digest
 from agent.engine.docker_views import Json, listed_key
 from agent.engine.logs import take_page
 from agent.engine.pipes import FromThread, ToThread
@@ -231,8 +231,20 @@ class DockerEngine:
             self._manifest_ids = await self._look("images", calls.manifest_ids)
         return self._manifest_ids
 
+    async def digest(self, reference: str) -> str:
+        def work(api: calls.Api) -> str:
+            with translated("ask the registry", self._address, LOOK, image=reference):
+                return registry_digest(api, reference)
+
+        return await self._transfer("ask the registry", work)
+
     async def pull(
-        self, reference: str, platform: str = "", progress: Callable[[PullProgress], None] | None = None
+        self,
+        reference: str,
+        platform: str = "",
+        progress: Callable[[PullProgress], None] | None = None,
+        *,
+        tag: str = "",
     ) -> ImageInfo:
         loop = asyncio.get_running_loop()
         given_up = False
@@ -244,7 +256,7 @@ class DockerEngine:
 
         def work(api: calls.Api) -> None:
             with translated("pull", self._address, IDLE, image=reference):
-                pull(api, reference, platform, tell)
+                pull(api, reference, platform, tell, tag)
 
         try:
             await self._transfer("pull", work)

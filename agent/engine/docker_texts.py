@@ -48,6 +48,7 @@ _PULLING: tuple[tuple[str, str], ...] = (
         r"no image \1 in its registry, or no right to pull it (docker login on the node)",
     ),
     (r"manifest for (\S+) not found", r"the registry has no image \1"),
+    (r"manifest unknown|name unknown|repository name not known", "the registry has no image of that name and tag"),
     (r"no matching manifest for (\S+)", r"the registry has no such image for \1"),
     (
         r"image with reference (\S+) was found but does not match the specified platform",
@@ -70,6 +71,10 @@ _PULLING: tuple[tuple[str, str], ...] = (
         r"the registry does not answer in time (\1)",
     ),
     (r"toomanyrequests", "the registry refuses: too many pulls (docker login on the node helps)"),
+    (
+        r"no basic auth credentials",
+        "the registry wants a login, and this node has none for it (docker login on the node)",
+    ),
     (
         r"unauthorized|authentication required|denied: ",
         "the registry refuses: no right to pull it (docker login on the node)",

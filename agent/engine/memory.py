@@ -240,15 +240,24 @@ class MemoryEngine:
         await self._before("images")
         return tuple(self.shelf.held[key].info for key in sorted(self.shelf.held))
 
+    async def digest(self, reference: str) -> str:
+        await self._before("digest")
+        return self._registry.find(reference).info.digests[0]
+
     async def pull(
-        self, reference: str, platform: str = "", progress: Callable[[PullProgress], None] | None = None
+        self,
+        reference: str,
+        platform: str = "",
+        progress: Callable[[PullProgress], None] | None = None,
+        *,
+        tag: str = "",
     ) -> ImageInfo:
         await self._before("pull")
         if progress:
             progress(PullProgress(reference, "Downloading"))
         image = await self._registry.pull(reference, platform)
         self.faults.after("pull", self._chance)
-        return self.shelf.keep(image)
+        return self.shelf.keep(image.named(tag) if tag else image)
 
     async def load(self, chunks: AsyncIterator[bytes]) -> tuple[str, ...]:
         await self._before("load")

@@ -22,6 +22,10 @@ class MemoryImage:
     program: Program
     config: bytes = b"{}"
 
+    def named(self, tag: str) -> MemoryImage:
+        """The same, with that tag as well."""
+        return replace(self, info=replace(self.info, tags=tuple(dict.fromkeys((*self.info.tags, tag)))))
+
 
 def make_image(tag: str, program: Program, architecture: str = "amd64") -> MemoryImage:
     """The image of that tag and program: its id is the digest of a config made of both."""
@@ -64,13 +68,18 @@ class MemoryRegistry:
     async def pull(self, reference: str, platform: str = "") -> MemoryImage:
         """The image of that reference. Raises ImageUnavailable."""
         await asyncio.sleep(self.pull_seconds)
+        image = self.find(reference)
+        if platform and image.info.architecture not in platform:
+            raise ImageUnavailable(f"image {reference}: there is none for platform {platform}")
+        return image
+
+    def find(self, reference: str) -> MemoryImage:
+        """What the registry means by the reference. Raises ImageUnavailable."""
         if not self.reachable:
             raise ImageUnavailable(f"image {reference}: the registry's name can't be resolved (no DNS)")
         image = self.images.get(_with_tag(reference))
         if image is None:
             raise ImageUnavailable(f"image {reference}: no such image in the registry, or no right to pull it")
-        if platform and image.info.architecture not in platform:
-            raise ImageUnavailable(f"image {reference}: there is none for platform {platform}")
         return image
 
     def learn(self, image: MemoryImage) -> None:

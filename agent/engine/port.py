@@ -304,10 +304,19 @@ class Engine(Protocol):
         """All that is here."""
         ...
 
+    async def digest(self, reference: str) -> str:
+        """What its registry means by it now, "name@sha256:...", without getting it. Raises ImageUnavailable."""
+        ...
+
     async def pull(
-        self, reference: str, platform: str = "", progress: Callable[[PullProgress], None] | None = None
+        self,
+        reference: str,
+        platform: str = "",
+        progress: Callable[[PullProgress], None] | None = None,
+        *,
+        tag: str = "",
     ) -> ImageInfo:
-        """Get it from its registry. Raises ImageUnavailable with the reason."""
+        """Get it from its registry, and call it `tag`, too. Raises ImageUnavailable with the reason."""
         ...
 
     async def load(self, chunks: AsyncIterator[bytes]) -> tuple[str, ...]:

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
+import platform
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from lab import folders, images
+from lab.archive import write_archive
 from lab.bringup import bring_up
 from lab.engine_api import EngineApi
 from lab.lab import Lab
@@ -27,6 +31,7 @@ PREFIX = "test"
 NUMBERS = itertools.count(1)
 
 MakeLab = Callable[..., Lab]
+MakeImage = Callable[[str, str], Path]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -123,3 +128,23 @@ def site(operated: Site) -> Iterator[Site]:
     operated.all_ready()
     yield operated
     operated.clear()
+
+
+@pytest.fixture
+def make_image(archives: dict[str, Path], tmp_path: Path) -> MakeImage:
+    """An archive of busybox under another name, with a word in its environment."""
+    root = tmp_path / "root"
+    with tarfile.open(archives[BUSYBOX]) as archive:
+        layer = next(name for name in archive.getnames() if name.endswith("layer.tar"))
+        content = archive.extractfile(layer)
+        assert content is not None
+        with tarfile.open(fileobj=io.BytesIO(content.read())) as files:
+            files.extractall(root, filter="fully_trusted")
+
+    def make(tag: str, word: str) -> Path:
+        target = tmp_path / f"{word}.tar"
+        config = {"Env": ["PATH=/bin", f"WORD={word}"], "Cmd": ["/bin/sh"]}
+        write_archive(target, {tag: config}, root, images.ARCHITECTURES[platform.machine()])
+        return target
+
+    return make

@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
-import platform
 import subprocess
-import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lab.archive import write_archive
-from lab.images import ARCHITECTURES
-from tests.e2e.site import BUSYBOX, Site, worker
+from tests.e2e.conftest import MakeImage
+from tests.e2e.site import Site, worker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
-
-MakeImage = Callable[[str, str], Path]
-
-
-@pytest.fixture
-def make_image(archives: dict[str, Path], tmp_path: Path) -> MakeImage:
-    """An archive of busybox under another name, with a word in its environment."""
-    root = tmp_path / "root"
-    with tarfile.open(archives[BUSYBOX]) as archive:
-        layer = next(name for name in archive.getnames() if name.endswith("layer.tar"))
-        content = archive.extractfile(layer)
-        assert content is not None
-        with tarfile.open(fileobj=io.BytesIO(content.read())) as files:
-            files.extractall(root, filter="fully_trusted")
-
-    def make(tag: str, word: str) -> Path:
-        target = tmp_path / f"{word}.tar"
-        config = {"Env": ["PATH=/bin", f"WORD={word}"], "Cmd": ["/bin/sh"]}
-        write_archive(target, {tag: config}, root, ARCHITECTURES[platform.machine()])
-        return target
-
-    return make
 
 
 def test_an_image_is_loaded_run_and_refused_once_nodes_hold_different_ones(site: Site, make_image: MakeImage) -> None:

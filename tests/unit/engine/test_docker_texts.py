@@ -125,6 +125,11 @@ PULLING = [
         ),
         "no image nosuch in its registry, or no right to pull it (docker login on the node)",
     ),
+    ("manifest unknown: manifest unknown", "the registry has no image of that name and tag"),
+    (
+        'Get "http://10.77.0.1:5000/v2/web/manifests/1": no basic auth credentials',
+        "the registry wants a login, and this node has none for it (docker login on the node)",
+    ),
     ("manifest for web:9 not found: manifest unknown: manifest unknown", "the registry has no image web:9"),
     (
         "no matching manifest for linux/arm64/v8 in the manifest list entries",
