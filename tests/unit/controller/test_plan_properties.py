@@ -118,7 +118,7 @@ def check_changes(mesh: Mesh, changes: list[PutAssignment]) -> None:
             known = before.get(task.id)
             if known is None and "." not in task.id:
                 assert record.availability == "active"
-                assert agent.engine == ""
+                assert heard.engine == "", "a leader knows of an engine what it has heard"
                 assert mesh.now - heard.at < 1.2
                 assert task.spec in change.record.specs
             if known is not None and known.desired == "shutdown":
