@@ -109,7 +109,7 @@ def check_changes(mesh: Mesh, changes: list[PutAssignment]) -> None:
     for change in changes:
         old = mesh.assignments.get(change.node)
         before = {task.id: task for task in old.record.tasks} if old is not None else {}
-        agent, record = mesh.agents[change.node], mesh.nodes[change.node].record
+        record = mesh.nodes[change.node].record
         heard = mesh.heard.get(change.node)
         assert heard is not None
         assert heard.at >= mesh.took_over
