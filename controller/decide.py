@@ -13,6 +13,7 @@ from controller.brake import decide_brake
 from controller.census import Census, take_census
 from controller.draft import Draft
 from controller.failing import judge
+from controller.gates import dependencies_first, set_gates, with_dependencies
 from controller.global_ import wanted_nodes
 from controller.liveness import Judged, judge_nodes
 from controller.moving import leave_nodes, move
@@ -59,12 +60,14 @@ def survey(world: World, now: float) -> Survey:
 
 def decide(world: World, seen: Survey, names: Iterable[str], now: float) -> Decided:
     """Go through the steps for the services `names`."""
-    wanted = frozenset(names)
+    wanted = with_dependencies(world, names)
     census = take_census(world, seen.nodes, wanted)
     round_ = Round(now, seen.nodes, Draft(world), Mint(world.epoch, world.minted), seen.brake.engaged)
     works = tuple(open_work(world, name, census) for name in sorted(wanted))
-    for work in works:
-        _clear(work, round_, world)
+    cleared: dict[str, Work | None] = {work.name: None for work in works}
+    for work in dependencies_first(works):
+        _clear(work, round_, world, cleared)
+        cleared[work.name] = work
     site = Site(world, round_.draft, seen.nodes)
     groups = [(work, _group(work, site, now)) for work in works if work.spec is not None and work.wanted]
     for work, group in groups:
@@ -80,8 +83,11 @@ def decide(world: World, seen: Survey, names: Iterable[str], now: float) -> Deci
     return Decided(works, census, round_.draft, round_.mint.minted)
 
 
-def _clear(work: Work, round_: Round, world: World) -> None:
-    """First step for all services: history, then the end of what is not wanted. It only ever frees room."""
+def _clear(work: Work, round_: Round, world: World, works: Mapping[str, Work | None]) -> None:
+    """First step for all services: history, then the end of what is not wanted. It only ever frees room.
+
+    Those that it depends on have gone through it before.
+    """
     if work.spec is None and not work.record.removed:
         return
     begin(work, world)
@@ -90,10 +96,12 @@ def _clear(work: Work, round_: Round, world: World) -> None:
         _note_lost(work)
     else:
         work.wanted = _wanted(work, round_)
+        set_gates(work, works)
         advance(work, round_.now)
         judge(work, world, round_.now)
         if work.reaimed:
             work.wanted = _wanted(work, round_)
+            set_gates(work, works)
     mark_retired(work)
     retire_unwanted(work, round_)
     retire_doubles(work, round_)

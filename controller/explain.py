@@ -11,5 +11,6 @@ def explain(world: World, service: str, now: float) -> dict[str, str]:
     """Slot -> why it is not (yet) as it should be, in the order of slots. Raises KeyError for an unknown service."""
     if service not in world.services:
         raise KeyError(service)
-    (work,) = decide(world, survey(world, now), [service], now).works
+    works = decide(world, survey(world, now), [service], now).works
+    work = next(work for work in works if work.name == service)
     return {slot: work.waits[slot] for slot in sorted(work.waits, key=slot_key)}

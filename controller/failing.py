@@ -27,7 +27,13 @@ def judge(work: Work, world: World, now: float) -> None:
         _fail(work, world, now, _failures_text(update))
         return
     deadline = work.spec.progress_deadline
-    if not deadline or update.late or (finished(work) and update.best >= len(work.wanted)) or _waits_for_time(work):
+    if (
+        not deadline
+        or work.gate
+        or update.late
+        or (finished(work) and update.best >= len(work.wanted))
+        or _waits_for_time(work)
+    ):
         return
     if now < update.moved_at + deadline:
         work.wake(update.moved_at + deadline)

@@ -84,7 +84,7 @@ def limit(work: Work) -> int:
 
 def moves(work: Work) -> bool:
     """Whether slots may get their turn now."""
-    return work.update.state in ACTIVE and not work.record.paused
+    return work.update.state in ACTIVE and not work.record.paused and not work.gate
 
 
 def keeps_old(work: Work, slot: str, now: float) -> bool:
@@ -116,6 +116,11 @@ def new_task(work: Work, slot: str) -> Task | None:
 def is_up(work: Work, slot: str) -> bool:
     """Whether anything of the slot is up, of whatever spec."""
     return any(task.life == "up" for task in work.candidates(slot))
+
+
+def gate_of(work: Work, slot: str) -> str:
+    """What keeps the slot's next task of the wanted spec from being made; "" if nothing does."""
+    return work.again if _last_spec(work, slot) == work.spec_hash else work.gate
 
 
 def finished(work: Work) -> bool:
@@ -230,12 +235,13 @@ def _track(work: Work, now: float) -> None:
         if slot in turns and now < turns[slot].up_at + watch:
             work.wake(turns[slot].up_at + watch)
     up = sum(_is_new_and_up(work, slot) for slot in work.wanted)
-    moved = turns != update.turns or up > update.best or (update.halted and not work.record.paused)
+    halted = work.record.paused or bool(work.gate)
+    moved = turns != update.turns or up > update.best or (update.halted and not halted)
     work.update = msgspec.structs.replace(
         update,
         turns=turns,
         best=max(up, update.best),
-        halted=work.record.paused,
+        halted=halted,
         moved_at=now if moved else update.moved_at,
         late=update.late and not moved,
     )

@@ -13,7 +13,7 @@ from controller.census import Task
 from controller.draft import Draft
 from controller.nodes import NodeView
 from controller.placement import Group, Placed, Refused
-from controller.rolling import first_of_spec, keeps_old, surging, take_turn
+from controller.rolling import first_of_spec, gate_of, keeps_old, surging, take_turn
 from controller.task_ids import Mint
 from controller.work import TURN, Past, Work
 from schemas.assignment import AssignedTask
@@ -108,6 +108,9 @@ def fill(work: Work, round_: Round, group: Group) -> None:
             if keeps_old(work, slot, round_.now):
                 work.refilled.append(slot)
                 continue
+            if gate := gate_of(work, slot):
+                work.waits[slot] = gate
+                continue
             if first_of_spec(work, slot):
                 take_turn(work, slot, round_.now)
             place_task(work, round_, group, slot)
@@ -118,6 +121,8 @@ def fill_old(work: Work, round_: Round, group: Group, past: Past) -> None:
     for slot in work.refilled:
         if past.hash in (work.history(slot).complete, work.history(slot).given_up):
             work.waits[slot] = TURN
+        elif work.past_again:
+            work.waits[slot] = work.past_again
         else:
             place_task(work, round_, group, slot, past)
 

@@ -78,6 +78,8 @@ def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
             work.waits[slot] = f"keeps its task of revision {_revision(task)}: the update is paused"
         elif task.fixed:
             work.waits[slot] = f"keeps its task of revision {_revision(task)}: node {task.node} is not heard"
+        elif work.gate:
+            work.waits[slot] = f"keeps its task of revision {_revision(task)}: {work.gate}"
         elif work.policy.order == "stop-first":
             _stop_first(work, round_, (group, ledger), task)
 

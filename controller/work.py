@@ -77,6 +77,12 @@ class Work:
     good: int = 0
     """The last revision that came up as a whole; 0: none yet."""
     past: Past | None = None
+    gate: str = ""
+    """What a new revision's tasks wait for: a dependency that does not hold; "" if all do (`controller.gates`)."""
+    again: str = ""
+    """The same for tasks that follow one of the same revision."""
+    past_again: str = ""
+    """The same for tasks of `past`."""
     refilled: list[str] = field(default_factory=list)
     """Empty slots that get the last good revision again."""
     preparing: set[str] = field(default_factory=set)

@@ -176,7 +176,7 @@ class UpdateProgress(Wire, frozen=True, kw_only=True):
     moved_at: float = 0.0
     """Stream time of the last step forward; the progress deadline counts from there."""
     halted: bool = False
-    """The service is paused by its operator: no time counts."""
+    """The service is paused by its operator, or waits for a dependency: no time counts."""
     late: bool = False
     """The progress deadline has passed."""
     why: str = ""

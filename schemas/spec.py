@@ -208,6 +208,21 @@ class UpdatePolicy(Wire, frozen=True, kw_only=True):
     whatever reason they are. "": as `parallelism` says."""
 
 
+Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
+
+
+class Dependency(Wire, frozen=True, kw_only=True):
+    """Compose's depends_on: a service that must have got so far before a task is started."""
+
+    service: Token
+    """Its name in the mesh: <stack>_<name>."""
+    condition: Condition = "service_started"
+    restart: bool = False
+    """An update that replaces its tasks replaces those of the dependent, too."""
+    required: bool = True
+    """False: it is not waited for once it has failed, or is not there."""
+
+
 class ServiceSpec(Wire, frozen=True, kw_only=True):
     """A whole service but for its replica count, which is intent (`schemas.records.ServiceRecord`)."""
 
@@ -221,3 +236,5 @@ class ServiceSpec(Wire, frozen=True, kw_only=True):
     progress_deadline: Seconds = 600.0
     """A rollout that does not get further for so long has failed; 0: never."""
     endpoint_mode: EndpointMode = "vip"
+    depends_on: tuple[Dependency, ...] = ()
+    """No part of the task: a change of it replaces nothing."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from controller.api.dependents import check_circles
 from controller.constraints import satisfied
 from controller.nodes import NodeView
 from controller.records import Records
@@ -59,8 +60,8 @@ def _largest(value: object) -> float:
     return max(map(_largest, parts), default=0.0)
 
 
-def check_stack(stack: str, wanted: Iterable[ServiceDeploy]) -> None:
-    """Raises Refused: no services, too many, one named twice, or one of another stack."""
+def check_stack(stack: str, wanted: Sequence[ServiceDeploy]) -> None:
+    """Raises Refused: no services, too many, one named twice, one of another stack, or some that wait in a circle."""
     names: set[str] = set()
     for each in wanted:
         if each.spec.name in names:
@@ -71,6 +72,7 @@ def check_stack(stack: str, wanted: Iterable[ServiceDeploy]) -> None:
         check_service(each)
     if not names:
         raise Refused(f"stack {stack} has no services", hint=f"to remove it: meshctl stack rm {stack}")
+    check_circles([each.spec for each in wanted])
     if len(names) > STACK_SERVICES:
         raise Refused(f"stack {stack} has {len(names)} services, at most {STACK_SERVICES} can be deployed at once")
 

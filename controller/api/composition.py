@@ -90,17 +90,15 @@ def compose(
 
 
 def in_its_stack(
-    records: Records, service: ServiceRecord, member: StackMember | None, change: Change
+    records: Records, service: ServiceRecord, changed: Mapping[str, StackMember], change: Change
 ) -> list[tuple[str, Wire | None]]:
-    """The records of its stack where one service is changed by itself; none where it has no stack that stands."""
+    """The records of its stack where a service, and what that drags along, is changed by itself.
+
+    None where it has no stack that stands.
+    """
     if standing(records, service.stack) is None:
         return []
-    members = members_of(records, service.stack)
-    if member is None:
-        members.pop(service.name, None)
-    else:
-        members[service.name] = member
-    composed = compose(records, service.stack, members, change)
+    composed = compose(records, service.stack, {**members_of(records, service.stack), **changed}, change)
     return [*composed.records, *composed.cleared]
 
 

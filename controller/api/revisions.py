@@ -9,11 +9,12 @@ from __future__ import annotations
 import msgspec
 
 from controller.api.composition import Change, in_its_stack
+from controller.api.dependents import dragged, members_made
 from controller.api.desk import Desk, Draft, not_found
-from controller.api.intent import current, going_back, has_failed
+from controller.api.intent import current, going_back, has_failed, intend
 from controller.records import Records
 from schemas import subjects
-from schemas.api import DeployAnswer, Deployed, Written
+from schemas.api import DeployAnswer, Deployed, ServiceDeploy, Written
 from schemas.errors import NotFound, Refused
 from schemas.records import ServiceRecord
 from schemas.revisionapi import GetHistory, History, PauseServices, RevisionView, RollbackService
@@ -61,9 +62,14 @@ async def rollback(desk: Desk, request: RollbackService) -> DeployAnswer:
             return Draft(DeployAnswer(sequence=0, services=(_answer(record, "unchanged"),)))
         back = going_back(record, number, record.mode, command, now)
         records: list[tuple[str, Wire | None]] = [(subjects.service_key(record.name), back)]
-        member = StackMember(revision=number, replicas=record.replicas)
-        records += in_its_stack(desk.records, record, member, Change(command, now, "changed"))
-        return Draft(DeployAnswer(sequence=0, services=(_answer(back, "rolled_back"),)), tuple(records))
+        followers = dragged(desk.records, [ServiceDeploy(spec=revision.spec)])[1:]
+        intents = [intend(desk.records, each, command, now) for each in followers]
+        records += [record for intent in intents for record in intent.records]
+        members = {record.name: StackMember(revision=number, replicas=record.replicas)}
+        members |= members_made(desk.records, intents)
+        records += in_its_stack(desk.records, record, members, Change(command, now, "changed"))
+        answers = (_answer(back, "rolled_back"), *(intent.deployed for intent in intents))
+        return Draft(DeployAnswer(sequence=0, services=answers), tuple(records))
 
     answer, sequence = await desk.write(draft)
     return msgspec.structs.replace(answer, sequence=sequence)

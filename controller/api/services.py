@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from bus.port import BATCH_MESSAGES
 from controller import views
 from controller.api.checks import REPLICAS_LIMIT, check_service, warnings_for
 from controller.api.composition import Change, compose, in_its_stack, members_of
+from controller.api.dependents import check_circles, dragged, members_made
 from controller.api.desk import Desk, Draft, not_found
-from controller.api.intent import Intent, current, deployed_of, intend
+from controller.api.intent import Intent, current, current_spec, deployed_of, intend
 from controller.api.networks import check_attached
 from controller.api.pinning import pin_all
 from controller.api.stacks import removed
@@ -28,6 +31,7 @@ from schemas.api import (
 )
 from schemas.errors import Conflict, Refused
 from schemas.records import ServiceRecord
+from schemas.spec import ServiceSpec
 from schemas.stacks import StackMember
 from schemas.wire import Wire
 
@@ -42,6 +46,7 @@ async def put(desk: Desk, request: PutService) -> DeployAnswer:
         return done
     _check_put(desk, request)
     check_attached(desk.records, [request.service.spec], ())
+    check_circles([request.service.spec, *_others(desk, request.service.spec.name)])
     (wanted,), warnings = await pin_all(desk, [request.service], request.resolve_image)
     warnings += warnings_for(wanted.spec, desk.records, desk.mirror.observations)
     command, now = desk.command(request.command), desk.clock.wall()
@@ -50,11 +55,14 @@ async def put(desk: Desk, request: PutService) -> DeployAnswer:
         if (done := _put_before(desk, request)) is not None:
             return Draft(done)
         _check_put(desk, request)
-        intent = intend(desk.records, wanted, command, now)
-        answer = DeployAnswer(sequence=0, services=(intent.deployed,), warnings=tuple(warnings))
-        if not intent.records:
+        intents = [intend(desk.records, each, command, now) for each in dragged(desk.records, [wanted])]
+        deployed = tuple(intent.deployed for intent in intents)
+        answer = DeployAnswer(sequence=0, services=deployed, warnings=tuple(warnings))
+        records = [record for intent in intents for record in intent.records]
+        if not records:
             return Draft(answer)
-        return Draft(answer, (*intent.records, *_of_its_stack(desk, wanted, intent, command, now), *intent.cleared))
+        records += _of_its_stack(desk, wanted, intents, command, now)
+        return Draft(answer, (*records, *(record for intent in intents for record in intent.cleared)))
 
     answer, sequence = await desk.write(draft, pinned=request.expected is not None)
     return msgspec.structs.replace(answer, sequence=sequence)
@@ -137,14 +145,15 @@ def _existing(desk: Desk, name: str) -> ServiceRecord:
 
 
 def _of_its_stack(
-    desk: Desk, wanted: ServiceDeploy, intent: Intent, command: str, now: float
+    desk: Desk, wanted: ServiceDeploy, intents: Sequence[Intent], command: str, now: float
 ) -> list[tuple[str, Wire | None]]:
-    """The records of the stack whose service has got another revision."""
-    before = current(desk.records, wanted.spec.name)
-    if before is None or before.target == intent.deployed.revision:
+    """The records of the stack whose service (the first of `intents`) has got another revision."""
+    before, number = current(desk.records, wanted.spec.name), intents[0].deployed.revision
+    if before is None or before.target == number:
         return []
-    member = StackMember(revision=intent.deployed.revision, replicas=wanted.replicas or before.replicas)
-    return in_its_stack(desk.records, before, member, Change(command, now, "changed"))
+    members = {before.name: StackMember(revision=number, replicas=wanted.replicas or before.replicas)}
+    members |= members_made(desk.records, intents[1:])
+    return in_its_stack(desk.records, before, members, Change(command, now, "changed"))
 
 
 def _put_before(desk: Desk, request: PutService) -> DeployAnswer | None:
@@ -154,6 +163,11 @@ def _put_before(desk: Desk, request: PutService) -> DeployAnswer | None:
         return None
     deployed = deployed_of(desk.records, request.service.spec.name, stored.record.change)
     return DeployAnswer(sequence=stored.sequence, services=(deployed,))
+
+
+def _others(desk: Desk, name: str) -> list[ServiceSpec]:
+    specs = (current_spec(desk.records, other) for other in sorted(desk.records.services) if other != name)
+    return [spec for spec in specs if spec is not None and spec.depends_on]
 
 
 def _removed_by(desk: Desk, name: str, command: str) -> bool:

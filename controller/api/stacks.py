@@ -9,6 +9,7 @@ import msgspec
 from bus.port import BATCH_MESSAGES
 from controller.api.checks import check_stack, warnings_for
 from controller.api.composition import Change, Composed, compose, members_of, standing
+from controller.api.dependents import dragged
 from controller.api.desk import Desk, Draft, not_found
 from controller.api.intent import Intent, current, deployed_of, intend
 from controller.api.networks import check_attached, gone, stack_networks
@@ -40,11 +41,12 @@ async def deploy(desk: Desk, request: DeployStack) -> DeployAnswer:
             return Draft(done)
         for each in pinned:
             _check_owner(desk, request.stack, each.spec.name)
-        intents = [intend(desk.records, each, command, now) for each in pinned]
         pruned = _pruned(desk, request, pinned)
+        everyone = dragged(desk.records, pinned, pruned)
+        intents = [intend(desk.records, each, command, now) for each in everyone]
         records: list[tuple[str, Wire | None]] = [record for intent in intents for record in intent.records]
         records += [(subjects.service_key(name), removed(desk, name, command, now)) for name in pruned]
-        composed = _composed(desk, intents, pinned, pruned, Change(command, now), request.stack)
+        composed = _composed(desk, intents, everyone, pruned, Change(command, now), request.stack)
         records += composed.records if composed is not None else ()
         records += stack_networks(desk, request.stack, request.networks, command, now)
         cleared = [record for intent in intents for record in intent.cleared]

@@ -75,7 +75,7 @@ def rollback(session: Session, service: str, to: int | None, detach: bool, timeo
 
     async def work(mesh: Mesh) -> None:
         answer = await mesh.rollback(service, to or 0)
-        (deployed,) = answer.services
+        deployed, *dragged = answer.services
         if deployed.change == "unchanged":
             click.echo(f"Service {service} is at revision {deployed.revision} already")
         else:
@@ -83,7 +83,8 @@ def rollback(session: Session, service: str, to: int | None, detach: bool, timeo
         if detach:
             return
         goal = Goal(service=service, revision=0, settled=deployed.change == "unchanged")
-        took = await wait_for_services(session, mesh, [goal], seconds, f"the roll-back of {service}")
+        followers = [Goal(service=each.service, revision=each.revision, fresh=True) for each in dragged]
+        took = await wait_for_services(session, mesh, [goal, *followers], seconds, f"the roll-back of {service}")
         click.echo(f"Service {service} runs revision {deployed.revision}, {duration(round(took, 1))}.")
 
     session.run(work)

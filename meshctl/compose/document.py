@@ -13,8 +13,7 @@ _INTRO = """\
 **honoured**, **no effect** (one printed warning), or **refused** with file, line, key and what to do instead. There is
 no fourth: nothing is dropped in silence. `meshctl stack config` prints what was understood, in long forms.
 
-    compose.yaml:7: services.web.depends_on: `depends_on` is not supported — remove it: all services start together; let
-    the program retry, and give a `healthcheck`
+    compose.yaml:7: services.web.scale: `scale` is not supported — use `deploy.replicas`
 
 All problems of all files are told at once (the first 25 of them).
 

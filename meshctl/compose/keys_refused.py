@@ -25,7 +25,6 @@ _SERVICE = {
     "cpu_shares": "use `deploy.resources.reservations.cpus`",
     "cpuset": _REMOVE,
     "credential_spec": _REMOVE,
-    "depends_on": "remove it: all services start together; let the program retry, and give a `healthcheck`",
     "deploy.mode=replicated-job": "use `replicated` with `restart_policy: {condition: none}`",
     "deploy.mode=global-job": "use `global` with `restart_policy: {condition: none}`",
     "deploy.resources.reservations.devices": "use `devices`, and a constraint on a node's label",

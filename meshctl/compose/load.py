@@ -9,10 +9,11 @@ from __future__ import annotations
 import posixpath
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meshctl.compose.cursor import At
+from meshctl.compose.depends import awaited, check_circles
 from meshctl.compose.dotenv import parse_env
 from meshctl.compose.extends import extend_services
 from meshctl.compose.interpolate import interpolate_tree
@@ -145,6 +146,13 @@ def _services(document: At, project: Project, profiles: frozenset[str]) -> tuple
     wanted = [(name, at) for name, at in services.entries() if enabled(at, profiles)]
     if not wanted:
         services.refuse("no service is left", "add one, or enable a profile with --profile")
+    project = replace(
+        project,
+        declared=frozenset(name for name, _ in services.entries()),
+        enabled=frozenset(name for name, _ in wanted),
+        awaited=awaited(wanted),
+    )
+    check_circles(dict(wanted))
     read = (read_service(name, at, project) for name, at in wanted)
     return tuple(service for service in read if service is not None)
 

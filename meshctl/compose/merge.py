@@ -21,6 +21,7 @@ _NAMED = {
     "volumes.*.labels": "=",
 }
 _ONE_OR_MORE = {f"services.*.{key}" for key in ("dns", "dns_search", "dns_opt", "tmpfs", "env_file")}
+_BY_KEY = {"services.*.depends_on"}
 _ANY_NAME = {"services", "volumes", "networks", "secrets", "configs", "services.*.ulimits"}
 
 
@@ -34,6 +35,8 @@ def merge(base: Node, over: Node, pattern: str) -> Node:
         return over
     if pattern in _NAMED:
         base, over = _by_name(base, _NAMED[pattern]), _by_name(over, _NAMED[pattern])
+    if pattern in _BY_KEY and isinstance(base, Mapping) != isinstance(over, Mapping):
+        base, over = _as_keys(base), _as_keys(over)
     if pattern in _ONE_OR_MORE:
         base, over = _as_list(base), _as_list(over)
     if pattern == "services.*.logging" and _other_driver(base, over):
@@ -110,6 +113,14 @@ def _by_name(node: Node, separators: str) -> Node:
         name, sign, value = split(_text(item), separators)
         items[name] = Scalar(item.where, value if sign else None, value, item.tag)
     return Mapping(node.where, items, {name: item.where for name, item in items.items()}, node.tag)
+
+
+def _as_keys(node: Node) -> Node:
+    """A list of names as a mapping of empty mappings."""
+    if not isinstance(node, Sequence) or not all(isinstance(item, Scalar) for item in node.items):
+        return node
+    items: dict[str, Node] = {_text(item): Mapping(item.where, {}, {}) for item in node.items}
+    return Mapping(node.where, items, {_text(item): item.where for item in node.items}, node.tag)
 
 
 def _as_list(node: Node) -> Node:

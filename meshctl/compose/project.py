@@ -50,6 +50,12 @@ class Project:
     files: Files
     volumes: Mapping[str, Volume]
     networks: Mapping[str, Network] = field(default_factory=dict)
+    declared: frozenset[str] = frozenset()
+    """The services of the files."""
+    enabled: frozenset[str] = frozenset()
+    """Those that no profile leaves out."""
+    awaited: frozenset[str] = frozenset()
+    """Those that others wait for to complete."""
 
     def path(self, at: At, path: str) -> str:
         """An absolute path from one relative to the project or to the home."""

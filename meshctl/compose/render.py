@@ -106,6 +106,7 @@ class _Volumes:
 def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
     spec = service.spec
     return _container(spec.task.container, volumes) | {
+        "depends_on": _depends_on(spec),
         "deploy": _deploy(spec, service.replicas),
         "x-mesh": {
             "publish": "local" if any(port.local for port in spec.task.container.ports) else "",
@@ -115,6 +116,17 @@ def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
                 "max_unavailable": spec.update.max_unavailable,
             },
         },
+    }
+
+
+def _depends_on(spec: ServiceSpec) -> dict[str, Any]:
+    return {
+        each.service.removeprefix(f"{spec.stack}_"): {
+            "condition": each.condition,
+            "restart": each.restart,
+            "required": None if each.required else _Always(False),
+        }
+        for each in spec.depends_on
     }
 
 

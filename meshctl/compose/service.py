@@ -5,6 +5,7 @@ from __future__ import annotations
 from meshctl.compose import deploy as deploys
 from meshctl.compose.container import read_container, read_labels
 from meshctl.compose.cursor import At
+from meshctl.compose.depends import read_depends_on, restart_of_awaited
 from meshctl.compose.keycheck import check_keys
 from meshctl.compose.keys import remedy
 from meshctl.compose.networks import read_endpoint_mode
@@ -39,7 +40,7 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         container=read_container(service, project),
         limits=limits,
         reservations=deploys.read_reservations(service, limits),
-        restart=deploys.read_restart(service),
+        restart=restart_of_awaited(name, service, deploys.read_restart(service), project),
         placement=deploys.read_placement(deploy, mode),
     )
     spec = ServiceSpec(
@@ -49,6 +50,7 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         task=task,
         labels=read_labels(deploy.get("labels") if deploy else None),
         endpoint_mode=read_endpoint_mode(deploy),
+        depends_on=read_depends_on(name, service, project),
         update=_policy(service, "update_config"),
         rollback=_policy(service, "rollback_config"),
         progress_deadline=read_progress_deadline(service),

@@ -21,7 +21,17 @@ from schemas.api import (
 from schemas.errors import MeshError
 from schemas.network import Attachment, NetworkRecord
 from schemas.records import RolloutRecord, ServiceRecord
-from schemas.spec import ContainerSpec, HealthCheck, Mode, Port, RestartPolicy, ServiceSpec, TaskSpec, UpdatePolicy
+from schemas.spec import (
+    ContainerSpec,
+    Dependency,
+    HealthCheck,
+    Mode,
+    Port,
+    RestartPolicy,
+    ServiceSpec,
+    TaskSpec,
+    UpdatePolicy,
+)
 from tests.sim.invariants import Violated, Watchman, records, unsettled
 from tests.sim.loop import run
 from tests.sim.networks import NetworkWatch, unsettled_networks
@@ -93,7 +103,11 @@ class Story:
             monitor=self.rng.choice((0.0, 1.0, 5.0)),
         )
         mode: Mode = "global" if name == "shop_edge" else "replicated"
-        spec = ServiceSpec(name=name, stack="shop", task=task, mode=mode, update=update)
+        waits = image == "app:2" and name == "shop_web"
+        slow = Dependency(service="shop_slow", condition="service_healthy", required=False, restart=True)
+        spec = ServiceSpec(
+            name=name, stack="shop", task=task, mode=mode, update=update, depends_on=(slow,) if waits else ()
+        )
         replicas = None if name == "shop_edge" else self.rng.randint(1, 6)
         self.world.say(f"deploy {name} {image} x{replicas}")
         service = ServiceDeploy(spec=spec, replicas=replicas)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from schemas.api import InspectService, ServiceDeploy
 from schemas.errors import NotFound, Refused
 from schemas.records import RolloutRecord
 from schemas.revisionapi import GetHistory, PauseServices, RollbackService
-from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec, UpdatePolicy
+from schemas.spec import (
+    ContainerSpec,
+    Dependency,
+    HealthCheck,
+    RestartPolicy,
+    ServiceSpec,
+    TaskSpec,
+    UpdatePolicy,
+)
 from tests.sim.loop import run
 from tests.sim.test_world import deploy, images, slots
 from tests.sim.world import World, in_world, silence_logs
@@ -113,3 +122,40 @@ def test_leaders_that_die_all_the_way_change_nothing_about_the_end(image: str) -
         assert fewest == 4
 
     run(in_world(14, story))
+
+
+@pytest.mark.parametrize("fallen", [False, True])
+def test_a_stack_comes_up_in_the_order_of_what_it_depends_on(fallen: bool) -> None:
+    """A job completes, then the slow one gets healthy, then the others start; also when the leader dies meanwhile."""
+
+    async def story(world: World) -> None:
+        job = ServiceSpec(
+            name="shop_job",
+            stack="shop",
+            task=TaskSpec(container=ContainerSpec(image="job:1"), restart=RestartPolicy(condition="none")),
+        )
+        check = HealthCheck(test=("CMD", "true"))
+        slow = ServiceSpec(
+            name="shop_slow",
+            stack="shop",
+            task=TaskSpec(container=ContainerSpec(image="slow:1", healthcheck=check)),
+            depends_on=(Dependency(service="shop_job", condition="service_completed_successfully"),),
+        )
+        needs = (Dependency(service="shop_slow", condition="service_healthy", restart=True),)
+        wanted = web("app:1")
+        wanted = msgspec.structs.replace(wanted, spec=msgspec.structs.replace(wanted.spec, depends_on=needs))
+        stack = [ServiceDeploy(spec=job, replicas=1), ServiceDeploy(spec=slow, replicas=2), wanted]
+        await deploy(world, *stack)
+        if fallen:
+            world.crash_controller(world.leader())
+        await world.until(lambda: bool(world.running("shop_slow")), 60, "the job has completed")
+        assert world.running("shop_web") == []
+        await world.until(lambda: rollout(world).phase == "done", 60, "it stands")
+        before = images(world), rollout(world).revision
+        task = msgspec.structs.replace(slow.task, force=1)
+        changed = ServiceDeploy(spec=msgspec.structs.replace(slow, task=task), replicas=2)
+        await deploy(world, stack[0], changed, wanted)
+        await world.until(lambda: rollout(world).deploy == 2 and rollout(world).phase == "done", 90, "web followed")
+        assert (images(world), rollout(world).revision) == (before[0], before[1] + 1)
+
+    run(in_world(23, story))

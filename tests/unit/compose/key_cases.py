@@ -11,7 +11,7 @@ from meshctl.compose.load import LoadedStack, load_stack
 from meshctl.compose.sources import ComposeSource
 from schemas.api import ServiceDeploy
 from schemas.network import Attachment
-from schemas.spec import Constraint, Device, HealthCheck, LogDriver, Mount, Port, Ulimit
+from schemas.spec import Constraint, Dependency, Device, HealthCheck, LogDriver, Mount, Port, Ulimit
 
 S = "services.*."
 HOME = {"HOME": "/home/ann", "FROM_SHELL": "shell"}
@@ -363,6 +363,16 @@ CASES[S + "build"] = Warned(service_text("build: ."), "stack.yaml:4: services.we
 CASES[S + "container_name"] = Warned(service_text("container_name: x"), "stack.yaml:4: services.web.container_name: ")
 CASES[S + "expose"] = Warned(service_text("expose: ['80']"), "stack.yaml:4: services.web.expose: ")
 
+DB = "  db:\n    image: app\n"
+_honoured("depends_on", "depends_on: [db]", lambda d: d.spec.depends_on, (Dependency(service="demo_db"),), top=DB)
+_honoured(
+    "depends_on.* depends_on.*.condition depends_on.*.restart depends_on.*.required",
+    "depends_on: {db: {condition: service_healthy, restart: true, required: false}}",
+    lambda d: d.spec.depends_on,
+    (Dependency(service="demo_db", condition="service_healthy", restart=True, required=False),),
+    top=DB,
+)
+
 for _key in ("configs", "include", "models", "secrets", "x-mesh"):
     CASES[_key] = Refused(f"{_key}: {{}}\nservices: {{web: {{image: a}}}}", 1, _key, f"`{_key}` is not supported")
 CASES["volumes.*.driver_opts (of an external volume)"] = Refused(
@@ -372,7 +382,7 @@ CASES["volumes.*.driver_opts (of an external volume)"] = Refused(
 for _key in (
     "annotations", "attach", "blkio_config", "cgroup", "cgroup_parent", "configs", "cpu_count", "cpu_percent",
     "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpuset", "credential_spec",
-    "depends_on", "develop", "device_cgroup_rules", "domainname", "external_links", "gpus", "isolation", "label_file",
+    "develop", "device_cgroup_rules", "domainname", "external_links", "gpus", "isolation", "label_file",
     "links", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit", "models",
     "oom_kill_disable", "pids_limit", "post_start", "pre_start", "pre_stop", "post_stop", "provider",
     "pull_refresh_after", "runtime", "scale", "secrets", "storage_opt", "use_api_socket", "userns_mode", "uts",
