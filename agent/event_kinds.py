@@ -36,6 +36,17 @@ AGENT_EVENTS: dict[str, EventKind] = {
         {"exit_code": 1, "oom_killed": False, "ran": 0.4, "log_tail": ["cannot open config"]},
     ),
     "task.oom": EventKind("The kernel killed the container for want of memory.", {"container": "4f0c2b"}),
+    "task.postmortem": EventKind(
+        "All that is kept of a task that has ended: at most 16 KiB, on a subject of its own (below).",
+        {
+            "task": "2s-1f",
+            "state": "failed",
+            "exit_code": 1,
+            "image": "registry.example/web:1.4",
+            "health": [{"at": "2026-11-23T06:30:00Z", "exit_code": 1, "output": "no answer"}],
+            "log": [{"at": "2026-11-23T06:30:01Z", "text": "cannot open config", "stream": "stderr"}],
+        },
+    ),
     "task.succeeded_by": EventKind(
         "No leader answers: the agent starts a successor by the restart policy.", {"successor": "2s-1f.r1"}
     ),

@@ -1,8 +1,8 @@
 """Events on disk until the log of the mesh has acknowledged them.
 
 `add` never waits; `persist` puts what is new on disk; `run` sends batches of at most 200 events each 200 ms. At most
-10,000 are kept: then the oldest are dropped, and one event says how many. After a crash a batch may be sent again:
-each event keeps its id.
+10,000 are kept (of post-mortems 500): then the oldest are dropped, and one event says how many. After a crash a batch
+may be sent again: each event keeps its id.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from schemas import subjects
 from schemas.clock import Clock, iso
 from schemas.errors import BadMessage, MeshError
 from schemas.events import BATCH_EVERY, BATCH_LIMIT, JOURNAL_LIMIT, Event, EventBatch
+from schemas.postmortem import KIND
 from schemas.wire import decode, encode
 
 FILE = "journal.jsonl"
@@ -27,6 +28,8 @@ COMPACT_AFTER = 2000
 """Acknowledged lines in the file after which it is written anew."""
 BATCH_BYTES = 1024 * 1024
 RETRY_FIRST, RETRY_MOST = 0.5, 5.0
+POST_MORTEMS_KEPT = 500
+"""Of the events that wait; each may take 16 KiB."""
 
 log = structlog.get_logger()
 
@@ -59,10 +62,20 @@ class Journal:
         if len(self) >= JOURNAL_LIMIT and self._events:
             self._events.popleft()
             self.dropped += 1
+        if event.kind == KIND:
+            self._make_room_for_post_mortem()
         self._events.append(event)
         self._unsaved.append(event)
         self.added += 1
         self._news.set()
+
+    def _make_room_for_post_mortem(self) -> None:
+        if len(self._events) < POST_MORTEMS_KEPT:
+            return
+        kept = [event for event in self._events if event.kind == KIND]
+        if len(kept) >= POST_MORTEMS_KEPT:
+            self._events.remove(kept[0])
+            self.dropped += 1
 
     async def load(self) -> None:
         """Take over what an earlier process has left. Lines that make no sense are skipped."""
@@ -113,9 +126,9 @@ class Journal:
         self._batch = self._batch or self._next_batch()
         if not self._batch:
             return True
-        record = encode(EventBatch(node=self._node, events=self._batch))
         try:
-            await self._sink.append(subjects.event_batch(self._node), record, message_id(self._node, self._batch))
+            for subject, record, id_ in messages_of(self._node, self._batch):
+                await self._sink.append(subject, record, id_)
         except MeshError as error:
             log.info("journal.send_failed", error=str(error), waiting=len(self))
             return False
@@ -165,6 +178,16 @@ class Journal:
             kept = {id(event) for event in left}
             self._unsaved = [event for event in self._unsaved if id(event) not in kept]
             self._acknowledged_on_disk = 0
+
+
+def messages_of(node: str, batch: tuple[Event, ...]) -> list[tuple[str, bytes, str]]:
+    """Subject, bytes and message id of all that tells a batch: each post-mortem alone, the rest together."""
+    alone = [event for event in batch if event.kind == KIND]
+    rest = tuple(event for event in batch if event.kind != KIND)
+    found = [(subjects.post_mortem(event.task, node, event.service), encode(event), event.id) for event in alone]
+    if rest:
+        found.append((subjects.event_batch(node), encode(EventBatch(node=node, events=rest)), message_id(node, rest)))
+    return found
 
 
 def message_id(node: str, batch: tuple[Event, ...]) -> str:

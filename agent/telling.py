@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from agent.journal import Journal
 from agent.local import LocalTask
 from schemas.clock import Clock, iso
 from schemas.events import Event
+from schemas.postmortem import KIND, PostMortem
 
 
 def told_by(before: LocalTask | None, after: LocalTask) -> tuple[str, ...]:
@@ -70,9 +73,14 @@ class Teller:
     def tell_task(self, before: LocalTask | None, after: LocalTask, *, epoch: int = 0, why: str = "") -> None:
         """Tell what has changed in a task."""
         for kind in told_by(before, after):
-            self._add_task(kind, after, event_id(after, kind), epoch, after.error or why)
+            self._add_task(kind, after, event_id(after, kind), epoch, after.error or why, data_of(after, kind))
 
-    def _add_task(self, kind: str, task: LocalTask, id_: str, epoch: int, why: str) -> None:
+    def tell_post_mortem(self, task: LocalTask, found: PostMortem, *, epoch: int = 0, why: str = "") -> None:
+        """Keep how a task ended."""
+        data: dict[str, Any] = msgspec.to_builtins(found)
+        self._add_task(KIND, task, event_id(task, KIND), epoch, task.error or why, data)
+
+    def _add_task(self, kind: str, task: LocalTask, id_: str, epoch: int, why: str, data: dict[str, Any]) -> None:
         event = Event(
             id=id_,
             kind=kind,
@@ -84,7 +92,7 @@ class Teller:
             epoch=epoch,
             cause=task.cause,
             why=why,
-            data=data_of(task, kind),
+            data=data,
         )
         self._journal.add(event)
 

@@ -23,6 +23,7 @@ from agent.guards import sleep_unless
 from agent.ledger import Ledger
 from agent.local import LocalTask
 from agent.network.tasks import Links, TaskNetworks
+from agent.postmortem import log_tail, post_mortem
 from agent.pulling import Needed, Pulls
 from agent.tasks import (
     Create,
@@ -45,7 +46,9 @@ from agent.wants import KEEP, Wanted
 from schemas.assignment import container_name
 from schemas.clock import Clock
 from schemas.errors import EngineUnavailable, MeshError, NotFound
-from schemas.observation import LOG_TAIL_LINES, LOG_TAIL_WIDTH, NodeFacts
+from schemas.nodeapi import LogLine
+from schemas.observation import NodeFacts
+from schemas.postmortem import POST_MORTEM_LINES
 
 AT_ONCE = 8
 """Containers that are being made or started at the same time."""
@@ -298,21 +301,24 @@ class Worker:
         """The task is so now: in the ledger, in the observation and as events."""
         if news.state != before.state:
             news = msgspec.structs.replace(news, since=self._desk.clock.wall())
-        if news.ended and news.container:
-            news = msgspec.structs.replace(news, log_tail=await self._log_tail(news.container))
         why = self._wanted.task.why if self._wanted.task else ""
+        if news.ended and not before.ended:
+            lines = await self._last_lines(news.container) if news.container else ()
+            news = msgspec.structs.replace(news, log_tail=log_tail(lines))
+            found = post_mortem(news, self._view, self._wanted.spec, self._desk.owner.node, lines)
+            self._desk.teller.tell_post_mortem(news, found, epoch=self._epoch, why=why)
         self._desk.teller.tell_task(before, news, epoch=self._epoch, why=why)
         self._desk.ledger.put(news)
         if news.verdict != before.verdict:
             await self._desk.ledger.flush()
 
-    async def _log_tail(self, container: str) -> tuple[str, ...]:
+    async def _last_lines(self, container: str) -> tuple[LogLine, ...]:
         try:
-            page = await self._desk.engine.logs(container, LogQuery(tail=LOG_TAIL_LINES, limit=LOG_TAIL_LINES))
+            query = LogQuery(tail=POST_MORTEM_LINES, limit=POST_MORTEM_LINES)
+            return (await self._desk.engine.logs(container, query)).lines
         except MeshError as error:
             log.info("task.log_not_read", task=self._id, error=str(error))
             return ()
-        return tuple(line.text[:LOG_TAIL_WIDTH] for line in page.lines[-LOG_TAIL_LINES:])
 
 
 IDLE = 3600.0

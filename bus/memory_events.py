@@ -160,6 +160,14 @@ class MemoryEvents:
         check_controller(self._user, "read events")
         return MemoryEventReader(self._hub, self._user, self._state, start, subjects)
 
+    async def find(self, pattern: str) -> LoggedEvent | None:
+        """See `bus.port.EventLog`."""
+        check_controller(self._user, "read events")
+        found = await self._call(
+            lambda: next((event.sequence for event in self._hub.log if matches(pattern, event.subject)), 0)
+        )
+        return self._hub.log[found - 1] if found else None
+
     async def info(self) -> StoreInfo:
         """See `bus.port.EventLog`."""
         check_controller(self._user, "ask for the log's state")

@@ -57,6 +57,16 @@ class NatsEvents:
         check_controller(self._line.user, "read events")
         return NatsEventReader(self._line, self._state, start, tuple(subjects))
 
+    async def find(self, pattern: str) -> LoggedEvent | None:
+        """See `bus.port.EventLog`."""
+        check_controller(self._line.user, "read events")
+        question = msgspec.json.encode({"seq": 1, "next_by_subj": pattern})
+        answer = await self._line.ask(f"$JS.API.DIRECT.GET.{EVENT_STREAM}", question, timeout=TIMEOUT)
+        status = answer.headers.get(STATUS)
+        if status not in (None, "404"):
+            raise Unreachable(f"{pattern}: status {status}")
+        return event_of(answer.headers, answer.data) if status is None else None
+
     async def info(self) -> StoreInfo:
         """See `bus.port.EventLog`."""
         check_controller(self._line.user, "ask for the log's state")

@@ -257,6 +257,13 @@ class EventLog(Protocol):
         """Events of these subjects (wildcards allowed)."""
         ...
 
+    async def find(self, pattern: str) -> LoggedEvent | None:
+        """The oldest event on a subject that matches, looked up by the server's index; None: there is none.
+
+        Any replica answers: what was stored just now may be missing. Raises Unreachable, StoreMissing.
+        """
+        ...
+
     async def info(self) -> StoreInfo:
         """First and last sequence now."""
         ...

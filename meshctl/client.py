@@ -25,12 +25,13 @@ from typing import TypeVar, cast
 from msgspec.structs import replace
 
 from bus.port import Bus, Credentials
-from meshctl.eventstream import EventFilter, follow_events
+from meshctl.eventstream import EventFilter, find_post_mortem, follow_events
 from schemas import api, netapi, nodeapi, revisionapi, stackapi, subjects
 from schemas.clock import Clock, SystemClock
-from schemas.errors import BadMessage, Internal, MeshError, TimedOut, Unreachable, error_of
+from schemas.errors import BadMessage, Internal, MeshError, StoreMissing, TimedOut, Unreachable, error_of
 from schemas.events import Event
 from schemas.network import NetworkRecord
+from schemas.postmortem import PostMortem
 from schemas.records import Availability
 from schemas.wire import Wire, decode, encode
 
@@ -312,6 +313,13 @@ class Mesh:
         """
         wanted = EventFilter(kinds=frozenset(kinds), service=service, node=node)
         return follow_events(self.bus, wanted, since=since, until=until, cursor=cursor, clock=self.clock)
+
+    async def post_mortem(self, task: str) -> PostMortem | None:
+        """How a task ended, by its full id, for as long as the event log keeps it; None: nothing is kept of it."""
+        try:
+            return await find_post_mortem(self.bus, task)
+        except StoreMissing:
+            return None
 
     async def _command(self, subject: str, request: api.Command, timeout: float) -> bytes:
         """Send a write until it is answered, always under the same id."""

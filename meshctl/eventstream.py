@@ -7,10 +7,14 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+import msgspec
+
 from bus.port import Bus, EventReader, From, LoggedEvent
+from schemas import subjects
 from schemas.clock import Clock
 from schemas.errors import BadMessage
 from schemas.events import Event, EventBatch
+from schemas.postmortem import KIND, PostMortem
 from schemas.subjects import EVENT_ALL
 from schemas.wire import decode
 
@@ -60,6 +64,23 @@ def unpack(message: LoggedEvent) -> tuple[Event, ...]:
         return (decode(message.data, Event),)
     except BadMessage:
         return ()
+
+
+async def find_post_mortem(bus: Bus, task: str) -> PostMortem | None:
+    """How a task ended, by its id; None: its node has told nothing (yet), or that was too long ago."""
+    message = await bus.events.find(subjects.post_mortem(task))
+    for event in unpack(message) if message is not None else ():
+        if event.task == task and event.kind == KIND:
+            return read_post_mortem(event)
+    return None
+
+
+def read_post_mortem(event: Event) -> PostMortem | None:
+    """What an event `task.postmortem` tells; None: it can't be read."""
+    try:
+        return msgspec.convert(event.data, PostMortem)
+    except msgspec.ValidationError:
+        return None
 
 
 async def follow_events(

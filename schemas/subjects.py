@@ -148,6 +148,11 @@ def event(kind: str, node: str = "", service: str = "") -> str:
     return f"mesh.event.{kind}.{node or '_'}.{service or '_'}"
 
 
+def post_mortem(task: str, node: str = "*", service: str = "*") -> str:
+    """Where the post-mortem of a task is kept: alone, so that its id finds it; without the rest a pattern for that."""
+    return f"mesh.event.postmortem.{suggest_token(task) or '_'}.{node or '_'}.{service or '_'}"
+
+
 def event_batch(node: str) -> str:
     """Where an agent keeps its batches of container events."""
     return f"mesh.event.batch.container.{node}._"

@@ -19,6 +19,7 @@ from agent.engine.port import (
     Volume,
 )
 from schemas.observation import BoundPort, Health
+from schemas.postmortem import POST_MORTEM_PROBES, HealthProbe
 
 Json = Mapping[str, Any]
 
@@ -64,6 +65,7 @@ def container_view(data: Json) -> Container:
         image=data.get("Image", ""),
         health=_health((state.get("Health") or {}).get("Status", "")) if status in ("running", "paused") else "",
         health_log=_health_log(state.get("Health") or {}),
+        probes=_probes(state.get("Health") or {}),
         exit_code=state.get("ExitCode") if status in ("exited", "dead") or never_started else None,
         oom_killed=bool(state.get("OOMKilled")),
         error=error,
@@ -79,6 +81,18 @@ def container_view(data: Json) -> Container:
 def _health_log(health: Mapping[str, Any]) -> str:
     log = health.get("Log") or ()
     return str(log[-1].get("Output", "")).strip() if log else ""
+
+
+def _probes(health: Mapping[str, Any]) -> tuple[HealthProbe, ...]:
+    log = list(health.get("Log") or ())[-POST_MORTEM_PROBES:]
+    return tuple(
+        HealthProbe(
+            at=str(each.get("End") or each.get("Start") or ""),
+            exit_code=int(each.get("ExitCode") or 0),
+            output=str(each.get("Output", "")).strip(),
+        )
+        for each in log
+    )
 
 
 def _addresses(networks: Mapping[str, Json]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from schemas.clock import Clock
 from schemas.errors import EngineError
 from schemas.nodeapi import LogLine
 from schemas.observation import Health
+from schemas.postmortem import POST_MORTEM_PROBES, HealthProbe
 
 KILLED = 137
 SIGKILL = frozenset({"SIGKILL", "KILL", "9"})
@@ -88,7 +89,9 @@ class Life:
     def become(self, health: Health) -> None:
         """Its health check says so from now."""
         if self.view.alive and self.view.health != health:
-            self.view = replace(self.view, health=health)
+            probe = HealthProbe(at=stamp_text(self.clock.wall()), exit_code=int(health != "healthy"), output=health)
+            probes = (*self.view.probes, probe)[-POST_MORTEM_PROBES:]
+            self.view = replace(self.view, health=health, probes=probes)
             self._say("health")
 
     def signal(self, name: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 from schemas.nodeapi import LogPage
 from schemas.observation import BoundPort, Health
+from schemas.postmortem import HealthProbe
 
 ContainerState = Literal["created", "running", "paused", "exited", "dead"]
 """As Docker has it; "restarting" is told as running, "removing" as dead."""
@@ -88,6 +89,8 @@ class Container:
     """Only while it runs: engines let a last, broken check count for an ended one."""
     health_log: str = ""
     """What its last health check printed."""
+    probes: tuple[HealthProbe, ...] = ()
+    """Its last health checks, oldest first."""
     exit_code: int | None = None
     """Set once it has ended."""
     oom_killed: bool = False

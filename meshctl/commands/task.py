@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from meshctl.client import Mesh
@@ -9,7 +11,7 @@ from meshctl.commands.options import format_option, print_objects
 from meshctl.lazy import Group
 from meshctl.session import Session, pass_session
 from meshctl.views.objects import plain
-from schemas.api import TaskDetail, TaskView
+from schemas.api import TaskView
 from schemas.errors import NotFound, UsageError
 
 
@@ -23,12 +25,29 @@ def task_group() -> None:
 @format_option
 @pass_session
 def inspect(session: Session, tasks: tuple[str, ...], form: str) -> None:
-    """Show all that is known of tasks: by id, unique prefix of one, name (web.1) or container id."""
+    """Show all that is known of tasks: by id, unique prefix of one, name (web.1) or container id.
 
-    async def work(mesh: Mesh) -> list[TaskDetail]:
-        return [await mesh.task((await find_task(mesh, task)).id) for task in tasks]
+    Of one that has ended: its post-mortem, too (exit code, health checks, the last lines of its log). That is kept for
+    7 days and found by the full id also when nothing else remembers the task.
+    """
 
-    print_objects([plain(detail) for detail in session.run(work)], form)
+    async def work(mesh: Mesh) -> list[dict[str, Any]]:
+        return [await told_of(mesh, task) for task in tasks]
+
+    print_objects(session.run(work), form)
+
+
+async def told_of(mesh: Mesh, text: str) -> dict[str, Any]:
+    """What the controllers know of a task, and its post-mortem. Raises NotFound where there is neither."""
+    try:
+        detail = await mesh.task((await find_task(mesh, text)).id)
+    except NotFound:
+        found = await mesh.post_mortem(text)
+        if found is None:
+            raise
+        return {"id": found.task, "post_mortem": plain(found)}
+    found = await mesh.post_mortem(detail.task.id)
+    return {**plain(detail), "post_mortem": plain(found) if found is not None else None}
 
 
 async def find_task(mesh: Mesh, text: str) -> TaskView:

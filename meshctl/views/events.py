@@ -9,6 +9,7 @@ import click
 from meshctl.format.filters import Filters, is_one_of, starts_with
 from meshctl.views.objects import plain
 from schemas.events import Event
+from schemas.postmortem import KIND
 
 EVENT_KEYS = ("type", "event", "kind", "service", "stack", "node", "task", "cause")
 
@@ -20,8 +21,10 @@ REPEATS = ("task.created", "task.started", "task.healthy", "task.exited", "task.
 
 
 def event_admitted(event: Event, filters: Filters) -> bool:
-    """`type` is the noun, `event` the verb (as docker has it); `kind` is both."""
+    """`type` is the noun, `event` the verb (as docker has it); `kind` is both. Post-mortems only by name."""
     noun, _, verb = event.kind.partition(".")
+    if event.kind == KIND and not {KIND, "postmortem"} & {*filters.get("kind", ()), *filters.get("event", ())}:
+        return False
     return (
         is_one_of(filters, "type", noun, _docker_type(noun))
         and is_one_of(filters, "event", verb, event.kind)

@@ -98,6 +98,20 @@ async def test_reading_can_start_at_a_time(mesh) -> None:
             assert await numbers(reader, 1) == [4]
 
 
+async def test_an_event_is_found_by_its_subject(mesh) -> None:
+    async with mesh.connect("agent-n1") as agent, mesh.connect("operator") as bus:
+        await append(bus, 30)
+        assert await bus.events.find("mesh.event.postmortem.2s-1.*.*") is None
+        for task in ("2s-1", "2s-12"):
+            await agent.events.append(f"mesh.event.postmortem.{task}.n1.web", task.encode(), task)
+        await append(bus, 30, start=30)
+        found = await bus.events.find("mesh.event.postmortem.2s-12.*.*")
+        assert found is not None
+        assert (found.sequence, found.data) == (32, b"2s-12")
+        with pytest.raises(Refused):
+            await agent.events.find("mesh.event.>")
+
+
 async def test_an_agent_tells_events_of_its_own_node_only(mesh) -> None:
     async with mesh.connect("agent-n1") as agent:
         await agent.events.append("mesh.event.batch.container.n1._", b"{}", "1")

@@ -40,6 +40,8 @@ def test_a_container_that_always_fails_backs_off_and_moves_elsewhere(site: Site)
     site.wait("it has failed five times", lambda: len(failed(site)) >= 5, 120)
     assert "no luck" in failed(site)[0].log_tail
     first = site.containers("crash_web", every=True)
+    told = site.meshctl("task", "inspect", failed(site)[-1].id, "--format", "{{.PostMortem.ExitCode}}").out
+    assert told == "3\n"
     site.lab.kill("leader")
     site.wait("another leads", lambda: bool(site.eye.leader(1.0)))
     time.sleep(5)

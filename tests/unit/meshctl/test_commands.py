@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from schemas import subjects
 from schemas.api import (
     DeployAnswer,
     Deployed,
@@ -27,9 +30,12 @@ from schemas.api import (
     Written,
 )
 from schemas.errors import Conflict, EngineError, NotFound, Refused
+from schemas.events import Event
 from schemas.nodeapi import Done, ImageList, ImageView, LoadAnswer, LoadChunk, LogLine, LogPage, ReadLogs
+from schemas.postmortem import PostMortem
 from schemas.records import BrakeRecord, Reason, RolloutRecord, ServiceRecord
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec, UpdatePolicy
+from schemas.wire import encode
 
 COMPOSE = """
 services:
@@ -241,6 +247,20 @@ def test_tasks_are_found_by_id_prefix_name_and_container(mesh) -> None:  # type:
     ran = mesh.run("task", "inspect", "a-")
     assert ran.code == 2
     assert ran.err == "error: 'a-' means 2 tasks\nhint: write more of it: a-1 (hello_web.1), a-2 (hello_web.2)"
+    assert mesh.run("task", "inspect", "zz").code == 4
+
+
+def test_a_task_that_nobody_remembers_is_told_by_its_post_mortem(mesh) -> None:  # type: ignore[no-untyped-def]
+    found = PostMortem(task="zz-9", exit_code=3, log=(LogLine(at="x", text="cannot open config"),))
+    event = Event(id="e", kind="task.postmortem", at="x", task="zz-9", data=msgspec.to_builtins(found))
+
+    async def fill(bus) -> None:  # type: ignore[no-untyped-def]
+        await bus.events.append(subjects.post_mortem("zz-9", "n1", "web"), encode(event), "e")
+
+    mesh.prepare.append(fill)
+    told = json.loads(mesh.run("task", "inspect", "zz-9").out)[0]
+    assert (told["id"], told["post_mortem"]["exit_code"]) == ("zz-9", 3)
+    assert told["post_mortem"]["log"][0]["text"] == "cannot open config"
     assert mesh.run("task", "inspect", "zz").code == 4
 
 

@@ -10,7 +10,7 @@ from bus.memory import MemoryBroker
 from meshctl.client import Mesh
 from meshctl.eventstream import Told
 from meshctl.pulls import telling_pulls
-from meshctl.views.events import event_line
+from meshctl.views.events import event_admitted, event_line
 from schemas import subjects
 from schemas.errors import UsageError
 from schemas.events import Event, EventBatch
@@ -172,3 +172,11 @@ async def test_an_error_of_the_work_comes_out_as_it_is() -> None:
 
     with pytest.raises(UsageError, match="no"):
         await telling_pulls(Mesh(MemoryBroker().connect("operator")), work(), print)
+
+
+def test_post_mortems_are_shown_only_by_name() -> None:
+    told = event(1, "task.postmortem")
+    assert not event_admitted(told, {})
+    assert not event_admitted(told, {"type": ("task",)})
+    assert event_admitted(told, {"kind": ("task.postmortem",)})
+    assert event_admitted(told, {"event": ("postmortem",)})
