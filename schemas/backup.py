@@ -86,7 +86,7 @@ def record_of(key: str, value: bytes, sequence: int, at: float) -> BackupRecord:
     """A stored entry as a line of the file."""
     try:
         msgspec.json.decode(value)
-        plain = b"\n" not in value and b"\r" not in value
+        plain = value == value.strip() and b"\n" not in value and b"\r" not in value
     except (msgspec.DecodeError, UnicodeDecodeError):
         plain = False
     if plain:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.backup import Backup, BackupHead, BadBackup, read_backup, record_of, write_backup
@@ -17,6 +17,7 @@ def made(*values: bytes) -> bytes:
 
 
 @given(st.lists(st.binary(min_size=1), max_size=8))
+@example([b"\t0", b'{"a":1} '])
 def test_whatever_was_stored_is_read_back(values: list[bytes]) -> None:
     backup = read_backup(made(*values))
     assert [record.content for record in backup.records] == values
