@@ -33,6 +33,7 @@ from agent.network.tasks import NoNetworks
 from agent.observing import Observer
 from agent.preparing import Preparer
 from agent.pulling import Pulls
+from agent.readiness import Readiness
 from agent.reconciler import Reconciler
 from agent.requests import Requests
 from agent.succession import Succession
@@ -99,6 +100,7 @@ class Agent:
         self.health = EngineHealth(self.teller, clock)
         self.brought = Brought(files, clock)
         self.pulls = Pulls(engine, self.teller, self.brought, clock)
+        self.readiness = Readiness(engine)
         self.preparer = Preparer(self.pulls, self.brought)
         self.transfers = Transfers(engine, files, self.brought, self.teller, clock)
         self.leadership = Leadership(clock)
@@ -187,6 +189,7 @@ class Agent:
             "assignments": self.assignments.run,
             "observer": self.observer.run,
             "preparer": self.preparer.run,
+            "readiness": self.readiness.run,
             "succession": succession.run,
             "housekeeping": housekeeping.run,
             "requests": requests.run,
@@ -226,6 +229,7 @@ class Agent:
             clock=self._clock,
             chance=self._chance,
             facts=lambda: self.surveyor.facts,
+            readiness=self.readiness,
             networks=self.networking or NoNetworks(self.surveyor.networking),
             slots=asyncio.Semaphore(AT_ONCE),
             created=self.surveyor.ask,

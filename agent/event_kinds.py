@@ -26,6 +26,10 @@ AGENT_EVENTS: dict[str, EventKind] = {
     ),
     "task.healthy": EventKind("The health check passes.", {"container": "4f0c2b", "slot": "2"}),
     "task.unhealthy": EventKind("The health check fails; the task is ended as failed.", {"container": "4f0c2b"}),
+    "task.ready": EventKind("The agent's own check finds it ready.", {"container": "4f0c2b", "slot": "2"}),
+    "task.not_ready": EventKind(
+        "The agent's own check fails; `why` says how. It runs on, and takes no connections.", {"container": "4f0c2b"}
+    ),
     "task.stopping": EventKind("The container is asked to end; `why` says for what reason.", {"container": "4f0c2b"}),
     "task.exited": EventKind(
         "The container ended by itself with code 0.", {"exit_code": 0, "ran": 12.5, "log_tail": ["bye"]}

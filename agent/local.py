@@ -27,6 +27,8 @@ class LocalTask(Wire, frozen=True, kw_only=True):
     state: TaskState = "new"
     since: Seconds = 0.0
     health: Health = ""
+    not_ready: str = ""
+    """Why it is not ready, by this agent's own check; "": it is, or is not checked."""
     container: str = ""
     image: str = ""
     """The engine's id of its image, once that is here."""

@@ -210,10 +210,12 @@ def _without_container(intent: Intent, task: LocalTask) -> LocalTask:
 
 
 def _alive(task: LocalTask, container: Container, asked: bool) -> LocalTask:
-    flaps = task.flaps + (container.health != task.health)
+    not_ready = task.not_ready if container.not_ready is None else container.not_ready
+    flaps = task.flaps + (container.health != task.health or bool(not_ready) != bool(task.not_ready))
     task = msgspec.structs.replace(
         task,
         health=container.health,
+        not_ready=not_ready,
         ports=container.ports,
         addresses=mesh_addresses(container.addresses),
         flaps=flaps,
@@ -240,6 +242,7 @@ def _ended(task: LocalTask, container: Container) -> LocalTask:
         ports=(),
         addresses={},
         health="",
+        not_ready="",
         started=task.started or container.started_at > 0,
     )
     return _moved(task, "failed" if error else "exited", error=error)

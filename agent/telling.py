@@ -27,6 +27,8 @@ def told_by(before: LocalTask | None, after: LocalTask) -> tuple[str, ...]:
         kinds.append("task.started")
     if before is None or after.health != before.health:
         kinds.extend({"healthy": ["task.healthy"], "unhealthy": ["task.unhealthy"]}.get(after.health, []))
+    if after.state == "running" and before and before.started and bool(before.not_ready) != bool(after.not_ready):
+        kinds.append("task.not_ready" if after.not_ready else "task.ready")
     if after.state == "stopping" and was != "stopping":
         kinds.append("task.stopping")
     if after.ended and not (before and before.ended):
@@ -41,9 +43,12 @@ def _end_of(task: LocalTask) -> list[str]:
     return [*kinds, "task.stopped" if task.asked else "task.exited"]
 
 
+_FLAPPING = frozenset({"task.healthy", "task.unhealthy", "task.ready", "task.not_ready"})
+
+
 def event_id(task: LocalTask, kind: str) -> str:
     """The same for the same transition."""
-    flap = f"-{task.flaps}" if kind in ("task.healthy", "task.unhealthy") else ""
+    flap = f"-{task.flaps}" if kind in _FLAPPING else ""
     return f"{task.id}-{kind.removeprefix('task.')}{flap}"
 
 
@@ -73,7 +78,8 @@ class Teller:
     def tell_task(self, before: LocalTask | None, after: LocalTask, *, epoch: int = 0, why: str = "") -> None:
         """Tell what has changed in a task."""
         for kind in told_by(before, after):
-            self._add_task(kind, after, event_id(after, kind), epoch, after.error or why, data_of(after, kind))
+            reason = after.error or after.not_ready or why
+            self._add_task(kind, after, event_id(after, kind), epoch, reason, data_of(after, kind))
 
     def tell_post_mortem(self, task: LocalTask, found: PostMortem, *, epoch: int = 0, why: str = "") -> None:
         """Keep how a task ended."""

@@ -25,6 +25,7 @@ from agent.local import LocalTask
 from agent.network.tasks import Links, TaskNetworks
 from agent.postmortem import log_tail, post_mortem
 from agent.pulling import Needed, Pulls
+from agent.readiness import Readiness
 from agent.tasks import (
     Create,
     Kill,
@@ -79,6 +80,7 @@ class Desk:
     chance: random.Random
     facts: Callable[[], NodeFacts]
     networks: TaskNetworks
+    readiness: Readiness
     slots: asyncio.Semaphore
     created: Callable[[], None]
     """Called after each new container."""
@@ -125,6 +127,7 @@ class Worker:
         while self._id in self._desk.ledger.tasks:
             wait = await self._cycle_safely()
             await sleep_unless(self._wake, wait)
+        self._desk.readiness.leave(self._id)
 
     async def _cycle_safely(self) -> float:
         """One step; the seconds until the next one, if nothing wakes it earlier."""
@@ -158,7 +161,7 @@ class Worker:
         if self._stale:
             self._view = await self._look(task)
         now = self._desk.clock.monotonic()
-        step = next_step(self._wanted.intent, task, self._view, self._tries, now)
+        step = next_step(self._wanted.intent, task, self._checked(task), self._tries, now)
         match step:
             case Nothing():
                 return IDLE
@@ -198,6 +201,14 @@ class Worker:
                 raise AssertionError("not done here")
             case _:
                 assert_never(step)
+
+    def _checked(self, task: LocalTask) -> Container | None:
+        """The container as it was seen last, with what this agent's own check says of it."""
+        view, spec = self._view, self._wanted.spec
+        if view is None or view.state != "running" or spec is None or spec.container.ready is None:
+            self._desk.readiness.leave(self._id)
+            return view
+        return replace(view, not_ready=self._desk.readiness.why_not(task, view, spec.container.ready, self.wake))
 
     def _links(self) -> Links:
         spec = self._wanted.spec

@@ -220,6 +220,7 @@ class TaskView(Wire, frozen=True, kw_only=True):
     image: str = ""
     since: Seconds = 0.0
     health: Health = ""
+    not_ready: str = ""
     error: str = ""
     why: str = ""
     container: str = ""

@@ -45,6 +45,8 @@ class ObservedTask(Wire, frozen=True, kw_only=True):
     since: Seconds = 0.0
     """Seconds since 1970 (the node's wall clock) at which this state began: for people."""
     health: Health = ""
+    not_ready: str = ""
+    """Why its agent's own check (`ContainerSpec.ready`) says that it is not ready; "": it is, or is not checked."""
     container: str = ""
     """The engine's id of the container; "" before it was created."""
     image: str = ""
@@ -68,8 +70,8 @@ class ObservedTask(Wire, frozen=True, kw_only=True):
 
     @property
     def up(self) -> bool:
-        """Running, and healthy where there is a health check."""
-        return self.state == "running" and self.health in ("", "healthy")
+        """Running, healthy where there is a health check, and ready where its agent checks that."""
+        return self.state == "running" and self.health in ("", "healthy") and not self.not_ready
 
 
 class EndedTask(Wire, frozen=True, kw_only=True):

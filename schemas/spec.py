@@ -31,6 +31,19 @@ class HealthCheck(Wire, frozen=True, kw_only=True):
     start_interval: Seconds = 0.0
 
 
+class ReadyCheck(Wire, frozen=True, kw_only=True):
+    """Whether a task is ready, as its node's agent asks it: an HTTP answer from 200 to 399, or a TCP connection."""
+
+    kind: Literal["http", "tcp"] = "tcp"
+    port: Count
+    """Of the container."""
+    path: str = "/"
+    interval: Seconds = 5.0
+    timeout: Seconds = 2.0
+    retries: Count = 3
+    """So many bad answers in a row, and a ready task is not ready any more."""
+
+
 class Mount(Wire, frozen=True, kw_only=True):
     """A volume, a path of the host, or memory, seen inside the container at `target`."""
 
@@ -107,6 +120,7 @@ class ContainerSpec(Wire, frozen=True, kw_only=True):
     stop_signal: str = ""
     stop_grace: Seconds = 10.0
     healthcheck: HealthCheck | None = None
+    ready: ReadyCheck | None = None
     mounts: tuple[Mount, ...] = ()
     ports: tuple[Port, ...] = ()
     ulimits: tuple[Ulimit, ...] = ()

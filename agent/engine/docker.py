@@ -39,11 +39,13 @@ from agent.engine.port import (
     VolumePlan,
     owner_of,
 )
+from agent.engine.probing import probe
 from agent.engine.workers import Workers
 from schemas.clock import Clock
 from schemas.errors import EngineError, MeshError, NotFound, Refused
 from schemas.nodeapi import LogPage
 from schemas.observation import BoundPort
+from schemas.spec import ReadyCheck
 
 T = TypeVar("T")
 
@@ -320,6 +322,9 @@ class DockerEngine:
 
     async def remove_network(self, name: str, owner: Owner) -> None:
         await self._change("remove network", lambda api: docker_networks.remove_network(api, name, owner))
+
+    async def probe(self, container: Container, check: ReadyCheck) -> str:
+        return await probe(next(iter(container.addresses.values()), "127.0.0.1"), check)
 
     async def attach(self, container: str, joins: Sequence[Join]) -> None:
         await self._mine(container)

@@ -40,6 +40,7 @@ from schemas.clock import Clock
 from schemas.errors import Conflict, EngineError, ImageUnavailable, NotFound, Refused
 from schemas.nodeapi import LogPage
 from schemas.observation import BoundPort
+from schemas.spec import ReadyCheck
 
 SAVE_CHUNK = 64 * 1024
 
@@ -327,6 +328,10 @@ class MemoryEngine:
     async def remove_network(self, name: str, owner: Owner) -> None:
         await self._before("remove_network")
         self.nets.remove(name, owner, [life.view.addresses for life in self.lives.values() if life.view.alive])
+
+    async def probe(self, container: Container, check: ReadyCheck) -> str:  # noqa: ARG002 (the port's)
+        life = self.lives.get(container.id)
+        return life.answer() if life is not None else "no connection"
 
     async def attach(self, container: str, joins: Sequence[Join]) -> None:
         await self._before("attach")

@@ -35,6 +35,8 @@ class Program:
     """Counts only with a health check; None: it never gets healthy."""
     unhealthy_after: float | None = None
     """Later than `healthy_after`."""
+    ready_after: float | None = 0.0
+    """It answers readiness checks after so long; None: never."""
     stops_in: float = 0.01
     """From the stop signal to its end."""
     stop_code: int = 0
@@ -53,6 +55,8 @@ class Life:
     clock: Clock
     tell: Callable[[EngineEvent], None]
     lines: list[LogLine] = field(default_factory=list)
+    refuses: str = ""
+    """What it answers readiness checks with from now on."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     _timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
@@ -93,6 +97,12 @@ class Life:
             probes = (*self.view.probes, probe)[-POST_MORTEM_PROBES:]
             self.view = replace(self.view, health=health, probes=probes)
             self._say("health")
+
+    def answer(self) -> str:
+        """What a readiness check gets; "": it is ready."""
+        after = self.program.ready_after
+        ready = self.view.alive and after is not None and self.clock.wall() >= self.view.started_at + after
+        return self.refuses or ("" if ready else "connection refused")
 
     def signal(self, name: str) -> None:
         """It gets a signal; any but SIGKILL is taken for its stop signal."""

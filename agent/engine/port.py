@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 from schemas.nodeapi import LogPage
 from schemas.observation import BoundPort, Health
 from schemas.postmortem import HealthProbe
+from schemas.spec import ReadyCheck
 
 ContainerState = Literal["created", "running", "paused", "exited", "dead"]
 """As Docker has it; "restarting" is told as running, "removing" as dead."""
@@ -102,6 +103,8 @@ class Container:
     ports: tuple[BoundPort, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Engine's network -> address there, while it runs."""
+    not_ready: str | None = None
+    """What this agent's own check says, put in by whoever makes it (`agent.readiness`); None: nothing."""
     stop_grace: float | None = None
     """Seconds it was made with to end by itself after the stop signal."""
 
@@ -360,6 +363,10 @@ class Engine(Protocol):
 
     async def attach(self, container: str, joins: Sequence[Join]) -> None:
         """Put a container that does not run yet on these networks, too. Raises NotFound."""
+        ...
+
+    async def probe(self, container: Container, check: ReadyCheck) -> str:
+        """ "" if the running container answers as the check wants, else why not, in a few words."""
         ...
 
     async def other_ports(self, owner: Owner) -> tuple[BoundPort, ...]:

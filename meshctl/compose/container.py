@@ -15,6 +15,7 @@ from meshctl.compose.networks import read_attachments
 from meshctl.compose.ports import read_ports
 from meshctl.compose.problems import quote
 from meshctl.compose.project import Project, check_placeholders
+from meshctl.compose.readiness import read_ready
 from meshctl.compose.scalars import (
     duration,
     entries,
@@ -70,6 +71,7 @@ def read_container(service: At, project: Project) -> ContainerSpec:
         stop_signal=_matching(service.get("stop_signal"), _SIGNAL, "a signal", "write it as SIGTERM").upper(),
         stop_grace=duration(service.get("stop_grace_period"), 10.0),
         healthcheck=read_health(service.get("healthcheck")),
+        ready=read_ready(service),
         mounts=read_mounts(service, project),
         ports=_ports_of(service),
         ulimits=_ulimits(service.get("ulimits")),

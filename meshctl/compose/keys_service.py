@@ -105,6 +105,13 @@ _NOTES = {
     "x-mesh": "Dockmesh's own settings; other `x-` keys are ignored anywhere",
     "x-mesh.publish": "`local`: on each node only the tasks of that node answer on ports published on every node, and "
     "see the client's address; nodes without one refuse connections. `everywhere` if not given",
+    "x-mesh.ready": "a check that the agent makes: a task is up, and gets connections, only while it is ready; no "
+    "tool in the image is needed",
+    "x-mesh.ready.http": "`:8080/health`: ready with an answer from 200 to 399",
+    "x-mesh.ready.tcp": "a port: ready when it takes a connection",
+    "x-mesh.ready.interval": "a duration, 5s if not given; half a second at most until it is ready",
+    "x-mesh.ready.timeout": "a duration, 2s if not given",
+    "x-mesh.ready.retries": "so many bad answers in a row, and it is not ready any more; 3 if not given",
     "x-mesh.rollout": "how a deploy goes on, besides `deploy.update_config`",
     "x-mesh.rollout.progress_deadline": "a duration; a deploy that gets no further for so long has failed, also where "
     "tasks find no place or no image; 10m if not given, 0s is never",

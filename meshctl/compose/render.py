@@ -19,6 +19,7 @@ from schemas.spec import (
     HealthCheck,
     Mount,
     Port,
+    ReadyCheck,
     Resources,
     RestartPolicy,
     ServiceSpec,
@@ -115,6 +116,7 @@ def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
                 "progress_deadline": _seconds(spec.progress_deadline, PROGRESS_DEADLINE),
                 "max_unavailable": spec.update.max_unavailable,
             },
+            "ready": _ready(spec.task.container.ready),
         },
     }
 
@@ -128,6 +130,14 @@ def _depends_on(spec: ServiceSpec) -> dict[str, Any]:
         }
         for each in spec.depends_on
     }
+
+
+def _ready(check: ReadyCheck | None) -> dict[str, Any]:
+    if check is None:
+        return {}
+    asked = {"http": f":{check.port}{check.path}"} if check.kind == "http" else {"tcp": check.port}
+    times = {"interval": _seconds(check.interval, 5.0), "timeout": _seconds(check.timeout, 2.0)}
+    return {**asked, **times, "retries": check.retries}
 
 
 def _container(container: ContainerSpec, volumes: _Volumes) -> dict[str, Any]:

@@ -24,6 +24,7 @@ COLOURS = {
     "New": "yellow",
     "Preparing": "yellow",
     "Starting": "yellow",
+    "Not ready": "yellow",
     "Stopping": "yellow",
     "Failed": "red",
     "Rejected": "red",
@@ -40,7 +41,8 @@ def docker_state(task: TaskView) -> str:
     Failed. running: Starting until its health check has succeeded once, Unhealthy when it fails.
     """
     if task.state == "running":
-        return {"starting": "Starting", "unhealthy": "Unhealthy"}.get(task.health, "Running")
+        well = "Not ready" if task.not_ready else "Running"
+        return {"starting": "Starting", "unhealthy": "Unhealthy"}.get(task.health, well)
     if task.state == "exited":
         return "Shutdown" if told_to_end(task) or task.exit_code not in (0, None) else "Complete"
     if task.state == "failed":
@@ -64,8 +66,8 @@ def ended(task: TaskView) -> bool:
 
 
 def up(task: TaskView) -> bool:
-    """Running, and healthy where there is a health check."""
-    return task.state == "running" and task.health in ("", "healthy")
+    """Running, healthy where there is a health check, ready where its agent checks that."""
+    return task.state == "running" and task.health in ("", "healthy") and not task.not_ready
 
 
 def trouble(task: TaskView) -> str:
@@ -74,6 +76,8 @@ def trouble(task: TaskView) -> str:
         return task.error or task.why
     if task.error:
         return task.error
+    if task.state == "running" and task.not_ready:
+        return f"not ready: {task.not_ready}"
     if task.oom_killed:
         return "killed for want of memory"
     if task.state == "failed" and task.exit_code is not None:

@@ -11,7 +11,7 @@ from meshctl.compose.load import LoadedStack, load_stack
 from meshctl.compose.sources import ComposeSource
 from schemas.api import ServiceDeploy
 from schemas.network import Attachment
-from schemas.spec import Constraint, Dependency, Device, HealthCheck, LogDriver, Mount, Port, Ulimit
+from schemas.spec import Constraint, Dependency, Device, HealthCheck, LogDriver, Mount, Port, ReadyCheck, Ulimit
 
 S = "services.*."
 HOME = {"HOME": "/home/ann", "FROM_SHELL": "shell"}
@@ -290,6 +290,13 @@ _honoured(
     [("ingress", True)],
 )
 
+_container(
+    "x-mesh.ready x-mesh.ready.http x-mesh.ready.interval x-mesh.ready.timeout x-mesh.ready.retries",
+    "x-mesh: {ready: {http: ':8080/health?x=1', interval: 10s, timeout: 1s, retries: 5}}",
+    ReadyCheck(kind="http", port=8080, path="/health?x=1", interval=10.0, timeout=1.0, retries=5),
+    "ready",
+)
+_container("x-mesh.ready.tcp", "x-mesh: {ready: {tcp: 8080}}", ReadyCheck(port=8080), "ready")
 _honoured(
     "x-mesh.rollout.max_unavailable",
     "x-mesh: {rollout: {max_unavailable: 25%}}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from schemas.spec import UpdatePolicy
@@ -250,3 +251,17 @@ def test_a_leader_cut_off_at_any_write_changes_neither_the_way_nor_the_end(order
             assert stage.most <= (4 if order == "stop-first" else 6)
             if stage.rollout.update.state == good and at > 30:
                 break
+
+
+def test_a_new_task_that_is_not_ready_holds_the_rest_up_and_meets_the_deadline() -> None:
+    stage = standing(3)
+    stage.deploy(web("web:2", update=policy(order="start-first"), deadline=20.0), 3)
+    for _ in range(150):
+        stage.step()
+        for agent in stage.mesh.agents.values():
+            for id_, task in agent.tasks.items():
+                if task.revision == 2:
+                    agent.tasks[id_] = msgspec.structs.replace(task, not_ready="status 503")
+    assert stage.rollout.update.state == "paused"
+    assert stage.rollout.why.startswith("paused: no progress for 20 s")
+    assert stage.up() == ["web:1"] * 3
