@@ -27,6 +27,7 @@ from agent.journal import Journal
 from agent.leadership import Leadership
 from agent.ledger import Ledger
 from agent.membership import Membership
+from agent.network.doctor import Doctor, State
 from agent.network.networking import Networking
 from agent.network.port import Machine as NetworkMachine
 from agent.network.tasks import NoNetworks
@@ -179,6 +180,7 @@ class Agent:
                 "logs": TaskLogs(node, engine, ledger, reconciler).read,
                 "volume_remove": VolumeDesk(node, engine, ledger, reconciler, self.surveyor).remove,
                 "assignment": held.read,
+                "doctor": self._doctor().examine,
             },
             may_serve=lambda: not self.membership.refused,
         )
@@ -216,6 +218,15 @@ class Agent:
         self.heartbeats.answers.append(networking.heard)
         self.ledger.listeners.append(networking.tasks_changed)
         return networking
+
+    def _doctor(self) -> Doctor:
+        networking = self.networking
+        return Doctor(
+            self._config.node,
+            self._machine,
+            self.surveyor.networking,
+            networking.state if networking is not None else State,
+        )
 
     def _desk(self, owner: Owner) -> Desk:
         return Desk(

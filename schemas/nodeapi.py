@@ -119,6 +119,32 @@ class AssignmentView(Wire, frozen=True, kw_only=True):
     """With which the agent joined."""
 
 
+class Diagnose(Wire, frozen=True, kw_only=True):
+    """doctor: try what the node's networks rely on, here and towards the nodes `peers`."""
+
+    peers: tuple[Token, ...] = ()
+
+
+class Finding(Wire, frozen=True, kw_only=True):
+    """One thing that was tried. `why` and `hint`: what is wrong and what helps; "" where all is well."""
+
+    check: str
+    """machine, port 4789, mtu, names, overlap, tunnel, publish, ..."""
+    peer: str = ""
+    """The other node; "": it is about this one alone."""
+    network: str = ""
+    ok: bool = True
+    why: str = ""
+    hint: str = ""
+
+
+class Diagnosis(Wire, frozen=True, kw_only=True):
+    """The answer to doctor."""
+
+    node: Token
+    findings: tuple[Finding, ...] = ()
+
+
 class Done(Wire, frozen=True, kw_only=True):
     """It was done."""
 
@@ -131,5 +157,6 @@ NODE_REQUESTS: dict[str, tuple[type[Wire], type[Wire]]] = {
     "image_load": (LoadChunk, LoadAnswer),
     "logs": (ReadLogs, LogPage),
     "volume_remove": (RemoveVolume, Done),
+    "doctor": (Diagnose, Diagnosis),
     "assignment": (ReadAssignment, AssignmentView),
 }

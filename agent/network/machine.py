@@ -14,12 +14,12 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import assert_never
 
+from agent.network import reaching
 from agent.network.conntrack import Conntrack
 from agent.network.dns_server import serve_names
 from agent.network.netlink import Netlink
-from agent.network.port import Resolve
-from agent.network.reaching import is_there
-from agent.network.rules import gone
+from agent.network.port import Asked, Examination, Reach, Resolve
+from agent.network.rules import TABLE, gone
 from agent.network.steps import (
     DropDevice,
     DropNetwork,
@@ -32,6 +32,7 @@ from agent.network.steps import (
     Step,
 )
 from schemas.errors import EngineError
+from schemas.network import TUNNEL_PORT
 
 CHAIN = "DOCKMESH"
 BRIDGES = "br-m+"
@@ -142,8 +143,26 @@ class LinuxMachine:
     async def forget_flows(self, addresses: frozenset[str]) -> None:
         await self._conntrack.forget_flows(addresses)
 
-    async def answers(self, address: str, ports: frozenset[int]) -> bool:
-        return await is_there(address, ports)
+    async def reach(self, address: str, port: int) -> Reach:
+        return await reaching.reach(address, port)
+
+    async def ask(self, address: str, size: int) -> Asked:
+        return await reaching.ask(address, size)
+
+    async def neighbour(self, address: str) -> bool:
+        return await self._survey.neighbour(address)
+
+    async def examine(self) -> Examination:
+        _, listed = await self._run("iptables", "-w", "-S", "FORWARD")
+        first = [line for line in listed.splitlines() if line.startswith("-A")][:1]
+        tunnels = (await self._survey.find()).tunnels
+        return Examination(
+            bridge_nf=await self._read("bridge/bridge-nf-call-iptables") in ("1", ""),
+            forwarding=await self._read("ipv4/ip_forward") != "0",
+            chain_first=first == [f"-A FORWARD -j {CHAIN}"],
+            table=(await self._run("nft", "list", "chains", "ip"))[1].find(f"table ip {TABLE} ") >= 0,
+            tunnel_port=any(tunnel.up for tunnel in tunnels.values()) or is_free(TUNNEL_PORT),
+        )
 
     def serve_names(self, address: str, resolve: Resolve) -> AbstractAsyncContextManager[None]:
         return serve_names(address, resolve, self._chance)
@@ -197,3 +216,22 @@ class LinuxMachine:
             return False
 
         return await asyncio.get_running_loop().run_in_executor(None, work)
+
+    async def _read(self, name: str) -> str:
+        """A value of the kernel; "" where there is none."""
+
+        def work() -> str:
+            path = self._sysctls / name
+            return path.read_text().strip() if path.exists() else ""
+
+        return await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody has this UDP port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
+        try:
+            tried.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True

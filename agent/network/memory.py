@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from agent.network.memory_rules import MemoryTable
-from agent.network.port import Resolve
+from agent.network.port import Asked, Examination, Reach, Resolve
 from agent.network.rules import gone
 from agent.network.steps import (
     DropDevice,
@@ -43,6 +43,12 @@ class MemoryMachine:
     """Address -> TCP connections that are open to it."""
     silent: set[str] = field(default_factory=set)
     """Addresses where nothing answers."""
+    reached: dict[tuple[str, int], Reach] = field(default_factory=dict)
+    asked: dict[tuple[str, bool], Asked] = field(default_factory=dict)
+    """(address, whether the packet is a full one) -> what comes of a question."""
+    neighbours: set[str] = field(default_factory=set)
+    """Silent addresses of which it is known who has them."""
+    examination: Examination = field(default_factory=Examination)
     refuses: str = ""
     """Why every change fails."""
     slow: float = 0.0
@@ -121,8 +127,17 @@ class MemoryMachine:
     async def forget_flows(self, addresses: frozenset[str]) -> None:
         self.forgotten += sorted(addresses)
 
-    async def answers(self, address: str, ports: frozenset[int]) -> bool:  # noqa: ARG002 (the port's)
-        return address not in self.silent
+    async def reach(self, address: str, port: int) -> Reach:
+        return self.reached.get((address, port), "silent" if address in self.silent else "open")
+
+    async def ask(self, address: str, size: int) -> Asked:
+        return self.asked.get((address, size > 0), "silent" if address in self.silent else "answered")
+
+    async def neighbour(self, address: str) -> bool:
+        return address in self.neighbours or address not in self.silent
+
+    async def examine(self) -> Examination:
+        return self.examination
 
     def serve_names(self, address: str, resolve: Resolve) -> AbstractAsyncContextManager[None]:
         return self._serve(address, resolve)

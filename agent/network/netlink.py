@@ -21,6 +21,8 @@ EVERYBODY = "00:00:00:00:00:00"
 BRIDGE_PORT_INFO, HAIRPIN = "IFLA_PROTINFO", "IFLA_BRPORT_MODE"
 AF_BRIDGE, AF_INET = 7, 2
 NTF_SELF = 2
+UNRESOLVED = 0x01 | 0x20
+"""Neighbours that are asked for, or did not answer."""
 LOCAL, UNICAST = 2, 1
 
 Attributes = Mapping[str, Any]
@@ -106,6 +108,21 @@ class Netlink:
                 if each["dst_len"] and each.get("dst") and not OURS.match(names.get(each.get("oif"), ""))
             }
         return tuple(sorted(found))
+
+    async def neighbour(self, address: str) -> bool:
+        """Whether it is known on a bridge of the mesh who has this address."""
+        links = await self._links()
+        async with self._route("list neighbours") as route:
+            return any(
+                [
+                    each.get("dst") == address
+                    and each.get("lladdr") is not None
+                    and not each["state"] & UNRESOLVED
+                    and OURS.match(links[each["ifindex"]].get("ifname")) is not None
+                    async for each in await route.neigh("dump", family=AF_INET)
+                    if each["ifindex"] in links
+                ]
+            )
 
     async def mtu(self, address: str) -> int:
         """Of the interface with this address; 1500 if none has it."""

@@ -19,6 +19,7 @@ from agent.files import Files
 from agent.guards import guarded, sleep_unless
 from agent.ledger import Ledger
 from agent.network import rules
+from agent.network.doctor import State
 from agent.network.following import Following
 from agent.network.leaving import Leaving
 from agent.network.model import Bridge, Rules, Wanted, engine_network, wanted
@@ -137,6 +138,10 @@ class Networking:
         """The leader says how far its records go, and how far every node has taken them over."""
         self.leaving.everywhere = max(self.leaving.everywhere, answer.endpoints_everywhere)
         self.following.told(answer.endpoints)
+
+    def state(self) -> State:
+        """What a doctor asks for."""
+        return State(self.following.view, self._wanted, {**self.troubles, **self._servers.troubles})
 
     def resolve(self, asker: str, name: str, kind: str) -> Reply:
         """The reply to a question of a container."""

@@ -8,13 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from agent.network.names import Reply
 from agent.network.steps import Found, Step
 
 Resolve = Callable[[str, str, str], Reply]
 """Asker's address, name, record type -> reply."""
+
+Reach = Literal["open", "refused", "silent", "unreachable"]
+"""What came of an attempt to connect. refused: somebody is there; silent: no word; unreachable: no way, or nobody."""
+
+Asked = Literal["answered", "silent", "too large"]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What the mesh relies on, as a machine has it."""
+
+    bridge_nf: bool = True
+    """Bridges ask the rules."""
+    forwarding: bool = True
+    chain_first: bool = True
+    """Forwarded packets of the mesh are let through before anything else is asked."""
+    table: bool = True
+    """The nftables table stands."""
+    tunnel_port: bool = True
+    """No other program has the tunnels' UDP port."""
 
 
 class Machine(Protocol):
@@ -60,8 +81,20 @@ class Machine(Protocol):
         """Forget where UDP flows go that were sent on to these: their next packet goes elsewhere."""
         ...
 
-    async def answers(self, address: str, ports: frozenset[int]) -> bool:
-        """Whether something takes TCP connections there on one of `ports`; without any: whether it is there at all."""
+    async def reach(self, address: str, port: int) -> Reach:
+        """What comes of one attempt to connect there by TCP."""
+        ...
+
+    async def ask(self, address: str, size: int) -> Asked:
+        """What comes of one question to the name server there, in a packet of that size that may not be cut."""
+        ...
+
+    async def neighbour(self, address: str) -> bool:
+        """Whether the kernel has found out, on a bridge of the mesh, who has this address."""
+        ...
+
+    async def examine(self) -> Examination:
+        """What the mesh relies on here, as it is; nothing is changed."""
         ...
 
     def serve_names(self, address: str, resolve: Resolve) -> AbstractAsyncContextManager[None]:

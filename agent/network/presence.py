@@ -23,6 +23,8 @@ TRY_EVERY = 1.0
 """Seconds between two attempts at each backend."""
 MISSES = 2
 """Attempts in a row that brought nothing."""
+UNUSED = 9
+"""The port that is tried where none is known (RFC 863): a living container refuses, a dead one is silent."""
 AT_ONCE = 32
 MOST = 512
 """Backends that are tried; of more than these the records hold."""
@@ -106,7 +108,7 @@ class Presence:
 
         async def attempt(backend: Backend, ports: frozenset[int]) -> None:
             async with limit:
-                if not await self._machine.answers(backend.address, ports):
+                if not await self._is_there(backend.address, ports):
                     found[backend.task] = self._misses.get(backend.task, 0) + 1
 
         async with asyncio.TaskGroup() as group:
@@ -116,3 +118,10 @@ class Presence:
                     tried.add(backend.task)
                     group.create_task(attempt(backend, ports))
         return found
+
+    async def _is_there(self, address: str, ports: frozenset[int]) -> bool:
+        """Whether somebody takes connections on one of the ports; where none is known: whether anybody is there."""
+        for port in sorted(ports):
+            if await self._machine.reach(address, port) == "open":
+                return True
+        return not ports and await self._machine.reach(address, UNUSED) in ("open", "refused")

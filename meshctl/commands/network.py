@@ -7,15 +7,18 @@ import click
 from meshctl.client import Mesh
 from meshctl.commands.options import format_option, listing_options, print_listing, print_objects, wait_options
 from meshctl.commands.service_put import change_service
+from meshctl.examining import examine_nodes
 from meshctl.flags.values import checked_alias
 from meshctl.format.times import parse_duration
 from meshctl.lazy import Group
 from meshctl.session import Session, pass_session
+from meshctl.views.diagnoses import diagnosis_listing, hints, summary
 from meshctl.views.networks import network_listing
 from meshctl.views.objects import plain
 from schemas.errors import UsageError
 from schemas.netapi import NetworkView
 from schemas.network import NetworkRecord
+from schemas.nodeapi import Diagnosis
 from schemas.subjects import is_token, suggest_token
 
 
@@ -118,6 +121,29 @@ def disconnect(session: Session, network: str, service: str, detach: bool, timeo
     """Take a service off a network: a new revision, whose tasks replace the old ones."""
     seconds = parse_duration(timeout, "--timeout")
     change_service(session, service, {"network_rm": (network,)}, seconds, detach=detach)
+
+
+@network_group.command("doctor")
+@click.argument("nodes", nargs=-1, metavar="[NODE...]")
+@click.option("-a", "--all", "every", is_flag=True, help="Also what is well.")
+@listing_options
+@pass_session
+def doctor(session: Session, nodes: tuple[str, ...], every: bool, form: str, quiet: bool, no_trunc: bool) -> None:
+    """Try tunnels, MTU, names and published ports from every node to every other, and say what is broken and why.
+
+    Ends with 1 if anything is. NODE...: only from these.
+    """
+
+    async def work(mesh: Mesh) -> tuple[list[Diagnosis], dict[str, str]]:
+        return await examine_nodes(mesh, nodes)
+
+    diagnoses, silent = session.run(work)
+    print_listing(session, diagnosis_listing(diagnoses, silent, every=every), form, quiet, no_trunc)
+    for hint in hints(diagnoses):
+        click.echo(f"  {hint}", err=True)
+    click.echo(summary(diagnoses, silent), err=True)
+    if silent or any(not finding.ok for each in diagnoses for finding in each.findings):
+        raise click.exceptions.Exit(1)
 
 
 @network_group.command("rm")
