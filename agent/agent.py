@@ -215,6 +215,7 @@ class Agent:
             alone=lambda: self.leadership.silent or self.leadership.stuck,
         )
         networking.listeners.append(self.heartbeats.at_once)
+        networking.trouble_listeners.append(self.observer.mark)
         self.heartbeats.answers.append(networking.heard)
         self.ledger.listeners.append(networking.tasks_changed)
         return networking
@@ -307,6 +308,7 @@ class Agent:
             ports_taken=self.surveyor.ports_taken,
             facts=self.surveyor.facts,
             engine=self.health.trouble,
+            troubles=dict(self.networking.state().troubles) if self.networking is not None else {},
             at=max(0.0, self._clock.wall()),
         )
 

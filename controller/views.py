@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from controller.network_troubles import network_troubles
 from controller.records import Records
 from schemas.api import ControllerView, NodeView, ServiceList, ServiceView, Status, VolumeView
 from schemas.observation import NodeFacts, Observation
@@ -28,9 +29,9 @@ class Heads:
 
 def service_list(records: Records, observations: Observations, stack: str = "") -> ServiceList:
     """All services that stand (of a stack), by name."""
-    running = _running(records, observations)
+    running, troubles = _running(records, observations), network_troubles(records, observations)
     listed = (
-        _service(records, running, stored.record, stored.sequence)
+        _service(records, running, troubles, stored.record, stored.sequence)
         for _, stored in sorted(records.services.items())
         if not stored.record.removed and stack in ("", stored.record.stack)
     )
@@ -40,7 +41,8 @@ def service_list(records: Records, observations: Observations, stack: str = "") 
 def service_view(records: Records, observations: Observations, service: str) -> ServiceView:
     """One service. Raises KeyError."""
     stored = records.services[service]
-    return _service(records, _running(records, observations), stored.record, stored.sequence)
+    running, troubles = _running(records, observations), network_troubles(records, observations)
+    return _service(records, running, troubles, stored.record, stored.sequence)
 
 
 def node_views(records: Records, observations: Observations) -> Iterator[NodeView]:
@@ -123,7 +125,7 @@ def status(records: Records, observations: Observations, heads: Heads) -> Status
         tasks_running=sum(_running(records, observations).values()),
         tasks_wanted=sum(max(0, rollout.wanted - rollout.complete) for rollout in progress),
         brake=records.brake,
-        reasons=(*heads.reasons, *_reasons(records, standing)),
+        reasons=(*heads.reasons, *_reasons(records, standing), *_troubles(records, observations)),
         sequence=records.sequence,
         rounds=heads.rounds,
         version=heads.version,
@@ -145,7 +147,19 @@ def _reasons(records: Records, services: Iterable[str]) -> Iterator[Reason]:
                 yield Reason(text=f"{name}: {reason.text}", count=reason.count)
 
 
-def _service(records: Records, running: Mapping[str, int], record: ServiceRecord, sequence: int) -> ServiceView:
+def _troubles(records: Records, observations: Observations) -> Iterator[Reason]:
+    """What does not work of networks."""
+    for service, whys in network_troubles(records, observations).items():
+        yield from (Reason(text=f"service {service}: {why}" if service else why) for why in whys)
+
+
+def _service(
+    records: Records,
+    running: Mapping[str, int],
+    troubles: Mapping[str, tuple[str, ...]],
+    record: ServiceRecord,
+    sequence: int,
+) -> ServiceView:
     rollout = records.rollouts.get(record.name)
     revision = records.revisions.get((record.name, record.target))
     desired = record.replicas if record.mode == "replicated" else (rollout.wanted if rollout else 0)
@@ -157,6 +171,7 @@ def _service(records: Records, running: Mapping[str, int], record: ServiceRecord
         running=running.get(record.name, 0),
         desired=desired,
         revisions=records.revisions_of(record.name),
+        troubles=troubles.get(record.name, ()),
     )
 
 

@@ -68,7 +68,7 @@ def cli(ctx: click.Context, context: str | None, debug: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     try:
-        cli.main(args=None if argv is None else list(argv), prog_name="meshctl", standalone_mode=False)
+        code = cli.main(args=None if argv is None else list(argv), prog_name="meshctl", standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
     except SystemExit:  # completion has answered
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         arguments = sys.argv[1:] if argv is None else argv
         return report(error, debug="--debug" in arguments)
-    return 0
+    return code if isinstance(code, int) else 0  # click gives back what a command has exited with
 
 
 if __name__ == "__main__":

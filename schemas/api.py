@@ -170,6 +170,8 @@ class ServiceView(Wire, frozen=True, kw_only=True):
     running: Count = 0
     desired: Count = 0
     revisions: tuple[int, ...] = ()
+    troubles: tuple[str, ...] = ()
+    """What does not work of its networks and published ports, and where."""
 
 
 class ServiceList(Wire, frozen=True, kw_only=True):

@@ -138,4 +138,6 @@ class Observation(Wire, frozen=True, kw_only=True):
     facts: NodeFacts = NodeFacts()
     engine: str = ""
     """Why the engine can't be used now; "" while it answers."""
+    troubles: dict[str, str] = {}
+    """What of its networks does not work here: thing ("8080/tcp", an address, ...) -> why."""
     at: Seconds = 0.0

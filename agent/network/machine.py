@@ -150,6 +150,8 @@ class LinuxMachine:
         return await reaching.ask(address, size)
 
     async def neighbour(self, address: str) -> bool:
+        await self._survey.forget_neighbour(address)
+        await reaching.reach(address, 53)
         return await self._survey.neighbour(address)
 
     async def examine(self) -> Examination:

@@ -111,18 +111,20 @@ class Netlink:
 
     async def neighbour(self, address: str) -> bool:
         """Whether it is known on a bridge of the mesh who has this address."""
+        return any(each.get("lladdr") and not each["state"] & UNRESOLVED for each in await self._neighbours(address))
+
+    async def forget_neighbour(self, address: str) -> None:
+        """Have it found out anew who has this address."""
+        async with self._route(f"forget {address}") as route:
+            for each in await self._neighbours(address):
+                await route.neigh("del", ifindex=each["ifindex"], dst=address)
+
+    async def _neighbours(self, address: str) -> list[Any]:
         links = await self._links()
+        ours = {index for index, link in links.items() if OURS.match(link.get("ifname"))}
         async with self._route("list neighbours") as route:
-            return any(
-                [
-                    each.get("dst") == address
-                    and each.get("lladdr") is not None
-                    and not each["state"] & UNRESOLVED
-                    and OURS.match(links[each["ifindex"]].get("ifname")) is not None
-                    async for each in await route.neigh("dump", family=AF_INET)
-                    if each["ifindex"] in links
-                ]
-            )
+            found = [each async for each in await route.neigh("dump", family=AF_INET)]
+        return [each for each in found if each["ifindex"] in ours and each.get("dst") == address]
 
     async def mtu(self, address: str) -> int:
         """Of the interface with this address; 1500 if none has it."""

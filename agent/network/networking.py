@@ -39,6 +39,8 @@ from schemas.spec import TaskSpec
 LOOK_EVERY = 10.0
 """Seconds between two looks at the machine while nothing asks for one earlier."""
 RETRY = 1.0
+LINKS = "links"
+"""What `troubles` calls links and rules as a whole."""
 
 log = structlog.get_logger()
 
@@ -76,6 +78,7 @@ class Networking:
         self.listeners: list[Callable[[], None]] = []
         self.troubles: dict[str, str] = {}
         """What does not work here: thing -> why."""
+        self.trouble_listeners: list[Callable[[], None]] = []
         self._wanted = Wanted()
         self._clear = False
         """Whether nothing of ours is on the machine, as far as this process has seen to it."""
@@ -169,6 +172,7 @@ class Networking:
                     await self._level()
                 except MeshError as error:
                     log.warning("networks.not_level", error=str(error))
+                    self._note_troubles({**self.troubles, LINKS: f"networks can't be brought about here: {error}"})
                     self._look, pause = True, RETRY
             if not await sleep_unless(self.following.changed, pause):
                 self._look = True
@@ -273,6 +277,8 @@ class Networking:
             self.troubles = troubles
             for thing, why in troubles.items():
                 log.warning("network.trouble", thing=thing, why=why)
+            for listener in self.trouble_listeners:
+                listener()
 
 
 def network_plan(bridge: Bridge, owner: Owner) -> NetworkPlan:

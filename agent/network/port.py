@@ -90,7 +90,7 @@ class Machine(Protocol):
         ...
 
     async def neighbour(self, address: str) -> bool:
-        """Whether the kernel has found out, on a bridge of the mesh, who has this address."""
+        """Whether the kernel finds out, on a bridge of the mesh, who has this address: it is made to ask anew."""
         ...
 
     async def examine(self) -> Examination:

@@ -3,8 +3,9 @@
 A packet to a virtual address is sent on to one of its backends by chance: `@vips` goes to the chain `n<k>` for k
 backends, which takes one of `@backends`. Published ports do the same with `@ports`, `tcp<k>` and `@tcp_backends`, and
 the same for UDP (nft 1.0.6 takes no map to addresses and ports for both). A change is one transaction: no packet meets
-half of it, and what is connected stays so (conntrack remembers). Virtual addresses lie in the subnet, and every node
-answers ARP for them, so that also a container on several networks, or on an internal one, finds its way.
+half of it, and what is connected stays so (conntrack remembers). The node's own processes have `@own_vips`; the kernel
+gives them the virtual address itself as source, so they are masqueraded. Virtual addresses lie in the subnet, and
+every node answers ARP for them, so that also a container on several networks, or on an internal one, finds its way.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ BRIDGES = '"br-m*"'
 
 SKELETON = f"""
   map vips {{ type ifname . ipv4_addr : verdict; }}
+  map own_vips {{ type ipv4_addr : verdict; }}
   map backends {{ typeof ip daddr . numgen random mod 65536 : ip daddr; }}
   map ports {{ type inet_proto . inet_service : verdict; }}
   map tcp_backends {{ typeof tcp dport . numgen random mod 65536 : ip daddr . tcp dport; }}
@@ -41,10 +43,12 @@ SKELETON = f"""
   chain prerouting {{ type nat hook prerouting priority -110; jump dispatch; }}
   chain output {{
     type nat hook output priority -110;
+    ip daddr vmap @own_vips
     fib daddr type local meta l4proto {{ tcp, udp }} meta l4proto . th dport vmap @ports
   }}
   chain input {{
     type filter hook input priority -10;
+    ct status dnat accept
     ip daddr @virtual meta l4proto tcp reject with tcp reset
     ip daddr @virtual meta l4proto != icmp reject
   }}
@@ -52,6 +56,7 @@ SKELETON = f"""
     type nat hook postrouting priority 90;
     ct status dnat ip saddr . ip daddr @hairpin masquerade
     ip saddr 127.0.0.0/8 oifname {BRIDGES} masquerade
+    ip saddr @virtual oifname {BRIDGES} masquerade
     ct status dnat oifname {BRIDGES} ip daddr != @own oifname . ip saddr != @subnets masquerade
   }}
 """
@@ -108,6 +113,7 @@ def _chains(counts: Iterable[tuple[str, int]]) -> list[str]:
 def _elements(rules: Rules) -> Mapping[str, list[str]]:
     return {
         "vips": [f'"{bridge}" . {vip} : goto n{count}' for (bridge, vip), count in sorted(rules.vips.items())],
+        "own_vips": [f"{vip} : goto n{count}" for (_, vip), count in sorted(rules.vips.items())],
         "backends": [f"{vip} . {number} : {to}" for (vip, number), to in sorted(rules.backends.items())],
         "ports": [f"{proto} . {port} : goto {proto}{count}" for (proto, port), count in sorted(rules.ports.items())],
         "tcp_backends": _port_backends(rules, "tcp"),

@@ -60,18 +60,21 @@ def ps(
     """List the tasks of services, with the last ended ones of each slot and why they ended."""
     wanted = parse_filters(filters, TASK_KEYS)
 
-    async def work(mesh: Mesh) -> tuple[list[TaskView], dict[str, str]]:
+    async def work(mesh: Mesh) -> tuple[list[TaskView], tuple[ServiceView, ...]]:
         found: list[TaskView] = []
         for service in services:
             tasks = (await mesh.tasks(service=service)).tasks
             if not tasks:
                 await known_services(mesh, (service,))
             found += [task for task in tasks if task_admitted(task, wanted)]
-        return found, image_names((await mesh.services()).services)
+        return found, (await mesh.services()).services
 
-    tasks, images = session.run(work)
-    listing = task_listing(tasks, session.now, images=images, no_trunc=no_trunc)
+    tasks, views = session.run(work)
+    listing = task_listing(tasks, session.now, images=image_names(views), no_trunc=no_trunc)
     print_listing(session, listing, form, quiet, no_trunc)
+    for view in views:
+        for trouble in view.troubles if view.record.name in services else ():
+            click.echo(f"{view.record.name}: {trouble}", err=True)
 
 
 @service_group.command("inspect")
