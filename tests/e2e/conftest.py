@@ -11,7 +11,7 @@ import itertools
 import os
 import platform
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from tests.e2e.site import Site
 BUSYBOX = "dockmesh/busybox:1"
 SMALL = ("busybox", "hello", "python", "redis")
 PREFIX = "test"
+LAST_LINES = 40
 NUMBERS = itertools.count(1)
 
 MakeLab = Callable[..., Lab]
@@ -42,6 +43,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What failed shows the last that each controller and agent of its labs wrote."""
+    report = yield
+    if report.failed:
+        for name in folders.names():
+            if name.startswith(f"{PREFIX}-{os.getpid()}-"):
+                report.sections.extend(last_words(Lab.open(name)))
+    return report
+
+
+def last_words(lab: Lab) -> list[tuple[str, str]]:
+    """The title and the last lines of each log of the lab's controllers and agents."""
+    logs = [(name, lab.log(name, "controller")) for name in lab.controllers]
+    logs += [(name, lab.log(name, "agent")) for name in lab.nodes]
+    return [
+        (f"{lab.name} {name}", "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:]))
+        for name, log in logs
+        if log.exists()
+    ]
 
 
 def fresh_name() -> str:
