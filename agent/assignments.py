@@ -15,6 +15,7 @@ import structlog
 
 from agent.files import Files
 from agent.guards import sleep_unless
+from bus.logs import Waiting
 from bus.port import Entry, Gap, Store
 from schemas import subjects
 from schemas.assignment import Applied, Assignment
@@ -59,6 +60,7 @@ class Assignments:
         self._chance = chance
         self._may_obey = may_obey
         self._ask = asyncio.Event()
+        self._waiting = Waiting(log, "assignment.not_fetched")
         self.held: HeldAssignment | None = None
         self.listeners: list[Callable[[], None]] = []
         self.gap_listeners: list[Callable[[], None]] = []
@@ -102,8 +104,9 @@ class Assignments:
                 entry = await self._store.read_near(self._key)
                 if entry is not None:
                     await self.offer(entry)
+                self._waiting.over()
             except MeshError as error:
-                log.info("assignment.not_fetched", error=str(error))
+                self._waiting.tell(str(error))
                 pause = self._chance.uniform(*RETRY)
             await sleep_unless(self._ask, pause)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from agent.files import Files
+from bus.logs import Waiting
 from bus.port import Core
 from schemas import subjects
 from schemas.api import Join, Joined, open_reply
@@ -57,6 +58,7 @@ class Membership:
         self._labels = dict(labels)
         self._facts = facts
         self._retry = asyncio.Event()
+        self._waiting = Waiting(log, "membership.no_answer")
         self.identity = Identity(instance="")
         self.confirmed = False
         """This process was told that it is a member, and not refused since."""
@@ -86,6 +88,7 @@ class Membership:
         """The mesh says no."""
         if not self.refused:
             log.error("membership.refused", node=self._node, why=why, instance=self.identity.instance)
+        self._waiting.over()
         was, self.refused, self.confirmed = self.refused, why, False
         self._retry.set()
         if not was:
@@ -123,11 +126,12 @@ class Membership:
             if not error.retryable:
                 self.refuse(str(error))
                 return self._chance.uniform(*RETRY_REFUSED)
-            log.info("membership.no_answer", error=str(error))
+            self._waiting.tell(str(error))
             return self._chance.uniform(*RETRY_SILENT)
         if self.identity.mesh_id not in ("", joined.mesh_id):
             self.refuse(f"this data directory belongs to mesh {self.identity.mesh_id}, not to {joined.mesh_id}")
             return self._chance.uniform(*RETRY_REFUSED)
+        self._waiting.over()
         await self._welcome(joined)
         return 0.0
 

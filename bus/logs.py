@@ -5,6 +5,7 @@ Events are named `noun.verb_past` ("task.started"); what belongs to them stands 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
@@ -13,6 +14,10 @@ import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+EVERY = 30.0
+"""Seconds after which what is still tried in vain is told again."""
 
 
 def configure_logging(*, level: int = logging.INFO, stream: TextIO | None = None) -> None:
@@ -35,3 +40,28 @@ def configure_logging(*, level: int = logging.INFO, stream: TextIO | None = None
         logger_factory=structlog.PrintLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
+
+
+class Waiting:
+    """Tells why something is tried again: at first, when the reason is another one, and then every `EVERY` seconds."""
+
+    def __init__(self, log: Any, event: str) -> None:
+        self._log = log
+        self._event = event
+        self._why = ""
+        self._told_at = 0.0
+        self._untold = 0
+
+    def tell(self, why: str, **fields: Any) -> None:
+        """It is not possible now. To be called in a running event loop."""
+        now = asyncio.get_running_loop().time()
+        if why == self._why and now - self._told_at < EVERY:
+            self._untold += 1
+            return
+        again = {"again": self._untold} if self._untold else {}
+        self._log.info(self._event, why=why, **again, **fields)
+        self._why, self._told_at, self._untold = why, now, 0
+
+    def over(self) -> None:
+        """It was possible: the next time is a first time."""
+        self._why, self._untold = "", 0

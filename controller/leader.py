@@ -16,6 +16,7 @@ from typing import TypeAlias
 import structlog
 
 from bus import port
+from bus.logs import Waiting
 from bus.port import Bus, Committed, Fence, Outcome, Put, Write
 from bus.writer import Writer
 from controller.committing import fitting, writes_of
@@ -84,6 +85,7 @@ class Leader:
         """Key -> bytes of records that were left out, because no store would take them."""
         self._cursor_due = 0.0
         self._writer = Writer(seat.bus.state)
+        self._waiting = Waiting(log, "leader.waited")
 
     @property
     def frozen(self) -> str:
@@ -148,7 +150,7 @@ class Leader:
                 await seat.mirror.resync("takeover", self._epoch)
                 break
             except MeshError as error:
-                log.info("leader.waited", epoch=self._epoch, why=error.message)
+                self._waiting.tell(error.message, epoch=self._epoch)
                 await asyncio.sleep(RETRY)
         seat.time.set(seat.mirror.records.at)
         self._took_over = seat.time.now()
@@ -260,20 +262,22 @@ class Leader:
         while True:
             outcome = await self._writer.submit([_cursor_write(self._seat)])
             if isinstance(outcome, Committed):
+                self._waiting.over()
                 await self._resync("a round's outcome was unknown", outcome.sequence)
                 return
             if isinstance(outcome, port.Fenced):
                 raise Fenced
-            log.info("leader.waited", epoch=self._epoch, why=f"the store takes no writes ({outcome})")
+            self._waiting.tell(f"the store takes no writes ({outcome})", epoch=self._epoch)
             await asyncio.sleep(RETRY)
 
     async def _resync(self, why: str, at_least: int) -> None:
         while True:
             try:
                 await self._seat.mirror.resync(why, at_least)
+                self._waiting.over()
                 return
             except MeshError as error:
-                log.info("leader.waited", epoch=self._epoch, why=error.message)
+                self._waiting.tell(error.message, epoch=self._epoch)
                 await asyncio.sleep(RETRY)
 
     def _cursor(self) -> Put | None:

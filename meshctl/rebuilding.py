@@ -36,6 +36,8 @@ class Running:
     spec: TaskSpec
     complete: bool = True
     """Whether all nodes were asked: else slots may be missing, and the highest number counts."""
+    seen: frozenset[str] = frozenset()
+    """Slots that silent nodes were last seen to run."""
 
     @property
     def mode(self) -> Mode:
@@ -45,12 +47,16 @@ class Running:
     @property
     def slots(self) -> int:
         """How many there are, as far as can be told."""
-        names = {task.slot for task in self.tasks}
+        names = {task.slot for task in self.tasks} | self.seen
         highest = max((int(name) for name in names if name.isdecimal()), default=0)
         return len(names) if self.complete else max(len(names), highest)
 
 
-def running_services(held: Iterable[Assignment], *, complete: bool) -> dict[str, Running]:
+Seen = Mapping[str, frozenset[str]]
+"""Service -> slots that silent nodes were last seen to run."""
+
+
+def running_services(held: Iterable[Assignment], *, complete: bool, seen: Seen | None = None) -> dict[str, Running]:
     """Service -> what runs of it."""
     tasks: dict[str, list[tuple[AssignedTask, str, TaskSpec]]] = {}
     for assignment in held:
@@ -61,7 +67,8 @@ def running_services(held: Iterable[Assignment], *, complete: bool) -> dict[str,
     for service, each in sorted(tasks.items()):
         newest, _, spec = max(each, key=lambda item: (item[0].revision, item[0].hold, item[0].id))
         nodes = tuple(sorted({node for _, node, _ in each}))
-        found[service] = Running(tuple(task for task, _, _ in each), nodes, newest, spec, complete)
+        others = (seen or {}).get(service, frozenset())
+        found[service] = Running(tuple(task for task, _, _ in each), nodes, newest, spec, complete, others)
     return found
 
 
@@ -73,10 +80,15 @@ def rebuilt_services(
     now: float,
     *,
     complete: bool,
+    seen: Seen | None = None,
 ) -> Rebuilt:
     """What the agents' assignments show to be newer than the backup. `complete`: no node is silent."""
     rebuilt = Rebuilt()
-    for name, running in running_services(held, complete=complete).items():
+    found = running_services(held, complete=complete, seen=seen)
+    for name in sorted((seen or {}).keys() - found.keys() - services.keys()):
+        lost = f"service {name}: only nodes that are silent now ran it, so its spec is not known here"
+        rebuilt.warnings.append(f"{lost}; bring them back and do this again, or deploy it anew")
+    for name, running in found.items():
         service = services.get(name)
         if service is not None and service.removed:
             continue  # it was being removed already

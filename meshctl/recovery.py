@@ -39,6 +39,8 @@ class Found:
     """Node -> what its agent obeys."""
     silent: frozenset[str] = frozenset()
     """Nodes known by name that do not answer."""
+    seen: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Service -> slots that silent nodes were last seen to run (their observations)."""
     highest: tuple[int, int] = (0, 0)
     """(the highest generation, the highest sequence) that a store, agent or controller was heard to know."""
     mesh_id: str = ""
@@ -97,7 +99,9 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
     if rebuild:
         shown = [*held.values(), *(each for node, each in base.assignments.items() if node in found.silent)]
         complete = not found.silent
-        rebuilt = rebuilt_services(base.services, base.revisions, base.stacks, shown, now, complete=complete)
+        rebuilt = rebuilt_services(
+            base.services, base.revisions, base.stacks, shown, now, complete=complete, seen=found.seen
+        )
     else:
         warnings += shortfalls(base.services, held.values())
     changed = {key: NewRecord(key, encode(record), why) for key, (record, why) in rebuilt.records.items()}

@@ -23,6 +23,7 @@ from schemas.backup import Backup
 from schemas.errors import BadMessage, MeshError, StoreMissing, TimedOut, Unreachable
 from schemas.liveness import CONTROLLER_PERIOD, HEARTBEAT_PERIOD, ControllerBeat, Heartbeat, LeaderBeat
 from schemas.nodeapi import AssignmentView, ReadAssignment
+from schemas.observation import Observation
 from schemas.records import CursorRecord, MeshRecord, NodeRecord
 from schemas.wire import decode, encode
 
@@ -30,6 +31,7 @@ LISTEN = 2.5 * max(CONTROLLER_PERIOD, HEARTBEAT_PERIOD)
 """Seconds of listening for agents and controllers."""
 
 ASK_TIMEOUT = 5.0
+ASK_AGAIN = 0.3
 ASK_AT_ONCE = 32
 WRITE_TRIES = 50
 RETRY = 0.1
@@ -49,6 +51,7 @@ class _Heard:
     sequence: int = 0
     mesh_id: str = ""
     leader: str = ""
+    observed: dict[str, Observation] = field(default_factory=dict)
 
     def know(self, generation: int, sequence: int) -> None:
         """Something knows of this pair."""
@@ -71,13 +74,23 @@ async def look_around(bus: Bus, backup: Backup | None) -> Found:
             group.create_task(_ask(bus, node, views, room))
     for view in views.values():
         heard.know(*view.applied.pair)
+    silent = frozenset(heard.nodes - views.keys())
     return Found(
         views=dict(sorted(views.items())),
-        silent=frozenset(heard.nodes - views.keys()),
+        silent=silent,
+        seen=_slots_seen(heard.observed[node] for node in silent & heard.observed.keys()),
         highest=(heard.generation, heard.sequence),
         mesh_id=heard.mesh_id,
         leader=heard.leader,
     )
+
+
+def _slots_seen(observations: Iterable[Observation]) -> dict[str, frozenset[str]]:
+    """Service -> slots with a live task."""
+    slots: dict[str, set[str]] = {}
+    for task in (task for observation in observations for task in observation.tasks if not task.ended):
+        slots.setdefault(task.service, set()).add(task.slot)
+    return {service: frozenset(each) for service, each in sorted(slots.items())}
 
 
 async def restore_store(bus: Bus, recreate: Recreate, recovery: Recovery, views: Iterable[str]) -> int:
@@ -111,6 +124,26 @@ async def new_leader(bus: Bus, generation: int, patience: float) -> LeaderBeat:
     except TimeoutError:
         pass
     raise TimedOut(f"the store is made anew, but nobody led it within {patience:g} s", hint="meshctl status")
+
+
+async def laggards(bus: Bus, sequence: int, patience: float) -> dict[str, str]:
+    """Wait until every controller that is heard has taken the new store in; controller -> why it has not yet."""
+    behind: dict[str, str] = {}
+    heard: set[str] = set()
+    loop = asyncio.get_running_loop()
+    enough = loop.time() + LISTEN
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience), bus.core.subscribe(subjects.CONTROLLER_ALL) as beats:
+            async for message in beats:
+                with contextlib.suppress(BadMessage):
+                    beat = decode(message.data, ControllerBeat)
+                    heard.add(beat.name)
+                    behind.pop(beat.name, None)
+                    if beat.trouble or beat.sequence < sequence:
+                        behind[beat.name] = beat.trouble or f"it is at {beat.sequence}, the store began at {sequence}"
+                if heard and not behind and loop.time() >= enough:
+                    break
+    return behind
 
 
 async def _write(bus: Bus, batch: tuple[Write, ...]) -> int:
@@ -168,7 +201,10 @@ async def _look_into_stores(bus: Bus, heard: _Heard) -> None:
                 with contextlib.suppress(BadMessage):
                     heard.know(decode(entry.value or b"", MeshRecord).generation, 0)
     with contextlib.suppress(StoreMissing):
-        heard.nodes.update(entry.key for entry in (await bus.observed.snapshot()).entries)
+        for entry in (await bus.observed.snapshot()).entries:
+            heard.nodes.add(entry.key)
+            with contextlib.suppress(BadMessage):
+                heard.observed[entry.key] = decode(entry.value or b"", Observation)
 
 
 def _note_node(heard: _Heard, key: str, value: bytes) -> None:
@@ -180,13 +216,20 @@ def _note_node(heard: _Heard, key: str, value: bytes) -> None:
 
 
 async def _ask(bus: Bus, node: str, views: dict[str, AssignmentView], room: asyncio.Semaphore) -> None:
+    """Ask until there is an answer or the time is up: an agent that has just started needs a moment."""
+    why, request, subject = "", encode(ReadAssignment()), subjects.node_request(node, "assignment")
     async with room:
-        try:
-            request = encode(ReadAssignment())
-            subject = subjects.node_request(node, "assignment")
-            views[node] = open_reply(await bus.core.request(subject, request, timeout=ASK_TIMEOUT), AssignmentView)
-        except MeshError as error:
-            log.info("assignment.not_told", node=node, why=error.message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASK_TIMEOUT):
+                while node not in views:
+                    try:
+                        reply = await bus.core.request(subject, request, timeout=ASK_TIMEOUT / 2)
+                        views[node] = open_reply(reply, AssignmentView)
+                    except MeshError as error:
+                        why = error.message
+                        await asyncio.sleep(ASK_AGAIN)
+    if node not in views:
+        log.info("assignment.not_told", node=node, why=why)
 
 
 async def _observe_again(bus: Bus, nodes: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ import structlog
 from agent.files import Files
 from agent.guards import sleep_unless
 from agent.network.model import View
+from bus.logs import Waiting
 from bus.port import Entry, Gap, Store
 from schemas import subjects
 from schemas.errors import BadMessage, MeshError
@@ -51,6 +52,7 @@ class Following:
         self._chance = chance
         self._used = used
         self._ask = asyncio.Event()
+        self._waiting = Waiting(log, "networks.not_fetched")
         self._unsaved = asyncio.Event()
         self._told = 0
 
@@ -96,11 +98,12 @@ class Following:
             pause = self._chance.uniform(*FETCH_EVERY)
             try:
                 await self._fetch_all()
+                self._waiting.over()
                 self.loaded = True
                 self.level = max(self.level, told)
                 self.changed.set()
             except MeshError as error:
-                log.info("networks.not_fetched", error=str(error))
+                self._waiting.tell(str(error))
                 pause = self._chance.uniform(*RETRY)
             await sleep_unless(self._ask, pause)
 

@@ -150,7 +150,7 @@ async def _apply(
     session: Session, mesh: Mesh, recovery: Recovery, found: Found, beside: Path, replicas: str | None
 ) -> None:
     from bus.nats_admin import recreate_state
-    from meshctl.restoring import new_leader, restore_store
+    from meshctl.restoring import laggards, new_leader, restore_store
 
     count = int(replicas) if replicas else await _replicas(mesh)
     left = await _left(mesh, session)
@@ -158,10 +158,14 @@ async def _apply(
         kept = beside.with_name(f"{beside.name}.replaced-{left.head.generation}-{left.head.sequence}")
         save_backup(kept, left)
         click.echo(f"what was there is kept in {kept}")
-    await restore_store(mesh.bus, lambda first: recreate_state(mesh.bus, count, first), recovery, found.views)
+    sequence = await restore_store(
+        mesh.bus, lambda first: recreate_state(mesh.bus, count, first), recovery, found.views
+    )
     click.echo(f"the store is made anew, generation {recovery.mesh.generation}")
     beat = await new_leader(mesh.bus, recovery.mesh.generation, LEADER_WITHIN)
     click.echo(f"{beat.holder} leads it")
+    for name, why in sorted((await laggards(mesh.bus, sequence, LEADER_WITHIN)).items()):
+        click.echo(f"warning: {name} has not taken it in: {why}", err=True)
 
 
 async def _replicas(mesh: Mesh) -> int:

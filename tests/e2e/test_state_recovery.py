@@ -50,7 +50,7 @@ def test_a_deleted_stream_stops_nothing_and_is_rebuilt_from_what_agents_obey(
     shown = site.meshctl("state", "recover").out
     assert "service.keep_web" in shown
     assert "nothing was done" in shown
-    site.meshctl("state", "recover", "--apply", "--replicas", "3")
+    print(shown, site.meshctl("state", "recover", "--apply", "--replicas", "3"))
     site.wait("somebody leads it", lambda: generation(site) == was + 1)
     site.all_ready()
     site.settle("keep_web", 4)
@@ -81,7 +81,10 @@ def test_a_backup_is_verified_and_restored_and_only_what_it_wants_changes(site: 
     assert site.ids("back_web") < before
 
 
-def test_older_files_under_the_servers_are_noticed_and_what_is_newer_is_kept(site: Site, tmp_path: Path) -> None:
+def test_older_files_under_the_servers_are_noticed_and_what_is_newer_is_kept(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # what was there is kept in a file beside
     servers = ("nats-1", "nats-2", "nats-3")
     site.deploy("old", web=worker(replicas=3))
     time.sleep(2)  # the agents have obeyed, the controllers have remembered

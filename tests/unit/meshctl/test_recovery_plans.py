@@ -46,10 +46,16 @@ def view(
     return AssignmentView(node=node, instance=f"i-{node}", mesh_id="m", applied=applied, assignment=held)
 
 
-def plan(base: Backup | None, *views: AssignmentView, silent: str = "", rebuild: bool = True) -> Recovery:
+def plan(
+    base: Backup | None,
+    *views: AssignmentView,
+    silent: str = "",
+    seen: dict[str, frozenset[str]] | None = None,
+    rebuild: bool = True,
+) -> Recovery:
     pairs = [each.applied.pair for each in views] or [(0, 0)]
     highest = (max(pair[0] for pair in pairs), max(pair[1] for pair in pairs))
-    found = Found({each.node: each for each in views}, frozenset(silent.split()), highest)
+    found = Found({each.node: each for each in views}, frozenset(silent.split()), seen or {}, highest)
     return plan_recovery(base, found, rebuild=rebuild, why="a test", now=9.0)
 
 
@@ -69,6 +75,18 @@ def test_what_agents_obey_is_assigned_again_under_the_new_generation() -> None:
     assert isinstance(assignment, Assignment)
     assert [task.id for task in assignment.tasks] == ["n1-1", "n1-2"]
     assert (assignment.generation, assignment.provisional) == (4, False)
+
+
+def test_slots_that_a_silent_node_was_last_seen_to_run_count() -> None:
+    recovery = plan(None, view("n1", "1", "2"), silent="n2", seen={"web": frozenset({"3", "4"})})
+    service = stored(recovery, "service.web", ServiceRecord)
+    assert isinstance(service, ServiceRecord)
+    assert service.replicas == 4
+
+
+def test_a_service_that_only_silent_nodes_ran_is_told() -> None:
+    recovery = plan(None, view("n1", "1"), silent="n2", seen={"db": frozenset({"1"})})
+    assert any("service db: only nodes that are silent now ran it" in warning for warning in recovery.warnings)
 
 
 def test_a_silent_nodes_assignment_is_provisional() -> None:

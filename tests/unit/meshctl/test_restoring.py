@@ -1,0 +1,44 @@
+"""After a store was made anew: who has taken it in, and who still has to be waited for."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bus.memory import MemoryBroker
+from bus.port import Bus
+from meshctl.restoring import laggards
+from schemas import subjects
+from schemas.liveness import ControllerBeat
+from schemas.wire import encode
+
+
+async def beats(bus: Bus, name: str, *told: ControllerBeat) -> None:
+    """What is told, every 0.1 s; the last of it for ever."""
+    for number in range(100):
+        await bus.core.publish(subjects.controller(name), encode(told[min(number, len(told) - 1)]))
+        await asyncio.sleep(0.1)
+
+
+async def asked(*controllers: tuple[ControllerBeat, ...], patience: float) -> tuple[dict[str, str], float]:
+    broker = MemoryBroker()
+    began = asyncio.get_running_loop().time()
+    async with asyncio.TaskGroup() as group:
+        speakers = [group.create_task(beats(broker.connect(told[0].name), told[0].name, *told)) for told in controllers]
+        behind = await laggards(broker.connect("operator"), 100, patience)
+        for speaker in speakers:
+            speaker.cancel()
+    return behind, asyncio.get_running_loop().time() - began
+
+
+async def test_all_that_is_heard_is_waited_for() -> None:
+    late = ControllerBeat(name="c2", sequence=100, trouble="store.missing: no such stream")
+    told = (late,) * 30 + (ControllerBeat(name="c2", sequence=101),)
+    behind, seconds = await asked((ControllerBeat(name="c1", sequence=105),), told, patience=20)
+    assert behind == {}
+    assert seconds >= 3.0
+
+
+async def test_who_stays_behind_is_named_with_the_reason() -> None:
+    c2 = ControllerBeat(name="c2", sequence=7)
+    behind, _ = await asked((ControllerBeat(name="c1", sequence=105),), (c2,), patience=3)
+    assert behind == {"c2": "it is at 7, the store began at 100"}
