@@ -283,6 +283,7 @@ class Agent:
             applied=self.assignments.applied,
             observed=self.observer.stored,
             engine=self.health.trouble,
+            untold=self.observer.trouble,
             endpoints=self._endpoints(),
             wall=max(0.0, self._clock.wall()),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from collections.abc import Callable
 
 import msgspec
@@ -28,6 +29,8 @@ FILE = "counter.json"
 BLOCK = 1000
 """Counters reserved at once."""
 RETRY = (0.2, 1.0)
+UNTOLD_AFTER = 15.0
+"""Seconds without success after which it is trouble: a store whose server died is back before (4 to 9 s)."""
 
 log = structlog.get_logger()
 
@@ -65,10 +68,18 @@ class Observer:
         self._reserved = 0
         self._last: Observation | None = None
         self._changed = asyncio.Event()
+        self._failing_since: float | None = None
+        self._failure = ""
         self.stored = 0
         """The counter of the last observation that is stored."""
         self.stored_listeners: list[Callable[[], None]] = []
         ledger.listeners.append(self.mark)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing could be stored for long; "" while all is well."""
+        since = self._failing_since
+        return self._failure if since is not None and self._clock.monotonic() - since >= UNTOLD_AFTER else ""
 
     def mark(self) -> None:
         """There may be news."""
@@ -97,11 +108,24 @@ class Observer:
                 await asyncio.sleep(RETRY[0])
                 continue
             self._changed.clear()
-            if await self.write():
+            if await self._attempt():
                 await asyncio.sleep(self._leadership.observe_every)
             else:
                 self._changed.set()
                 await asyncio.sleep(self._chance.uniform(*RETRY))
+
+    async def _attempt(self) -> bool:
+        """One try; keeps in mind since when and why they fail."""
+        try:
+            stored = await self.write()
+        except Exception as error:
+            log.error("observation.failed", traceback=traceback.format_exc())
+            stored, self._failure = False, f"{type(error).__name__}: {error}"[:200]
+        if stored:
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = self._clock.monotonic()
+        return stored
 
     async def write(self) -> bool:
         """Write how it is now, unless that is known; whether it is stored."""
@@ -113,14 +137,17 @@ class Observer:
         try:
             outcome = await self._store.commit([Put(record.node, fitted(record))])
         except MeshError as error:
-            log.info("observation.not_stored", error=str(error))
-            return False
+            return self._not_stored(str(error))
         if not isinstance(outcome, Committed):
-            log.info("observation.not_stored", error=str(outcome))
-            return False
+            return self._not_stored(str(outcome))
         self.stored, self._last = record.counter, record
         self._note_stored(record)
         return True
+
+    def _not_stored(self, why: str) -> bool:
+        self._failure = why
+        log.info("observation.not_stored", error=why)
+        return False
 
     def _note_stored(self, record: Observation) -> None:
         """Ends that this observation told, or that it left out because nobody asks for them, are known now."""

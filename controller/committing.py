@@ -16,6 +16,7 @@ from controller.world import (
     Change,
     DropAllocation,
     DropEndpoints,
+    DropNode,
     DropRollout,
     DropStackGood,
     PutAllocation,
@@ -46,7 +47,7 @@ def fitting(writes: Sequence[Write]) -> tuple[list[Write], dict[str, int]]:
 
 
 def _write(change: Change) -> Write:
-    if isinstance(change, DropRollout | DropAllocation | DropEndpoints | DropStackGood):
+    if isinstance(change, DropRollout | DropNode | DropAllocation | DropEndpoints | DropStackGood):
         return Delete(change.key)
     return Put(change.key, encode(change.record))
 
@@ -61,7 +62,7 @@ def _rank(change: Change, assignments: Mapping[str, Stored[Assignment]]) -> int:
             return 1
         case PutAssignment():
             return 3 if _adds(change, assignments) else 2
-        case DropRollout() | DropAllocation() | DropEndpoints() | DropStackGood() | PutStackGood():
+        case DropRollout() | DropNode() | DropAllocation() | DropEndpoints() | DropStackGood() | PutStackGood():
             return 4
         case _:
             assert_never(change)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 
 import structlog
 
@@ -21,11 +21,12 @@ from controller.highest import Memory
 from controller.janitor import Janitor
 from controller.leader import Leader, Planner, Seat
 from controller.mirror import Mirror
+from controller.namesakes import Namesakes
 from controller.streamtime import StreamTime
 from controller.teller import Teller
 from schemas import subjects
 from schemas.clock import Clock
-from schemas.errors import Unreachable
+from schemas.errors import Conflict, Unreachable
 from schemas.liveness import CONTROLLER_PERIOD, ControllerBeat
 from schemas.wire import encode
 
@@ -67,6 +68,8 @@ class Controller:
             version=config.version,
             hostname=config.hostname,
         )
+        self.namesakes = Namesakes(config.name, f"{rng.getrandbits(64):016x}", clock)
+        self.hearing.on_controller = self.namesakes.heard
         self._stopping = asyncio.Event()
 
     @property
@@ -75,8 +78,9 @@ class Controller:
         return self.elector.leads
 
     async def run(self) -> None:
-        """Take part until `stop`."""
+        """Take part until `stop`. Raises Conflict where an older one of the same name runs."""
         log.info("controller.started", name=self.config.name, version=self.config.version)
+        refusal: Conflict | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 for name, work in (
@@ -84,12 +88,18 @@ class Controller:
                     ("hearing", self.hearing.run()),
                     ("presence", self._say_here()),
                     ("api", Server(self.desk).run()),
+                    ("namesakes", self.namesakes.run()),
                     ("stop", self._until_stopped()),
                 ):
                     group.create_task(_for_ever(name, work), name=name)
                 group.create_task(self.elector.run(), name="elector")
         except* Stopped:
             log.info("controller.stopped", name=self.config.name)
+        except* Conflict as conflicts:
+            refusal = next(error for error in _leaves(conflicts) if isinstance(error, Conflict))
+        if refusal is not None:
+            log.error("controller.refused", name=self.config.name, why=refusal.message)
+            raise refusal
 
     def stop(self) -> None:
         """Hand over and end; callable from a signal handler."""
@@ -129,12 +139,19 @@ class Controller:
                 hostname=self.config.hostname,
                 version=self.config.version,
                 trouble=self.leader.frozen or self.elector.trouble,
+                instance=self.namesakes.instance,
+                age=self.namesakes.age,
             )
             try:
                 await self.bus.core.publish(subjects.controller(self.config.name), encode(beat))
             except Unreachable:
                 log.debug("presence.unsent")
             await asyncio.sleep(CONTROLLER_PERIOD)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        yield from _leaves(error) if isinstance(error, BaseExceptionGroup) else (error,)
 
 
 async def _for_ever(name: str, work: Awaitable[None]) -> None:

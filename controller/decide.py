@@ -6,7 +6,9 @@ are filled; then, when every placement of the round is made, old specs are repla
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from controller.brake import decide_brake
@@ -21,6 +23,7 @@ from controller.nodes import NodeView, view_nodes
 from controller.orders import confirm_dead
 from controller.placement import Group, Site
 from controller.preparing import tidy
+from controller.progress import progress_of
 from controller.replicated import wanted_slots
 from controller.restarts import failing_nodes
 from controller.rolling import advance, begin
@@ -29,8 +32,8 @@ from controller.slots import Round, explain_unplaced, fill, fill_old, retire_dou
 from controller.task_ids import Mint
 from controller.updates import surge, update
 from controller.work import Past, Work, mark_retired, open_work
-from controller.world import World
-from schemas.records import BrakeRecord
+from controller.world import Fault, World
+from schemas.records import BrakeRecord, RolloutRecord
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,28 @@ class Decided:
     """What the steps leave behind."""
 
     works: tuple[Work, ...]
+    progress: Mapping[str, RolloutRecord | None]
+    """Each one's record as it should stand; None: it is gone."""
     census: Census
     draft: Draft
     minted: int
+    broken: Mapping[str, Fault]
+    """Services left as they are, because deciding about them failed."""
+
+
+ERROR_LENGTH = 200
+"""Characters of an error that are told of."""
+
+MOST_BROKEN = 20
+"""Services for which a round is planned anew without them; when there are more, nothing can be decided."""
+
+
+class _Broken(Exception):
+    """Deciding about one service failed."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.error)
+        self.fault = fault
 
 
 def survey(world: World, now: float) -> Survey:
@@ -59,28 +81,65 @@ def survey(world: World, now: float) -> Survey:
 
 
 def decide(world: World, seen: Survey, names: Iterable[str], now: float) -> Decided:
-    """Go through the steps for the services `names`."""
-    wanted = with_dependencies(world, names)
+    """Go through the steps for the services `names`. One for which that fails stays as it is and holds up no other."""
+    broken: dict[str, Fault] = {}
+    while True:
+        try:
+            return _decide(world, seen, with_dependencies(world, names) - broken.keys(), now, broken)
+        except _Broken as failure:
+            if len(broken) >= MOST_BROKEN:
+                raise
+            broken[failure.fault.service] = failure.fault
+
+
+@contextmanager
+def _of(service: str) -> Iterator[None]:
+    """A failure in here is that of the service."""
+    try:
+        yield
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}"
+        raise _Broken(Fault(service, text[:ERROR_LENGTH], traceback.format_exc())) from error
+
+
+def _decide(world: World, seen: Survey, wanted: frozenset[str], now: float, broken: Mapping[str, Fault]) -> Decided:
     census = take_census(world, seen.nodes, wanted)
     round_ = Round(now, seen.nodes, Draft(world), Mint(world.epoch, world.minted), seen.brake.engaged)
-    works = tuple(open_work(world, name, census) for name in sorted(wanted))
+    works = tuple(_opened(world, name, census) for name in sorted(wanted))
     cleared: dict[str, Work | None] = {work.name: None for work in works}
     for work in dependencies_first(works):
-        _clear(work, round_, world, cleared)
+        with _of(work.name):
+            _clear(work, round_, world, cleared)
         cleared[work.name] = work
     site = Site(world, round_.draft, seen.nodes)
-    groups = [(work, _group(work, site, now)) for work in works if work.spec is not None and work.wanted]
+    groups = [(work, _open_group(work, site, now)) for work in works if work.spec is not None and work.wanted]
     for work, group in groups:
-        fill(work, round_, group)
-        group.finish()
+        with _of(work.name):
+            fill(work, round_, group)
+            group.finish()
     for work, _ in groups:
-        _refill_and_surge(work, round_, site)
+        with _of(work.name):
+            _refill_and_surge(work, round_, site)
     for work, group in groups:
-        update(work, round_, group, site.ledger)
-        explain_unplaced(work, group)
+        with _of(work.name):
+            update(work, round_, group, site.ledger)
+            explain_unplaced(work, group)
+    records = {}
     for work in works:
-        tidy(work, round_, census.prepared.get(work.name, ()))
-    return Decided(works, census, round_.draft, round_.mint.minted)
+        with _of(work.name):
+            tidy(work, round_, census.prepared.get(work.name, ()))
+            records[work.name] = progress_of(work, now)
+    return Decided(works, records, census, round_.draft, round_.mint.minted, broken)
+
+
+def _open_group(work: Work, site: Site, now: float) -> Group:
+    with _of(work.name):
+        return _group(work, site, now)
+
+
+def _opened(world: World, name: str, census: Census) -> Work:
+    with _of(name):
+        return open_work(world, name, census)
 
 
 def _clear(work: Work, round_: Round, world: World, works: Mapping[str, Work | None]) -> None:

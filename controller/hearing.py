@@ -8,6 +8,7 @@ can't hear itself can't tell who else is silent.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -66,6 +67,8 @@ class Hearing:
         self.rolled_back = ""
         """Why this store must be an old one: an agent has obeyed a later assignment than it holds; "" if none has."""
         self.pending = Pending(clock)
+        self.on_controller: Callable[[ControllerBeat], None] = lambda _: None
+        """Called with each controller's beat, the own ones, too."""
         self._bus = bus
         self._mirror = mirror
         self._clock = clock
@@ -134,6 +137,7 @@ class Hearing:
             instance=heartbeat.instance,
             boot=heartbeat.boot,
             engine=heartbeat.engine,
+            untold=heartbeat.untold,
             applied=heartbeat.applied.pair,
             observed=heartbeat.observed,
             suspect_since=None if beat.suspect_at is None else self._time.of(beat.suspect_at),
@@ -268,6 +272,7 @@ class Hearing:
                     continue
                 if message.subject == subjects.controller(beat.name):
                     self._controllers[beat.name] = (self._clock.monotonic(), beat)
+                    self.on_controller(beat)
 
     async def _hear_cuts(self) -> None:
         async with self._bus.disconnects() as cuts:
@@ -281,10 +286,11 @@ class Hearing:
 
 def _changed(old: Heartbeat, new: Heartbeat) -> bool:
     """Whether a heartbeat says more than "still here"."""
-    return (old.instance, old.boot, old.engine, old.leaving, old.applied) != (
+    return (old.instance, old.boot, old.engine, old.untold, old.leaving, old.applied) != (
         new.instance,
         new.boot,
         new.engine,
+        new.untold,
         new.leaving,
         new.applied,
     )

@@ -83,6 +83,8 @@ class Leader:
         self._wake_at: float | None = None
         self._too_large: dict[str, int] = {}
         """Key -> bytes of records that were left out, because no store would take them."""
+        self._faults: dict[str, str] = {}
+        """Service -> why deciding about it failed in the last round."""
         self._cursor_due = 0.0
         self._writer = Writer(seat.bus.state)
         self._waiting = Waiting(log, "leader.waited")
@@ -212,6 +214,7 @@ class Leader:
         self._minted, self._wake_at = max(self._minted, plan.minted), plan.wake_at
         writes, too_large = fitting(writes_of(plan.changes, seat.mirror.records.assignments))
         self._too_large = _still_too_large(self._too_large, writes) | too_large
+        self._tell_faults(plan)
         self.alarms = (*plan.alarms, *_alarms(self._too_large))
         cursor = self._cursor()
         if cursor is not None and (writes or now >= self._cursor_due):
@@ -226,6 +229,13 @@ class Leader:
         self.answered.update(orders)
         self.settled.set()
         return planned - started
+
+    def _tell_faults(self, plan: Plan) -> None:
+        """Each failure once in the log, with its traceback; the service's rollout record and the alarms tell it on."""
+        told, self._faults = self._faults, {fault.service: fault.error for fault in plan.faults}
+        for fault in plan.faults:
+            if told.get(fault.service) != fault.error:
+                log.error("round.left_out", service=fault.service, why=fault.error, traceback=fault.traceback)
 
     def _tell_round(self, plan: Plan, dirty: Dirty, outcome: Outcome, took: tuple[float, float]) -> None:
         if not plan.changes:

@@ -88,7 +88,7 @@ def _judge(world: World, node: NodeRecord, ears: _Ears) -> Judged:
         return Judged("unknown", prior, silent, min(deadline, ears.now + LISTEN_AGAIN))
     record = _declare_up(node, prior, heard, ears.now)
     answers = not silent and not heard.leaving
-    return Judged("not-ready" if heard.engine else "ready", record, silent, deadline, answers)
+    return Judged("not-ready" if heard.trouble else "ready", record, silent, deadline, answers)
 
 
 def _own(heard: Heard | None, node: NodeRecord) -> Heard | None:
@@ -137,14 +137,14 @@ def _declare_down(
 
 def _declare_up(node: NodeRecord, prior: LivenessRecord | None, heard: Heard, now: float) -> LivenessRecord:
     """Ready or not, by what the agent says of its engine; the record stays as it is while nothing changed."""
-    verdict: Literal["ready", "not-ready"] = "not-ready" if heard.engine else "ready"
-    why = heard.engine or "heard"
+    verdict: Literal["ready", "not-ready"] = "not-ready" if heard.trouble else "ready"
+    why = heard.trouble or "heard"
     if prior is None or prior.verdict != verdict:
         order = prior.order if prior is not None else 0
         return LivenessRecord(
             node=node.name, verdict=verdict, since=now, why=why, instance=heard.instance, boot=heard.boot, order=order
         )
-    why = why if heard.engine else prior.why
+    why = why if heard.trouble else prior.why
     return msgspec.structs.replace(prior, why=why, instance=heard.instance, boot=heard.boot)
 
 
@@ -154,12 +154,12 @@ def _judge_absent(prior: LivenessRecord, heard: Heard | None, observation: Obser
         return Judged("down", msgspec.structs.replace(prior, back_since=0.0), silent=True)
     since = prior.back_since or ears.now
     if _fresh(prior, heard, observation) or (ears.now >= since + RETURN_GRACE and _latest(heard, observation)):
-        verdict: Literal["ready", "not-ready"] = "not-ready" if heard.engine else "ready"
+        verdict: Literal["ready", "not-ready"] = "not-ready" if heard.trouble else "ready"
         record = LivenessRecord(
             node=prior.node,
             verdict=verdict,
             since=ears.now,
-            why=heard.engine or "heard again",
+            why=heard.trouble or "heard again",
             instance=heard.instance,
             boot=heard.boot,
             order=prior.order,

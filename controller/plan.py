@@ -14,11 +14,11 @@ from controller.decide import Decided, decide, survey
 from controller.liveness import Judged
 from controller.networking import plan_networks
 from controller.nodes import NodeView
-from controller.progress import nothing_decided, rollout_of
+from controller.progress import missing_revision, undecided
 from controller.reasons import grouped
 from controller.stackgood import plan_stacks
 from controller.work import Work
-from controller.world import Change, Dirty, DropRollout, Plan, PutBrake, PutLiveness, PutRollout, World
+from controller.world import Change, Dirty, DropNode, DropRollout, Fault, Plan, PutBrake, PutLiveness, PutRollout, World
 from schemas.records import Reason
 
 HELD_RECHECK = 0.5
@@ -30,18 +30,21 @@ def plan(world: World, dirty: Dirty, now: float) -> Plan:
     seen = survey(world, now)
     names = _services_to_look_at(world, dirty, seen.judged)
     decided = decide(world, seen, names, now)
-    progress = [change for work in decided.works for change in _progress(world, work, now)]
+    progress = list(_progress(world, decided, now))
     written = {change.record.service: change.record for change in progress if isinstance(change, PutRollout)}
     changes: tuple[Change, ...] = (
         *_verdicts(world, seen.judged),
         *((PutBrake(seen.brake),) if seen.brake != world.brake else ()),
         *(change for change in progress if isinstance(change, PutRollout)),
         *decided.draft.changes(),
-        *plan_networks(world, seen, decided, frozenset(names)),
+        *plan_networks(world, seen, decided, frozenset(names) - decided.broken.keys()),
         *plan_stacks(world, names, written, everything=dirty.everything),
         *(change for change in progress if isinstance(change, DropRollout)),
+        *_forgotten(world, decided),
     )
-    return Plan(changes, decided.minted, _wake_at(seen.judged, decided.works, now), _alarms(seen.nodes, decided))
+    alarms = (*_alarms(seen.nodes, decided), *_faults(decided))
+    wake_at = _wake_at(seen.judged, decided.works, now)
+    return Plan(changes, decided.minted, wake_at, alarms, tuple(decided.broken.values()))
 
 
 def _services_to_look_at(world: World, dirty: Dirty, judged: Mapping[str, Judged]) -> set[str]:
@@ -60,28 +63,46 @@ def _services_to_look_at(world: World, dirty: Dirty, judged: Mapping[str, Judged
     return touched
 
 
-def _progress(world: World, work: Work, now: float) -> Iterable[PutRollout | DropRollout]:
-    prior = world.rollouts.get(work.name)
-    if work.record.removed and not any(work.slots.values()):
-        if prior is not None:
-            yield DropRollout(work.name)
-        return
-    if work.spec is None and not work.record.removed:
-        record = nothing_decided(work, _missing_revision(work), now)
-    else:
-        record = rollout_of(work, now)
-    if record != prior:
-        yield PutRollout(record)
+def _progress(world: World, decided: Decided, now: float) -> Iterable[PutRollout | DropRollout]:
+    for name, record in decided.progress.items():
+        prior = world.rollouts.get(name)
+        if record is None:
+            if prior is not None:
+                yield DropRollout(name)
+        elif record != prior:
+            yield PutRollout(record)
+    for name, fault in sorted(decided.broken.items()):
+        record = undecided(world.services[name], world.rollouts.get(name), _told(fault), now)
+        if record != world.rollouts.get(name):
+            yield PutRollout(record)
 
 
-def _missing_revision(work: Work) -> str:
-    return f"revision {work.aim.revision} of {work.name} is not in the store"
+def _told(fault: Fault) -> str:
+    return f"it can't be decided about, by a fault of the controller: {fault.error}"
+
+
+def _faults(decided: Decided) -> tuple[Reason, ...]:
+    return grouped([f"service {name}: {_told(fault)}" for name, fault in sorted(decided.broken.items())])
 
 
 def _verdicts(world: World, judged: Mapping[str, Judged]) -> Iterable[PutLiveness]:
     for name, verdict in judged.items():
         if verdict.record is not None and verdict.record != world.liveness.get(name):
             yield PutLiveness(verdict.record)
+
+
+def _forgotten(world: World, decided: Decided) -> Iterable[DropNode]:
+    """What is left of nodes whose records say that they were removed, once nothing is assigned to them any more."""
+    for name, stored in sorted(world.nodes.items()):
+        if not stored.record.removed or any(decided.draft.tasks(name)):
+            continue
+        assigned = world.assignments.get(name)
+        if assigned is not None and assigned.record.tasks:
+            continue  # forgotten in a round of its own: first it is stored that they are gone
+        if assigned is not None:
+            yield DropNode(name, "desired")
+        if name in world.liveness:
+            yield DropNode(name, "liveness")
 
 
 def _wake_at(judged: Mapping[str, Judged], works: Iterable[Work], now: float) -> float | None:
@@ -98,5 +119,5 @@ def _alarms(nodes: Mapping[str, NodeView], decided: Decided) -> tuple[Reason, ..
         for service, count in sorted(decided.census.orphans.items())
     ]
     texts += [f"node {name} is not in the store" for name, view in nodes.items() if view.record is None]
-    texts += [_missing_revision(work) for work in decided.works if work.spec is None and not work.record.removed]
+    texts += [missing_revision(work) for work in decided.works if work.spec is None and not work.record.removed]
     return grouped(texts)

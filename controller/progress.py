@@ -15,7 +15,8 @@ from controller.reasons import grouped
 from controller.rolling import complete as complete_update
 from controller.rolling import finished, is_alone
 from controller.work import PAUSED, Work, slot_key
-from schemas.records import RolloutRecord
+from controller.world import Stored
+from schemas.records import RolloutRecord, ServiceRecord
 
 Phase: TypeAlias = Literal["converging", "done", "failed"]
 
@@ -51,18 +52,31 @@ def rollout_of(work: Work, now: float) -> RolloutRecord:
     )
 
 
-def nothing_decided(work: Work, why: str, now: float) -> RolloutRecord:
+def progress_of(work: Work, now: float) -> RolloutRecord | None:
+    """The record of a service as it should stand; None: it was removed, and nothing of it is left."""
+    if work.record.removed and not any(work.slots.values()):
+        return None
+    if work.spec is None and not work.record.removed:
+        return undecided(work.stored, work.prior, missing_revision(work), now)
+    return rollout_of(work, now)
+
+
+def missing_revision(work: Work) -> str:
+    """Why nothing is decided about a service without its revision."""
+    return f"revision {work.aim.revision} of {work.name} is not in the store"
+
+
+def undecided(stored: Stored[ServiceRecord], prior: RolloutRecord | None, why: str, now: float) -> RolloutRecord:
     """The record of a service about which nothing can be decided: as it was, with the reason."""
     reasons = grouped([why])
-    if work.prior is not None:
+    if prior is not None:
         phase: Phase = "converging"
-        since = work.prior.since if work.prior.phase == phase else now
+        since = prior.since if prior.phase == phase else now
         return msgspec.structs.replace(
-            work.prior, intent=work.stored.sequence, reasons=reasons, phase=phase, since=since, why=why
+            prior, intent=stored.sequence, reasons=reasons, phase=phase, since=since, why=why
         )
-    return RolloutRecord(
-        service=work.name, intent=work.stored.sequence, since=now, started=now, reasons=reasons, why=why
-    )
+    name = stored.record.name
+    return RolloutRecord(service=name, intent=stored.sequence, since=now, started=now, reasons=reasons, why=why)
 
 
 def _is_new(work: Work, slot: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from schemas import subjects
 from schemas.assignment import TASKS_PER_NODE, Assignment
@@ -50,6 +50,8 @@ class Heard:
     boot: str = ""
     engine: str = ""
     """Why its engine can't be used now; "" while it answers."""
+    untold: str = ""
+    """Why it can't tell what runs on it; "" while it can."""
     applied: tuple[int, int] = (0, 0)
     """(generation, sequence) of the assignment it has taken over."""
     observed: int = 0
@@ -58,6 +60,11 @@ class Heard:
     """Stream time of a disconnect advisory since the last heartbeat."""
     leaving: bool = False
     """The last heartbeat said that the agent is about to stop; its containers run on."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the node can't be used now, though its agent answers; "" if it can."""
+        return self.engine or (f"its agent can't tell what runs there: {self.untold}" if self.untold else "")
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,23 @@ class PutLiveness:
     def describe(self) -> str:
         """One line for the log."""
         return f"{self.record.node}: {self.record.verdict} ({self.record.why})"
+
+
+@dataclass(frozen=True)
+class DropNode:
+    """A node was removed and nothing of it is left: its verdict, or its empty assignment, is forgotten."""
+
+    node: str
+    what: Literal["desired", "liveness"]
+
+    @property
+    def key(self) -> str:
+        """What is deleted."""
+        return subjects.desired_key(self.node) if self.what == "desired" else subjects.liveness_key(self.node)
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"{self.node}: {self.what} of a removed node is forgotten"
 
 
 @dataclass(frozen=True)
@@ -299,7 +323,18 @@ class DropStackGood:
 
 StackChange: TypeAlias = PutStackGood | DropStackGood
 NetworkChange: TypeAlias = PutAllocation | DropAllocation | PutEndpoints | DropEndpoints | PutPublish
-Change: TypeAlias = PutAssignment | PutRollout | DropRollout | PutLiveness | PutBrake | NetworkChange | StackChange
+Change: TypeAlias = (
+    PutAssignment | PutRollout | DropRollout | PutLiveness | DropNode | PutBrake | NetworkChange | StackChange
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What deciding about one service failed of: a fault of this program, or a record beyond all expectation."""
+
+    service: str
+    error: str
+    traceback: str
 
 
 @dataclass(frozen=True)
@@ -311,3 +346,5 @@ class Plan:
     wake_at: float | None = None
     alarms: tuple[Reason, ...] = ()
     """What should not be: tasks whose service, revision or node is not in the store. Nothing is stopped for it."""
+    faults: tuple[Fault, ...] = ()
+    """Services about which deciding failed: they are left as they are."""

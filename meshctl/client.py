@@ -14,9 +14,7 @@ its writes made, so that what it reads afterwards shows them, whichever controll
 
 from __future__ import annotations
 
-import asyncio
 import os
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,10 +23,11 @@ from typing import TypeVar, cast
 from msgspec.structs import replace
 
 from bus.port import Bus, Credentials
+from meshctl import asking
 from meshctl.eventstream import EventFilter, find_post_mortem, follow_events
 from schemas import api, netapi, nodeapi, revisionapi, stackapi, subjects
 from schemas.clock import Clock, SystemClock
-from schemas.errors import BadMessage, Internal, MeshError, StoreMissing, TimedOut, Unreachable, error_of
+from schemas.errors import BadMessage, StoreMissing, Unreachable, error_of
 from schemas.events import Event
 from schemas.network import NetworkRecord
 from schemas.postmortem import PostMortem
@@ -47,16 +46,6 @@ REQUESTS = {
 
 CONNECT_TIMEOUT = 3.0
 """Seconds until a mesh that does not answer is called unreachable."""
-
-READ_TIMEOUT = 2.0
-READ_ATTEMPTS = 3
-"""A read waits so long for an answer, so many times."""
-
-REPEAT_AFTER = 0.5
-LAST_WORD = 3.0
-"""A write that nobody answered is sent once more, so long: if it was done, that is told now."""
-
-TIME_TIMEOUT = 1.0
 
 WRITE_TIMEOUT = 15.0
 DEPLOY_TIMEOUT = 180.0
@@ -106,11 +95,11 @@ class Mesh:
         _, answer_kind = REQUESTS[name]
         subject = subjects.api(*name.split("."))
         if isinstance(request, api.Command):
-            data = await self._command(subject, request, timeout or WRITE_TIMEOUT)
+            data = await asking.write(self.bus, subject, request, timeout or WRITE_TIMEOUT)
         else:
             if isinstance(request, api.Ask):
                 request = replace(request, min_sequence=max(request.min_sequence, self.min_sequence))
-            data = await self._request(subject, encode(request), timeout or READ_TIMEOUT, attempts=READ_ATTEMPTS)
+            data = await asking.read(self.bus, subject, encode(request), timeout or asking.READ_TIMEOUT)
         answer = _opened(name, data, answer_kind)
         if isinstance(answer, api.Written | api.DeployAnswer):
             self.min_sequence = max(self.min_sequence, answer.sequence)
@@ -321,49 +310,6 @@ class Mesh:
         except StoreMissing:
             return None
 
-    async def _command(self, subject: str, request: api.Command, timeout: float) -> bytes:
-        """Send a write until it is answered, always under the same id."""
-        loop = asyncio.get_running_loop()
-        now = await self._store_time()
-        until = request.until or (now + timeout + LAST_WORD if now else 0.0)
-        command = request.command or f"c{secrets.token_hex(8)}"
-        data = encode(replace(request, command=command, until=until))
-        end = loop.time() + timeout
-        while (left := end - loop.time()) > 0:
-            try:
-                return await self._answered(subject, data, left)
-            except (Unreachable, TimedOut):
-                await asyncio.sleep(min(REPEAT_AFTER, max(0.0, end - loop.time())))
-        try:
-            return await self._answered(subject, data, min(LAST_WORD, timeout))
-        except Unreachable as error:
-            raise _no_controller(error, wrote=True) from error
-
-    async def _answered(self, subject: str, data: bytes, timeout: float) -> bytes:
-        """An answer, whatever it says; but raises TimedOut where it says that the outcome is not known."""
-        answer = await self.bus.core.request(subject, data, timeout=timeout)
-        fault = _read(subject, answer, api.Reply).error
-        if fault is not None and fault.code == TimedOut.code:
-            raise TimedOut(fault.message, hint=fault.hint)
-        return answer
-
-    async def _store_time(self) -> float:
-        """The time by the store's clock; 0.0: it is not told, and the command holds for ever."""
-        try:
-            async with asyncio.timeout(TIME_TIMEOUT):
-                return (await self.bus.state.info()).now
-        except (MeshError, TimeoutError):
-            return 0.0
-
-    async def _request(self, subject: str, data: bytes, timeout: float, *, attempts: int) -> bytes:
-        for attempt in range(attempts):
-            try:
-                return await self.bus.core.request(subject, data, timeout=timeout)
-            except Unreachable as error:
-                if attempt + 1 == attempts:
-                    raise _no_controller(error, wrote=False) from error
-        raise AssertionError("attempts is at least 1")
-
 
 def _credentials(mesh: str | Credentials | None) -> Credentials:
     from meshctl.contexts import credentials_for, user_contexts
@@ -385,12 +331,4 @@ def _read(name: str, data: bytes, kind: type[A]) -> A:
     try:
         return decode(data, kind)
     except BadMessage as error:
-        hint = "do meshctl and the mesh have the same version? (meshctl version)"
-        raise Internal(f"the answer to {name} can't be read: {error.message}", hint=hint) from error
-
-
-def _no_controller(error: Unreachable, *, wrote: bool) -> Unreachable:
-    hint = "is a controller running? (mesh-controller, or meshctl lab status)"
-    if wrote:
-        hint = f"it may or may not have been done: look before you repeat it; {hint}"
-    return Unreachable(f"no controller answers: {error.message}", hint=hint)
+        raise asking.unreadable(name, error) from error

@@ -38,6 +38,8 @@ class Heartbeat(Wire, frozen=True, kw_only=True):
     """The counter of the last observation that was stored."""
     engine: str = ""
     """Why the engine can't be used now; "" while it answers."""
+    untold: str = ""
+    """Why what runs here can't be told (observations are not stored) for long; "" while it is."""
     endpoints: Count = 0
     """The highest sequence of what it follows of networks that holds on this node; 0: it follows nothing."""
     leaving: bool = False
@@ -96,3 +98,7 @@ class ControllerBeat(Wire, frozen=True, kw_only=True):
     version: str = ""
     trouble: str = ""
     """Why it can't lead ("store.missing: ..."), in one line."""
+    instance: str = ""
+    """Made up by the process when it starts: two of one name are told apart by it."""
+    age: Seconds = 0.0
+    """Since it started, by its own clock."""

@@ -18,6 +18,10 @@ async def get(desk: Desk, request: GetStatus) -> Status:
     own = desk.leader.frozen
     if own:
         troubles.setdefault(own, Reason(text=own))
+    if beats and not leader:
+        heard = ", ".join(beat.name for beat in beats)
+        text = f"nobody leads, though controllers are heard ({heard}): nothing is decided; each one's log says why"
+        troubles.setdefault("", Reason(text=text))
     reasons = (*troubles.values(), *(desk.leader.alarms if desk.elector.leads else ()))
     controllers = tuple(
         ControllerView(

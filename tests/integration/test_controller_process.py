@@ -93,6 +93,23 @@ async def test_two_processes_elect_a_leader_which_hands_over_on_sigterm(
             assert await asyncio.wait_for(second.wait(), 15) == 0
 
 
+async def test_a_second_controller_of_one_name_is_refused(nats_server: NatsServer, tmp_path: Path) -> None:
+    await create_mesh(nats_server.credentials("operator"), "m1")
+    await keep(tmp_path, "1", nats_server)
+    async with (
+        connect(nats_server.credentials("operator"), timeout=10) as operator,
+        process(tmp_path, "1", "--hostname", "here") as first,
+    ):
+        await led_by(operator, "1")
+        async with process(tmp_path, "1", "--hostname", "there") as second:
+            _, log = await asyncio.wait_for(second.communicate(), 30)
+            assert second.returncode == 5
+            assert "mesh-controller: another controller named 1 runs already, on here" in log.decode()
+            assert "hint: give each controller a --name" in log.decode()
+        assert first.returncode is None
+        assert await led_by(operator, "1") < 5
+
+
 async def test_a_controller_waits_for_a_server_that_is_not_there_and_stops_when_told(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:

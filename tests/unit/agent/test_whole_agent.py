@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from agent.engine.memory_life import Program
 from agent.files import MemoryFiles
+from agent.observing import UNTOLD_AFTER
 from bus.memory import LoopClock
+from schemas.observation import Observation
 from schemas.spec import HealthCheck, RestartPolicy
 from tests.unit.agent.rehearsal import IMAGE, OWNER, Rehearsal, assigned, play, spec_of
 
@@ -419,6 +421,28 @@ def test_counters_of_observations_rise_over_restarts() -> None:
                 record = await stage.observation()
                 counters.append(record.counter)
         assert counters == sorted(set(counters))
+
+    play(scene)
+
+
+def test_an_agent_that_can_not_tell_what_runs_says_so_with_its_heartbeat() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        async with stage.agent() as agent:
+            await asyncio.sleep(2)
+            whole = agent.observer._compose
+
+            def broken(counter: int) -> Observation:
+                raise ValueError("beyond all measure")
+
+            agent.observer._compose = broken
+            agent.observer.mark()
+            await asyncio.sleep(UNTOLD_AFTER - 2)
+            assert agent._heartbeat(1).untold == ""
+            await asyncio.sleep(4)
+            assert agent._heartbeat(1).untold == "ValueError: beyond all measure"
+            agent.observer._compose = whole
+            await asyncio.sleep(3)
+            assert agent._heartbeat(1).untold == ""
 
     play(scene)
 

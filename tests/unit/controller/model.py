@@ -13,6 +13,7 @@ from controller.plan import plan
 from controller.world import (
     Change,
     Dirty,
+    DropNode,
     DropRollout,
     Heard,
     Plan,
@@ -319,6 +320,10 @@ class Mesh:
                 del self.rollouts[change.service]
             case PutLiveness():
                 self.liveness[change.record.node] = change.record
+            case DropNode(what="desired"):
+                del self.assignments[change.node]
+            case DropNode():
+                del self.liveness[change.node]
             case PutBrake():
                 self.brake = change.record
 

@@ -48,6 +48,7 @@ def heard(at: float, **more: object) -> Heard:
         ("a beat a moment ago", heard(999.5), "ready"),
         ("two beats missed", heard(998.0), "ready"),
         ("three beats missed", heard(997.5), "down"),
+        ("it can't tell what runs", heard(999.5, untold="no space"), "not-ready"),
         ("the engine does not answer", heard(999.5, engine="no socket"), "not-ready"),
         ("the connection dropped just now", heard(999.4, suspect_since=999.5), "ready"),
         ("the connection dropped a period ago", heard(999.0, suspect_since=999.1), "down"),

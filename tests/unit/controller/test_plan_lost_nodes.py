@@ -174,7 +174,8 @@ def test_a_removed_node_that_is_down_is_cleared() -> None:
     mesh.run(4)
     mesh.change_node("n3", removed=True)
     mesh.settle()
-    assert mesh.assignments["n3"].record.tasks == ()
+    assert "n3" not in mesh.assignments
+    assert "n3" not in mesh.liveness
     assert sorted(mesh.running().values()) == ["n1", "n1", "n2"]
 
 
@@ -182,9 +183,32 @@ def test_a_removed_node_that_still_answers_is_emptied_first() -> None:
     mesh = settled()
     mesh.change_node("n3", removed=True)
     mesh.settle()
-    assert mesh.assignments["n3"].record.tasks == ()
+    assert "n3" not in mesh.assignments
     assert mesh.agents["n3"].live == []
     assert len(mesh.running()) == 3
+
+
+def test_what_is_left_of_a_removed_node_is_forgotten_only_when_nothing_is_assigned_to_it() -> None:
+    mesh = settled()
+    mesh.agents["n3"].slow = True
+    mesh.change_node("n3", removed=True)
+    mesh.run(2)
+    assert mesh.assignments["n3"].record.tasks
+    assert "n3" in mesh.liveness
+    mesh.agents["n3"].slow = False
+    mesh.run(3)
+    assert "n3" not in mesh.assignments
+    assert "n3" not in mesh.liveness
+    assert mesh.round().changes == ()
+
+
+def test_a_node_without_a_record_keeps_what_it_has() -> None:
+    mesh = settled()
+    del mesh.nodes["n3"]
+    before = mesh.assignments["n3"]
+    mesh.run(2)
+    assert mesh.assignments["n3"] is before
+    assert "n3" in mesh.liveness
 
 
 def test_an_operator_can_confirm_that_a_node_is_dead() -> None:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from bus.port import Fence, Fenced, Put
+from controller import election as rules
 from schemas import subjects
 from schemas.api import (
     GetStatus,
@@ -263,6 +264,22 @@ def test_every_controller_is_named_by_the_status_of_any() -> None:
             await asyncio.sleep(6)
             status = await mesh.ask("status.get", GetStatus())
             assert len(status.controllers) == 2
+
+    run(scenario())
+
+
+def test_the_status_says_it_when_nobody_leads_though_controllers_are_heard() -> None:
+    async def scenario() -> None:
+        async with mesh_of(controllers=2, agents=1) as mesh:
+            await ready(mesh)
+            for controller in mesh.controllers.values():
+                controller.elector._barred = lambda: "not today"
+                controller.elector._end("a test")
+                controller.elector._feed(rules.Deposed())
+            await asyncio.sleep(4)
+            status: Status = await mesh.ask("status.get", GetStatus())
+            assert status.leader == ""
+            assert any("nobody leads, though controllers are heard (c1, c2)" in each.text for each in status.reasons)
 
     run(scenario())
 

@@ -11,6 +11,7 @@ import pytest
 
 from bus.memory import MemoryBroker
 from bus.port import Message
+from meshctl import asking
 from meshctl.client import Mesh
 from meshctl.transfer import send_archive
 from schemas import api, nodeapi, subjects
@@ -122,6 +123,39 @@ async def test_what_nobody_answers_is_repeated_a_write_under_the_same_id() -> No
     assert commands[0]
     assert commands[0] == commands[1]
     assert "may or may not have been done" in error.value.hint
+
+
+async def test_a_write_is_asked_again_while_the_first_is_still_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PATIENCE", 0.05)
+    broker = MemoryBroker()
+    commands: list[str] = []
+
+    async def handle(message: Message) -> bytes | None:
+        commands.append(decode(message.data, api.RemoveStack).command)
+        return api.reply_with(api.Written(sequence=7)) if len(commands) == 2 else None
+
+    mesh = Mesh(broker.connect("operator"))
+    loop = asyncio.get_running_loop()
+    async with answering(broker, subjects.API_ALL, handle):
+        began = loop.time()
+        assert (await mesh.remove_stack("a")).sequence == 7
+        assert loop.time() - began < 1.0, "whoever took the first one has died"
+    assert len(commands) == 2
+    assert len(set(commands)) == 1
+
+
+async def test_an_answer_to_the_first_request_counts_even_after_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "PATIENCE", 0.02)
+    asked: list[float] = []
+
+    async def ask(seconds: float) -> bytes:
+        asked.append(seconds)
+        await asyncio.sleep(0.1 if len(asked) == 1 else 30)
+        return b"first"
+
+    answer = await asking.first_answer(ask, asking.Persistence(each=60, seconds=60))
+    assert answer == b"first"
+    assert 2 <= len(asked) <= 4
 
 
 async def test_a_mesh_without_controllers_says_so() -> None:
