@@ -11,7 +11,7 @@ from dataclasses import replace
 import msgspec
 
 from controller.restarts import fresh_start
-from controller.rolling import ACTIVE, finished, is_alone, open_turns, set_policy
+from controller.rolling import ACTIVE, canary, finished, open_turns, set_policy, settled
 from controller.work import TURN, Work
 from controller.world import World
 from schemas.records import UpdateProgress
@@ -22,7 +22,7 @@ def judge(work: Work, world: World, now: float) -> None:
     update, policy = work.update, work.policy
     if update.state not in ACTIVE or work.record.paused or work.spec is None:
         return
-    share = update.failed / max(1, update.total)
+    share = update.failed / max(1, min(update.total, canary(work) or update.total))
     if update.failed and share > policy.max_failure_ratio and policy.failure_action != "continue":
         _fail(work, world, now, _failures_text(update))
         return
@@ -31,6 +31,7 @@ def judge(work: Work, world: World, now: float) -> None:
         not deadline
         or work.gate
         or update.late
+        or update.stands
         or (finished(work) and update.best >= len(work.wanted))
         or _waits_for_time(work)
     ):
@@ -50,7 +51,7 @@ def _obstacle(work: Work) -> str:
 
 def _waits_for_time(work: Work) -> bool:
     """Whether somebody is up and watched, or in the delay after it: that is progress, too."""
-    return any(turn.up_at and is_alone(work, slot) for slot, turn in work.update.turns.items())
+    return any(turn.up_at and settled(work, slot) for slot, turn in work.update.turns.items())
 
 
 def _failures_text(update: UpdateProgress) -> str:

@@ -49,7 +49,7 @@ def note_failure(work: Work, task: Task, entry: EndedTask, now: float) -> None:
     turn = work.update.turns.get(task.slot)
     if turn is None or turn.failed_at or task.spec != work.spec_hash or work.update.state not in ACTIVE:
         return
-    if turn.up_at and now > turn.up_at + work.policy.monitor:
+    if turn.up_at and now > turn.up_at + work.policy.monitor and not canary(work):
         return
     culprit = work.update.culprit or entry
     slot = work.update.culprit_slot or task.slot
@@ -57,6 +57,16 @@ def note_failure(work: Work, task: Task, entry: EndedTask, now: float) -> None:
     work.update = msgspec.structs.replace(
         work.update, turns=turns, failed=work.update.failed + 1, culprit=culprit, culprit_slot=slot
     )
+
+
+def canary(work: Work) -> int:
+    """So many slots may have the wanted spec for now; 0: all."""
+    return work.record.canary if work.update.state in ("", "updating", "paused") else 0
+
+
+def reached(work: Work) -> int:
+    """Slots that have the wanted spec, or take their turn to get it."""
+    return sum(slot in work.update.turns or new_task(work, slot) is not None for slot in work.wanted)
 
 
 def take_turn(work: Work, slot: str, now: float, node: str = "") -> None:
@@ -89,7 +99,11 @@ def moves(work: Work) -> bool:
 
 def keeps_old(work: Work, slot: str, now: float) -> bool:
     """Whether an empty slot gets the last good revision again, since it is not its turn: a new one enters by turns."""
-    if work.past is None or slot in work.update.turns or _last_spec(work, slot) != work.past.hash:
+    if work.past is None or slot in work.update.turns:
+        return False
+    if canary(work) and reached(work) >= canary(work):
+        return _last_spec(work, slot) != work.spec_hash
+    if _last_spec(work, slot) != work.past.hash:
         return False
     return not (moves(work) and occupied(work, now) < limit(work))
 
@@ -101,7 +115,9 @@ def first_of_spec(work: Work, slot: str) -> bool:
 
 def surging(work: Work, slot: str) -> bool:
     """Whether the slot has its new task beside the old one for a while."""
-    if work.policy.order != "start-first" or slot not in work.update.turns or work.update.state in HALTED:
+    if work.policy.order != "start-first" or slot not in work.update.turns:
+        return False
+    if work.update.state in HALTED and not canary(work):
         return False
     specs = [task.spec == work.spec_hash for task in work.candidates(slot)]
     return len(specs) == 2 and sum(specs) == 1
@@ -197,6 +213,24 @@ def _last_spec(work: Work, slot: str) -> str:
     return ended[0].spec if ended else ""
 
 
+def settled(work: Work, slot: str) -> bool:
+    """Whether the slot's turn needs nothing more: nothing else of it lives, or the old task stays till the canary is
+    promoted."""
+    return is_alone(work, slot) or bool(canary(work) and surging(work, slot))
+
+
+def stands(work: Work, now: float) -> bool:
+    """Whether the canary is up and was watched, and there is something left to promote."""
+    if not canary(work) or work.update.state != "updating":
+        return False
+    watch = max(work.policy.delay, work.policy.monitor)
+    turns = work.update.turns
+    up = [slot for slot in work.wanted if _is_new_and_up(work, slot)]
+    watched = [slot for slot in up if slot not in turns or turns[slot].failed_at or now >= turns[slot].up_at + watch]
+    old = any(task.spec != work.spec_hash for slot in work.wanted for task in work.candidates(slot))
+    return old and len(watched) >= min(canary(work), len(work.wanted))
+
+
 def is_alone(work: Work, slot: str) -> bool:
     """Whether nothing else of the slot lives on a node that answers."""
     return sum(task.live for task in work.tasks(slot)) <= 1
@@ -206,7 +240,7 @@ def _busy(work: Work, slot: str, turn: Turn, now: float) -> bool:
     if turn.failed_at and surging(work, slot):
         return True
     since = turn.failed_at or turn.up_at
-    if not since or not (turn.failed_at or is_alone(work, slot)):
+    if not since or not (turn.failed_at or settled(work, slot)):
         return True
     if now < since + work.policy.delay:
         work.wake(since + work.policy.delay)
@@ -230,7 +264,7 @@ def _track(work: Work, now: float) -> None:
             turns[slot] = Turn(node=turn.node)
         elif not turn.up_at:
             turns[slot] = Turn(up_at=now)
-        elif now < turn.up_at + watch or not is_alone(work, slot):
+        elif now < turn.up_at + watch or not is_alone(work, slot) or canary(work):
             turns[slot] = turn
         if slot in turns and now < turns[slot].up_at + watch:
             work.wake(turns[slot].up_at + watch)
@@ -245,3 +279,4 @@ def _track(work: Work, now: float) -> None:
         moved_at=now if moved else update.moved_at,
         late=update.late and not moved,
     )
+    work.update = msgspec.structs.replace(work.update, stands=stands(work, now))

@@ -168,6 +168,8 @@ _BACK = {
 def _stage(rollout: RolloutRecord) -> tuple[str, int, str]:
     """What makes an event when it changes, and the event's kind."""
     usual = "rollout.started" if rollout.phase == "converging" else f"rollout.{rollout.phase}"
+    if rollout.update.stands:
+        return (rollout.phase, rollout.deploy, "rollout.canary")
     return (rollout.phase, rollout.deploy, _BACK.get(rollout.update.state, usual))
 
 

@@ -17,12 +17,14 @@ from controller.placement import Group, Holder
 from controller.preparing import lacking, prepare_ahead
 from controller.rolling import (
     HALTED,
+    canary,
     give_up_turn,
     is_up,
     limit,
     moves,
     new_task,
     occupied,
+    reached,
     surging,
     take_turn,
 )
@@ -34,7 +36,7 @@ def surge(work: Work, round_: Round, group: Group) -> None:
     """Start-first: new tasks beside the old ones, and the end of old ones whose new one is up."""
     if work.policy.order != "start-first" or work.record.removed:
         return
-    for slot in work.wanted:
+    for slot in work.wanted if not canary(work) else ():
         _hand_over(work, round_, slot)
     if not moves(work):
         return
@@ -76,6 +78,8 @@ def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
             continue
         if work.update.state in HALTED:
             work.waits[slot] = f"keeps its task of revision {_revision(task)}: the update is paused"
+        elif work.update.stands:
+            work.waits[slot] = f"keeps its task of revision {_revision(task)}: the canary is to be promoted or aborted"
         elif task.fixed:
             work.waits[slot] = f"keeps its task of revision {_revision(task)}: node {task.node} is not heard"
         elif work.gate:
@@ -115,7 +119,7 @@ def _keep(work: Work, task: Task, why: str) -> None:
 
 def _may_begin(work: Work, round_: Round, slot: str, *, up: bool) -> bool:
     """Whether one more slot may have its turn. Where a task that is up ends, slots that are down count, too."""
-    if not moves(work):
+    if not moves(work) or (canary(work) and reached(work) >= canary(work)):
         return False
     busy = occupied(work, round_.now)
     if up:

@@ -156,6 +156,15 @@ class Mesh:
         request = revisionapi.RollbackService(service=service, to=to)
         return cast("api.DeployAnswer", await self.ask("service.rollback", request))
 
+    async def promote(self, service: str) -> api.Written:
+        """Let the canary's revision go to all slots."""
+        return cast("api.Written", await self.ask("service.promote", revisionapi.PromoteService(service=service)))
+
+    async def abort(self, service: str) -> api.DeployAnswer:
+        """Take a canary back."""
+        request = revisionapi.RollbackService(service=service, canary=True)
+        return cast("api.DeployAnswer", await self.ask("service.rollback", request))
+
     async def pause(self, services: Collection[str], *, paused: bool = True) -> api.Written:
         """Halt the rollouts of services, or let them go on."""
         request = revisionapi.PauseServices(services=tuple(services), paused=paused)

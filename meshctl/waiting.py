@@ -53,6 +53,8 @@ class Progress:
     """Docker's state -> how many slots that are not running are in it."""
     reasons: tuple[str, ...] = ()
     done: bool = False
+    canary: str = ""
+    """Its canary stands, in words: for the deploy that is all."""
     known: bool = False
     """Whether the leader has answered this intent."""
 
@@ -181,6 +183,8 @@ def _progress(service: _Service, view: ServiceView, tasks: Sequence[TaskView], n
     running = len(service.up_since) + complete
     current = rollout is not None and known and rollout.updated >= wanted
     left = wanted == 0 and any(not ended(task) and task.state != "lost" and task.id for task in tasks)
+    canary = rollout.why if rollout is not None and known and rollout.update.stands else ""
+    runs = current and steady >= wanted and not left and not _moving(rollout, scaled=service.goal.scaled)
     return Progress(
         service=view.record.name,
         wanted=wanted,
@@ -189,7 +193,8 @@ def _progress(service: _Service, view: ServiceView, tasks: Sequence[TaskView], n
         words=_words(tasks, max(0, wanted - running)),
         complete=complete,
         reasons=_reasons(rollout) if rollout is not None and known else (),
-        done=current and steady >= wanted and not left and not _moving(rollout, scaled=service.goal.scaled),
+        canary=canary,
+        done=bool(canary) or runs,
         known=known,
     )
 

@@ -52,6 +52,9 @@ async def wait_until_running(
             if look is not None:
                 display.show(look, loop.time() - started)
                 if look.done:
+                    display.close()
+                    for line in canaries(look):
+                        click.echo(line)
                     return loop.time() - started
                 if look.error is not None:
                     display.close()
@@ -65,6 +68,15 @@ async def wait_until_running(
         raise
     finally:
         display.close()
+
+
+def canaries(look: Look) -> list[str]:
+    """What stands and waits to be promoted or aborted."""
+    return [
+        f"{item.service}: {item.canary} (meshctl service promote | abort {item.service})"
+        for item in look.progress
+        if item.canary
+    ]
 
 
 async def _look(

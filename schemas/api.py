@@ -86,6 +86,8 @@ class ServiceDeploy(Wire, frozen=True, kw_only=True):
 
     spec: ServiceSpec
     replicas: Count | None = None
+    canary: Count | None = None
+    """So many slots get the new revision first. None: as the spec says."""
 
 
 class DeployStack(Command, frozen=True, kw_only=True):

@@ -55,6 +55,8 @@ class ServiceRecord(Wire, frozen=True, kw_only=True):
     paused: bool = False
     removed: bool = False
     """The tombstone: all tasks are to be stopped. The key itself is deleted by the api once nothing is left."""
+    canary: Count = 0
+    """So many slots get the target first; then it waits until it is promoted. 0: all get it."""
     back_from: Count = 0
     """The target was set by going back from this revision: its rollback_config holds."""
     change: str = ""
@@ -179,6 +181,8 @@ class UpdateProgress(Wire, frozen=True, kw_only=True):
     """The service is paused by its operator, or waits for a dependency: no time counts."""
     late: bool = False
     """The progress deadline has passed."""
+    stands: bool = False
+    """The canary is up and was watched: it waits to be promoted or aborted."""
     why: str = ""
     """What made it pause or roll back."""
     left: Count = 0

@@ -40,6 +40,14 @@ class RollbackService(Command, frozen=True, kw_only=True):
 
     service: str
     to: Count = 0
+    canary: bool = False
+    """Only while a canary is under way: it is aborted."""
+
+
+class PromoteService(Command, frozen=True, kw_only=True):
+    """service.promote: the canary stands, now all slots get its revision."""
+
+    service: str
 
 
 class PauseServices(Command, frozen=True, kw_only=True):
@@ -52,5 +60,6 @@ class PauseServices(Command, frozen=True, kw_only=True):
 REVISION_REQUESTS: dict[str, tuple[type[Wire], type[Wire]]] = {
     "service.history": (GetHistory, History),
     "service.rollback": (RollbackService, DeployAnswer),
+    "service.promote": (PromoteService, Written),
     "service.pause": (PauseServices, Written),
 }

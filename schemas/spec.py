@@ -249,6 +249,8 @@ class ServiceSpec(Wire, frozen=True, kw_only=True):
     rollback: UpdatePolicy = UpdatePolicy()
     progress_deadline: Seconds = 600.0
     """A rollout that does not get further for so long has failed; 0: never."""
+    canary: Count = 0
+    """So many slots get a new revision first; then it waits until it is promoted. 0: all get it."""
     endpoint_mode: EndpointMode = "vip"
     depends_on: tuple[Dependency, ...] = ()
     """No part of the task: a change of it replaces nothing."""

@@ -1,4 +1,4 @@
-"""service.history, service.rollback, service.pause: the numbered past of a service, and holding its rollout.
+"""service.history, .rollback, .promote, .pause: the numbered past of a service, and holding its rollout.
 
 Going back sets the target to a revision that is kept, and raises `deploy`: what runs is replaced as the rollback_config
 of the revision that is left says.
@@ -17,7 +17,7 @@ from schemas import subjects
 from schemas.api import DeployAnswer, Deployed, ServiceDeploy, Written
 from schemas.errors import NotFound, Refused
 from schemas.records import ServiceRecord
-from schemas.revisionapi import GetHistory, History, PauseServices, RevisionView, RollbackService
+from schemas.revisionapi import GetHistory, History, PauseServices, PromoteService, RevisionView, RollbackService
 from schemas.stacks import StackMember
 from schemas.wire import Wire
 
@@ -51,6 +51,8 @@ async def rollback(desk: Desk, request: RollbackService) -> DeployAnswer:
         record = _existing(desk, request.service)
         if record.cause == command and record.change == "rolled_back":  # asked once more, and done already
             return Draft(DeployAnswer(sequence=0, services=(_answer(record, "rolled_back"),)))
+        if request.canary and not record.canary:
+            raise _no_canary(record)
         number = request.to or previous(desk.records, record)
         revision = desk.records.revisions.get((record.name, number))
         if revision is None:
@@ -73,6 +75,33 @@ async def rollback(desk: Desk, request: RollbackService) -> DeployAnswer:
 
     answer, sequence = await desk.write(draft)
     return msgspec.structs.replace(answer, sequence=sequence)
+
+
+async def promote(desk: Desk, request: PromoteService) -> Written:
+    """Let the canary's revision go to all slots. Raises NotFound; Refused: no canary stands."""
+    command, now = desk.command(request.command), desk.clock.wall()
+
+    async def draft() -> Draft[None]:
+        record = _existing(desk, request.service)
+        if record.cause == command and record.change == "promoted":
+            return Draft(None)
+        rollout = desk.records.rollouts.get(record.name)
+        if not record.canary:
+            raise _no_canary(record)
+        if record.paused:
+            raise Refused(f"service {record.name} is paused", hint=f"meshctl service resume {record.name} first")
+        if rollout is None or rollout.deploy != record.deploy or not rollout.update.stands:
+            why = rollout.why if rollout is not None and rollout.deploy == record.deploy else ""
+            hint = f"{why}; " if why else ""
+            raise Refused(
+                f"the canary of {record.name} is not up",
+                hint=f"{hint}meshctl service abort {record.name} takes it back",
+            )
+        promoted = msgspec.structs.replace(record, canary=0, change="promoted", cause=command, updated_at=now)
+        return Draft(None, ((subjects.service_key(record.name), promoted),))
+
+    _, sequence = await desk.write(draft)
+    return Written(sequence=sequence)
 
 
 async def pause(desk: Desk, request: PauseServices) -> Written:
@@ -113,6 +142,10 @@ def previous(records: Records, record: ServiceRecord) -> int:
             hint=f"meshctl service history {record.name} shows what is kept",
         )
     return older[-1]
+
+
+def _no_canary(record: ServiceRecord) -> Refused:
+    return Refused(f"service {record.name} has no canary", hint="meshctl stack deploy --canary N makes one")
 
 
 def _answer(record: ServiceRecord, change: str) -> Deployed:

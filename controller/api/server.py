@@ -56,6 +56,7 @@ HANDLERS: Mapping[str, Handler] = {
     "service.remove": services.remove,
     "service.history": revisions.history,
     "service.rollback": revisions.rollback,
+    "service.promote": revisions.promote,
     "service.pause": revisions.pause,
     "service.list": services.list_all,
     "service.inspect": services.inspect,

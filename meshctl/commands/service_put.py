@@ -63,6 +63,7 @@ def create(session: Session, /, image: str, command: tuple[str, ...], detach: bo
 @click.option("--args", metavar="COMMAND", help="Another command.")
 @click.option("--force", is_flag=True, help="Replace all tasks, also without a change.")
 @click.option("--replicas", type=click.IntRange(min=0), help="How many tasks.")
+@click.option("--canary", type=click.IntRange(min=0), metavar="N", help="So many slots get it, then it waits.")
 @update_flags
 @wait_options
 @click.option("--no-resolve-image", is_flag=True, help="Do not ask nodes what the image is.")
@@ -98,7 +99,7 @@ async def _put(session: Session, mesh: Mesh, view: ServiceView, given: dict[str,
     """Store the change; made anew from what is there when somebody else was faster."""
     for attempt in range(ATTEMPTS):
         spec = changed_spec(view.spec, given, session.environ)
-        wanted = ServiceDeploy(spec=spec, replicas=given.get("replicas"))
+        wanted = ServiceDeploy(spec=spec, replicas=given.get("replicas"), canary=given.get("canary"))
         request = PutService(service=wanted, create=False, expected=view.sequence, resolve_image=_resolve(given))
         try:
             return await mesh.put_service(request)

@@ -90,6 +90,45 @@ def rollback(session: Session, service: str, to: int | None, detach: bool, timeo
     session.run(work)
 
 
+@service_group.command("promote")
+@click.argument("service")
+@wait_options
+@pass_session
+def promote(session: Session, service: str, detach: bool, timeout: str) -> None:
+    """Give the revision of a canary that stands to all slots, and wait until it runs."""
+    seconds = parse_duration(timeout, "--timeout")
+
+    async def work(mesh: Mesh) -> None:
+        (view,) = await known_services(mesh, (service,))
+        await mesh.promote(service)
+        click.echo(f"Service {service}: revision {view.record.target} goes to all slots")
+        if not detach:
+            goals = [Goal(service=service, revision=view.record.target)]
+            took = await wait_for_services(session, mesh, goals, seconds, f"the promotion of {service}")
+            click.echo(f"Service {service} runs revision {view.record.target}, {duration(round(took, 1))}.")
+
+    session.run(work)
+
+
+@service_group.command("abort")
+@click.argument("service")
+@wait_options
+@pass_session
+def abort(session: Session, service: str, detach: bool, timeout: str) -> None:
+    """Take a canary back: all slots get the revision that they had, and wait until that runs."""
+    seconds = parse_duration(timeout, "--timeout")
+
+    async def work(mesh: Mesh) -> None:
+        (deployed, *_) = (await mesh.abort(service)).services
+        click.echo(f"Service {service} goes back to revision {deployed.revision}")
+        if not detach:
+            what = f"the roll-back of {service}"
+            took = await wait_for_services(session, mesh, [Goal(service=service)], seconds, what)
+            click.echo(f"Service {service} runs revision {deployed.revision}, {duration(round(took, 1))}.")
+
+    session.run(work)
+
+
 @service_group.command("pause")
 @click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
 @pass_session

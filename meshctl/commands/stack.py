@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from meshctl.client import Mesh
 from meshctl.commands.options import DEFAULT_TIMEOUT, F, filter_option, listing_options, print_listing, wait_options
@@ -48,6 +49,9 @@ def _compose_options(command: F) -> F:
 @_compose_options
 @click.option("--prune", is_flag=True, help="Remove services of the stack that the files no longer name.")
 @click.option(
+    "--canary", type=click.IntRange(min=0), metavar="N", help="So many slots get a new revision, then it waits."
+)
+@click.option(
     "--resolve-image",
     type=click.Choice(["always", "changed", "never"]),
     default="always",
@@ -62,6 +66,7 @@ def deploy(
     files: tuple[str, ...],
     profiles: tuple[str, ...],
     prune: bool,
+    canary: int | None,
     resolve_image: str,
     detach: bool,
     timeout: str,
@@ -76,7 +81,7 @@ def deploy(
     async def work(mesh: Mesh) -> None:
         request = DeployStack(
             stack=loaded.name,
-            services=loaded.services,
+            services=tuple(msgspec.structs.replace(each, canary=canary) for each in loaded.services),
             networks=loaded.networks,
             prune=prune,
             resolve_image=resolve_image,

@@ -115,6 +115,7 @@ _NOTES = {
     "x-mesh.rollout": "how a deploy goes on, besides `deploy.update_config`",
     "x-mesh.rollout.progress_deadline": "a duration; a deploy that gets no further for so long has failed, also where "
     "tasks find no place or no image; 10m if not given, 0s is never",
+    "x-mesh.rollout.canary": "a whole number: so many slots get a new revision first; `service promote`, or `abort`",
     "x-mesh.rollout.max_unavailable": "a number of slots, or a share as 25%: so many may be without a task that is up "
     "when one is ended, by updates, roll-backs and drains; as `parallelism` says if not given",
     "x-mesh.restart": "how restarts back off: `delay` doubles with each in a row",

@@ -115,6 +115,7 @@ def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
             "rollout": {
                 "progress_deadline": _seconds(spec.progress_deadline, PROGRESS_DEADLINE),
                 "max_unavailable": spec.update.max_unavailable,
+                "canary": spec.canary,
             },
             "ready": _ready(spec.task.container.ready),
         },

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from meshctl.compose.cursor import At
 from meshctl.compose.problems import quote
-from meshctl.compose.scalars import duration, text
+from meshctl.compose.scalars import duration, text, whole
 from schemas.spec import UpdatePolicy
 
 PROGRESS_DEADLINE = 600.0
@@ -19,6 +19,11 @@ def read_progress_deadline(service: At) -> float:
     """x-mesh.rollout.progress_deadline, in seconds; 0: never."""
     rollout = service.dig("x-mesh", "rollout")
     return duration(rollout.get("progress_deadline") if rollout else None, PROGRESS_DEADLINE)
+
+
+def read_canary(service: At) -> int:
+    """x-mesh.rollout.canary; 0: none."""
+    return whole(service.dig("x-mesh", "rollout", "canary"), most=100_000)
 
 
 def with_max_unavailable(service: At, policy: UpdatePolicy) -> UpdatePolicy:

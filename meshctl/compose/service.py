@@ -11,7 +11,7 @@ from meshctl.compose.keys import remedy
 from meshctl.compose.networks import read_endpoint_mode
 from meshctl.compose.problems import quote
 from meshctl.compose.project import Project, has_placeholders
-from meshctl.compose.rollout import read_progress_deadline, with_max_unavailable
+from meshctl.compose.rollout import read_canary, read_progress_deadline, with_max_unavailable
 from meshctl.compose.scalars import texts
 from meshctl.compose.tree import Mapping, Node, Scalar, is_extension, is_null
 from schemas.api import ServiceDeploy
@@ -54,6 +54,7 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         update=_policy(service, "update_config"),
         rollback=_policy(service, "rollback_config"),
         progress_deadline=read_progress_deadline(service),
+        canary=read_canary(service),
     )
     if not spec.task.container.networks and any(port.mode == "ingress" for port in spec.task.container.ports):
         (service.get("ports") or service).refuse(

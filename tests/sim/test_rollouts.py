@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
+from bus.port import Committed, Fence, Outcome, Write
 from schemas.api import InspectService, ServiceDeploy
 from schemas.errors import NotFound, Refused
 from schemas.records import RolloutRecord
-from schemas.revisionapi import GetHistory, PauseServices, RollbackService
+from schemas.revisionapi import GetHistory, PauseServices, PromoteService, RollbackService
 from schemas.spec import (
     ContainerSpec,
     Dependency,
@@ -101,6 +106,92 @@ def test_a_paused_rollout_stands_still_until_it_is_resumed() -> None:
         assert not images(world) & before
 
     run(in_world(13, story))
+
+
+class Interrupted:
+    """Every leader dies right after it has stored a step of a rollout; another one goes on."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.stepped = asyncio.Event()
+        self.deaths = 0
+        self.fewest = 99
+        world.broker.state.on_commit = self._seen
+
+    def _seen(self, user: str, batch: Sequence[Write], _fence: Fence | None, outcome: Outcome) -> None:
+        mine = any(write.key.startswith(("rollout.", "desired.")) for write in batch)
+        if mine and isinstance(outcome, Committed) and user == f"controller-{self._world.leader()}":
+            self.stepped.set()
+
+    async def until(self, holds: Callable[[], bool], what: str, most: int = 150) -> None:
+        for _ in range(most):
+            self.fewest = min(self.fewest, len({slot for (name, slot) in self._world.live() if name == "shop_web"}))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.5):
+                    await self.stepped.wait()
+            if holds():
+                return
+            leader = self._world.leader()
+            if self.stepped.is_set() and leader:
+                self.deaths += 1
+                self._world.crash_controller(leader)
+                self.stepped.clear()
+                await self._world.until(lambda: self._world.leader() != "", 30, "another leads")
+                self._world.start_controller(leader)
+        raise AssertionError(f"not in {most} steps: {what}: {rollout(self._world)}")
+
+
+@pytest.mark.parametrize("order", ["stop-first", "start-first"])
+@pytest.mark.parametrize("end", ["promote", "abort"])
+def test_a_canary_goes_on_exactly_there_though_every_leader_dies_after_one_step(order: str, end: str) -> None:
+    async def story(world: World) -> None:
+        await stands(world)
+        interrupted = Interrupted(world)
+        await deploy(world, msgspec.structs.replace(web("app:2", order=order, parallelism=2), canary=2))
+        await interrupted.until(lambda: rollout(world).update.stands, "the canary stands")
+        assert list(image_counts(world).values()) == ([4, 2] if order == "start-first" else [2, 2])
+        if end == "promote":
+            await world.insist("service.promote", PromoteService(service="shop_web"))
+        else:
+            await world.insist("service.rollback", RollbackService(service="shop_web", canary=True))
+        await interrupted.until(lambda: _whole(world, 2 if end == "promote" else 1), "it is whole")
+        assert world.running("shop_web") == slots(4)
+        assert interrupted.deaths >= 4
+        assert interrupted.fewest >= (4 if order == "start-first" else 2)
+        with pytest.raises(Refused):
+            await world.insist("service.promote", PromoteService(service="shop_web"))
+        with pytest.raises(Refused):
+            await world.insist("service.rollback", RollbackService(service="shop_web", canary=True))
+
+    run(in_world(15, story))
+
+
+@pytest.mark.parametrize("order", ["stop-first", "start-first"])
+@pytest.mark.parametrize("image", ["app:2", "crash:1"])
+def test_a_rollout_goes_on_exactly_there_though_every_leader_dies_after_one_step(image: str, order: str) -> None:
+    async def story(world: World) -> None:
+        await stands(world)
+        interrupted = Interrupted(world)
+        await deploy(world, web(image, order=order, failure_action="rollback"))
+        state = "completed" if image == "app:2" else "rollback_completed"
+        await interrupted.until(
+            lambda: rollout(world).deploy == 2 and rollout(world).update.state == state, "it is over"
+        )
+        world.broker.state.on_commit = None
+        await world.until(lambda: world.running("shop_web") == slots(4), 60, "four slots run")
+        assert interrupted.fewest >= (4 if order == "start-first" else 2)
+
+    run(in_world(16, story))
+
+
+def image_counts(world: World) -> dict[str, int]:
+    """Image -> live tasks of the service."""
+    found = Counter(life.view.image for lives in world.live().values() for _, life in lives)
+    return dict(found.most_common())
+
+
+def _whole(world: World, revision: int) -> bool:
+    return rollout(world).revision == revision and rollout(world).phase == "done"
 
 
 @pytest.mark.parametrize("image", ["app:2", "crash:1"])

@@ -297,6 +297,7 @@ _container(
     "ready",
 )
 _container("x-mesh.ready.tcp", "x-mesh: {ready: {tcp: 8080}}", ReadyCheck(port=8080), "ready")
+_honoured("x-mesh.rollout.canary", "x-mesh: {rollout: {canary: 2}}", lambda d: d.spec.canary, 2)
 _honoured(
     "x-mesh.rollout.max_unavailable",
     "x-mesh: {rollout: {max_unavailable: 25%}}",

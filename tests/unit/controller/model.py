@@ -238,14 +238,20 @@ class Mesh:
     def change_node(self, name: str, **changes: object) -> None:
         self.put_node(msgspec.structs.replace(self.nodes[name].record, **changes))
 
-    def deploy(self, spec: ServiceSpec, replicas: int = 1) -> None:
+    def deploy(self, spec: ServiceSpec, replicas: int = 1, canary: int = 0) -> None:
         """Set the target, as the api would."""
         old = self.services.get(spec.name)
         number = old.record.target + 1 if old is not None else 1
         deploy = old.record.deploy + 1 if old is not None else 1
         self.revisions[spec.name, number] = RevisionRecord(number=number, spec=spec)
         record = ServiceRecord(
-            name=spec.name, mode=spec.mode, target=number, replicas=replicas, deploy=deploy, cause=f"command-{number}"
+            name=spec.name,
+            mode=spec.mode,
+            target=number,
+            replicas=replicas,
+            deploy=deploy,
+            canary=canary,
+            cause=f"command-{number}",
         )
         self.services[spec.name] = Stored(record, self._next())
 

@@ -61,8 +61,8 @@ class Stage:
             if task.service == "web"
         ]
 
-    def deploy(self, spec: ServiceSpec, replicas: int) -> None:
-        self.mesh.deploy(spec, replicas)
+    def deploy(self, spec: ServiceSpec, replicas: int, canary: int = 0) -> None:
+        self.mesh.deploy(spec, replicas, canary)
         self.fewest, self.most, self.seen = 1000, 0, []
 
     def step(self, seconds: float = 0.2, *, cut: int | None = None) -> None:

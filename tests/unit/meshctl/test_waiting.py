@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshctl.waiting import Goal, Look, Waiting
+from meshctl.watching import canaries
 from schemas.api import ServiceView, TaskView
 from schemas.errors import RolloutFailed, TimedOut
 from schemas.observation import EndedTask
@@ -225,3 +226,12 @@ def test_scaling_after_a_roll_back_succeeds() -> None:
     over = UpdateProgress(state="rollback_completed", total=2)
     story.look(1.0, task(1), task(2), service=view(phase="failed", update=over))
     assert story.look(7.0, task(1), task(2), service=view(phase="failed", update=over)).done
+
+
+def test_a_canary_that_stands_is_all_a_deploy_waits_for() -> None:
+    why = "canary: 1 of 2 slots have revision 2: promote or abort it"
+    standing = UpdateProgress(state="updating", total=2, stands=True)
+    service = view(2, phase="converging", updated=1, why=why, update=standing)
+    look = Story().look(0.0, task(1), task(2), service=service)
+    assert look.done
+    assert canaries(look) == [f"web: {why} (meshctl service promote | abort web)"]
