@@ -90,7 +90,7 @@ def _assigned_view(
             node=node,
             revision=task.revision,
             image=spec.container.image if spec else "",
-            since=max(0.0, task.hold),
+            since=_lost_since(records, node) if down else max(0.0, task.hold),
             error=_lost(records, node) if down else "",
             why=task.why,
             current=current,
@@ -105,7 +105,7 @@ def _assigned_view(
         node=node,
         revision=task.revision,
         image=spec.container.image if spec else seen.image,
-        since=seen.since,
+        since=_lost_since(records, node) if down and not seen.ended else seen.since,
         health=seen.health,
         not_ready=seen.not_ready,
         error=_lost(records, node) if down and not seen.ended else seen.error,
@@ -130,7 +130,7 @@ def _stray_view(records: Records, node: str, seen: ObservedTask, *, down: bool) 
         node=node,
         revision=seen.revision,
         image=_image(records, seen.service, seen.revision) or seen.image,
-        since=seen.since,
+        since=_lost_since(records, node) if down else seen.since,
         health=seen.health,
         not_ready=seen.not_ready,
         container=seen.container,
@@ -238,6 +238,12 @@ def _passes(view: TaskView, wanted: ListTasks) -> bool:
 def _lost(records: Records, node: str) -> str:
     liveness = records.liveness.get(node)
     return f"node {node} is down" + (f": {liveness.why}" if liveness and liveness.why else "")
+
+
+def _lost_since(records: Records, node: str) -> float:
+    """When the verdict was given: what a silent node did before, nobody knows to have changed."""
+    liveness = records.liveness.get(node)
+    return liveness.since if liveness else 0.0
 
 
 def _is_down(records: Records, node: str) -> bool:

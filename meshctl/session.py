@@ -6,6 +6,7 @@ Tests put in another `opener`; nothing else of a command is different there.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -57,6 +58,11 @@ class Session:
     def color(self) -> bool:
         """Whether stdout shows colours."""
         return sys.stdout.isatty() and not self.environ.get("NO_COLOR") and self.environ.get("TERM") != "dumb"
+
+    @property
+    def width(self) -> int:
+        """Characters of a line where stdout is a terminal; 0 elsewhere."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
     async def _with_mesh(self, work: Callable[[Mesh], Awaitable[T]]) -> T:
         async with self._open() as mesh:

@@ -9,12 +9,17 @@ from typing import Protocol
 import click
 
 from meshctl.client import Mesh
+from meshctl.format.times import duration
 from meshctl.waiting import Goal, Look, Waiting
 from schemas.api import ServiceView, TaskView
 from schemas.errors import TimedOut, Unreachable
 
 LOOK_EVERY = 0.25
 """Seconds between two looks; more when answers take long (as in a big mesh)."""
+
+
+SAY_SO_AFTER = 5.0
+"""Seconds after which somebody who waits for what does not go on is told how long that may take, and how to leave."""
 
 
 class Display(Protocol):
@@ -45,6 +50,7 @@ async def wait_until_running(
     loop = asyncio.get_running_loop()
     started = loop.time()
     waiting = Waiting(goals, started=started, timeout=timeout)
+    told = False
     try:
         while True:
             asked = loop.time()
@@ -61,6 +67,9 @@ async def wait_until_running(
                     for line in look.details:
                         click.echo(line, err=True)
                     raise look.error
+                if not told and loop.time() - started >= SAY_SO_AFTER and any(each.reasons for each in look.progress):
+                    told = True
+                    display.note(f"waiting up to {duration(timeout)}; Ctrl-C (or a kill) leaves it going")
             await asyncio.sleep(max(LOOK_EVERY, 2 * (loop.time() - asked)))
     except asyncio.CancelledError:
         display.close()

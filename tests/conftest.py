@@ -30,6 +30,7 @@ from bus.memory import MemoryBroker
 from bus.nats import connect
 from bus.nats_admin import create_mesh
 from bus.port import Bus, Credentials
+from tests.guardian import guard
 
 PASSWORD = "word"
 NODES = ("n1", "n2", "n3")
@@ -193,6 +194,23 @@ async def _no_task_outlives_the_test() -> AsyncIterator[None]:
 def _held_to_tasks(request: pytest.FixtureRequest) -> None:
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         request.getfixturevalue("_no_task_outlives_the_test")
+
+
+# Nothing outlives the run
+
+_GUARDIANS: list[subprocess.Popen[bytes]] = []
+
+
+def pytest_configure() -> None:
+    """Have whatever this process starts killed when it ends."""
+    _GUARDIANS.append(guard())
+
+
+def pytest_unconfigure() -> None:
+    """End in good order."""
+    for guardian in _GUARDIANS:
+        guardian.communicate()
+    _GUARDIANS.clear()
 
 
 # Docker tests

@@ -52,7 +52,7 @@ def wait_options(command: F) -> F:
 
 def print_listing(session: Session, listing: Listing, form: str, quiet: bool, no_trunc: bool) -> None:
     """Print a listing as the options want it."""
-    style = Style(form=form, quiet=quiet, no_trunc=no_trunc, color=session.color)
+    style = Style(form=form, quiet=quiet, no_trunc=no_trunc, color=session.color, width=session.width)
     text = render_listing(listing, style)
     if text:
         click.echo(text)

@@ -10,7 +10,7 @@ from meshctl.client import Mesh
 from meshctl.commands.options import format_option, print_objects
 from meshctl.lazy import Group
 from meshctl.session import Session, pass_session
-from meshctl.views.objects import plain
+from meshctl.views.objects import dated, plain
 from schemas.api import TaskView
 from schemas.errors import NotFound, UsageError
 
@@ -45,9 +45,9 @@ async def told_of(mesh: Mesh, text: str) -> dict[str, Any]:
         found = await mesh.post_mortem(text)
         if found is None:
             raise
-        return {"id": found.task, "post_mortem": plain(found)}
+        return {"id": found.task, "post_mortem": dated(plain(found))}
     found = await mesh.post_mortem(detail.task.id)
-    return {**plain(detail), "post_mortem": plain(found) if found is not None else None}
+    return {**dated(plain(detail)), "post_mortem": dated(plain(found)) if found is not None else None}
 
 
 async def find_task(mesh: Mesh, text: str) -> TaskView:

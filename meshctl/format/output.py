@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshctl.format.near import did_you_mean
-from meshctl.format.table import lay_out, shorten
+from meshctl.format.table import fit_to, lay_out, shorten
 from meshctl.format.template import Template
 from schemas.errors import UsageError
 
@@ -28,6 +28,8 @@ class Column:
     field: str
     width: int = 0
     colour: Callable[[Row], str] | None = None
+    gives: int = 0
+    """Where the table is too wide for the terminal it may be cut to so many characters; 0: never."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Style:
     no_trunc: bool = False
     color: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    width: int = 0
+    """Characters of a line of the terminal; 0: it is none, and nothing is cut for it."""
 
 
 def check_form(form: str) -> None:
@@ -89,6 +93,8 @@ def _table(listing: Listing, style: Style) -> str:
     for row in listing.rows:
         cells.append([_cell(row.get(column.field, ""), column, style) for column in listing.columns])
         colours.append([column.colour(row) if column.colour and style.color else "" for column in listing.columns])
+    if style.width and not style.no_trunc:
+        cells = fit_to(style.width, header, cells, {i: column.gives for i, column in enumerate(listing.columns)})
     return lay_out(header, cells, colours)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -13,12 +13,37 @@ GAP = 3
 def lay_out(header: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[Sequence[str]] = ()) -> str:
     """The table. `styles`: a colour (of click) for each cell, "" for none."""
     lines = [tuple(header), *(tuple(_clean(cell) for cell in row) for row in rows)]
-    widths = [max(_width(line[index]) for line in lines) for index in range(len(header))]
+    widths = _widths(lines)
     out = []
     for number, line in enumerate(lines):
         colours = styles[number - 1] if styles and number else ()
         out.append(_line(line, widths, colours))
     return "\n".join(out)
+
+
+def fit_to(
+    width: int, header: Sequence[str], rows: Sequence[Sequence[str]], gives: Mapping[int, int]
+) -> list[list[str]]:
+    """The rows with cells cut so that no line is longer than `width`, as far as columns give way.
+
+    `gives`: column -> its least width; 0: it gives nothing. The widest gives first.
+    """
+    cut = [list(row) for row in rows]
+    yielding = [index for index, least in gives.items() if least and rows]
+    for index in sorted(yielding, key=lambda index: -max(_width(row[index]) for row in rows)):
+        over = max((_width(_line(row, _widths([header, *cut]), ())) for row in [header, *cut]), default=0) - width
+        if over <= 0:
+            break
+        wide = max(_width(row[index]) for row in cut)
+        least = max(gives[index], _width(header[index]))
+        limit = max(least, wide - over)
+        for row in cut:
+            row[index] = shorten(row[index], limit)
+    return cut
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(_width(line[index]) for line in lines) for index in range(len(lines[0]))]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], colours: Sequence[str]) -> str:

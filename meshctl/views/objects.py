@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
+from schemas.clock import iso
+
 
 def plain(value: Any) -> Any:
     """`value` with structs as mappings, all fields included (those at their default, too)."""
@@ -19,3 +21,22 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes | msgspec.Raw):
         return bytes(value).decode(errors="replace")
     return value
+
+
+MOMENTS = frozenset({"since", "at", "started_at", "finished_at"})
+"""Fields that hold seconds since 1970."""
+
+
+def dated(value: Any) -> Any:
+    """`value` with moments as RFC 3339, "" for those that never were."""
+    if isinstance(value, dict):
+        return {key: _moment(item) if key in MOMENTS else dated(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [dated(item) for item in value]
+    return value
+
+
+def _moment(value: Any) -> Any:
+    if not isinstance(value, int | float):
+        return dated(value)
+    return iso(value) if value > 0 else ""

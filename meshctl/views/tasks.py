@@ -17,12 +17,12 @@ HISTORY = " \\_ "
 COLUMNS = (
     Column("ID", "ID"),
     Column("NAME", "Name"),
-    Column("IMAGE", "Image", 40),
+    Column("IMAGE", "Image", 40, gives=12),
     Column("NODE", "Node"),
     Column("DESIRED STATE", "DesiredState"),
     Column("CURRENT STATE", "CurrentState", colour=lambda row: COLOURS.get(row["Word"], "")),
-    Column("ERROR", "Error", 60, colour=lambda row: "red" if row["Desired"] == "running" else ""),
-    Column("PORTS", "Ports", 40),
+    Column("ERROR", "Error", 60, colour=lambda row: "red" if row["Desired"] == "running" else "", gives=16),
+    Column("PORTS", "Ports", 40, gives=20),
 )
 
 

@@ -55,7 +55,7 @@ def a_mesh() -> tuple[Records, dict[str, Observation]]:
         ("node.n2", NodeRecord(name="n2", instance="i")),
         ("node.n3", NodeRecord(name="n3", instance="i", removed=True)),
         ("liveness.n1", LivenessRecord(node="n1", verdict="ready")),
-        ("liveness.n2", LivenessRecord(node="n2", verdict="down", why="not heard")),
+        ("liveness.n2", LivenessRecord(node="n2", verdict="down", since=12.0, why="not heard")),
         ("desired.n1", Assignment(node="n1", epoch=1, tasks=(assigned("1-1", "1"),), specs={TASK.hash: TASK})),
         ("desired.n2", Assignment(node="n2", epoch=1, tasks=(assigned("1-2", "2"),), specs={TASK.hash: TASK})),
         (
@@ -99,6 +99,8 @@ def test_a_service_lists_each_slot_with_its_task_its_history_and_what_it_waits_f
         "volume data is on n2",
     ]
     assert (listed[0].container, listed[0].since, listed[0].image) == ("c1", 7.0, "app:1")
+    verdict = records.liveness["n2"]
+    assert [view.since for view in listed if view.state == "lost"] == [verdict.since]
     assert (listed[1].exit_code, listed[1].error) == (3, "exit code 3")
 
 

@@ -250,6 +250,12 @@ def test_tasks_are_found_by_id_prefix_name_and_container(mesh) -> None:  # type:
     assert mesh.run("task", "inspect", "zz").code == 4
 
 
+def test_moments_of_a_task_are_told_as_times(mesh) -> None:  # type: ignore[no-untyped-def]
+    mesh.answer("task.inspect", lambda request: TaskDetail(task=msgspec.structs.replace(task(request.task), since=1.5)))
+    told = json.loads(mesh.run("task", "inspect", "a-1").out)[0]
+    assert told["task"]["since"] == "1970-01-01T00:00:01.500Z"
+
+
 def test_a_task_that_nobody_remembers_is_told_by_its_post_mortem(mesh) -> None:  # type: ignore[no-untyped-def]
     found = PostMortem(task="zz-9", exit_code=3, log=(LogLine(at="x", text="cannot open config"),))
     event = Event(id="e", kind="task.postmortem", at="x", task="zz-9", data=msgspec.to_builtins(found))

@@ -7,12 +7,25 @@ from textwrap import dedent
 
 import pytest
 
+from meshctl.format.table import fit_to, lay_out
 from schemas.api import NodeList, NodeView, ServiceList, ServiceView, StackList, StackView, TaskList, TaskView
 from schemas.observation import BoundPort, NodeFacts
 from schemas.records import RolloutRecord, ServiceRecord
 from schemas.spec import ContainerSpec, Placement, Port, ServiceSpec, TaskSpec
 
 NOW = 1_790_000_000.0
+
+
+def test_a_table_is_cut_to_the_terminal_where_columns_give_way() -> None:
+    header = ["ID", "ERROR", "PORTS"]
+    rows = [["abc", "x" * 60, ""], ["d", "", "*:32768->80/tcp"]]
+    for width, longest in ((200, 60), (60, 36), (20, 16)):
+        cut = fit_to(width, header, rows, {0: 0, 1: 16, 2: 0})
+        assert max(len(row[1]) for row in cut) == longest
+        assert [row[2] for row in cut] == ["", "*:32768->80/tcp"]
+        if width >= 60:
+            assert max(map(len, lay_out(header, cut).splitlines())) <= width
+    assert rows[0][1] == "x" * 60
 
 
 def service(
