@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from bus.port import Bus, Credentials
 from meshctl import asking
 from meshctl.eventstream import EventFilter, find_post_mortem, follow_events
-from schemas import api, netapi, nodeapi, revisionapi, stackapi, subjects
+from schemas import api, netapi, nodeapi, planapi, revisionapi, stackapi, subjects
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BadMessage, StoreMissing, Unreachable, error_of
 from schemas.events import Event
@@ -41,6 +41,7 @@ REQUESTS = {
     **netapi.NETWORK_REQUESTS,
     **revisionapi.REVISION_REQUESTS,
     **stackapi.STACK_REQUESTS,
+    **planapi.PLAN_REQUESTS,
 }
 """All that controllers may be asked: "service.list" -> (request, answer)."""
 
@@ -129,6 +130,10 @@ class Mesh:
     async def stacks(self) -> api.StackList:
         """All stacks."""
         return cast("api.StackList", await self.ask("stack.list", api.Ask()))
+
+    async def plan_stack(self, request: planapi.PlanStack) -> planapi.StackPlan:
+        """What a deploy of a stack would do."""
+        return cast("planapi.StackPlan", await self.ask("stack.plan", request, timeout=DEPLOY_TIMEOUT))
 
     async def stack_history(self, stack: str, specs: Collection[int] = ()) -> stackapi.StackHistory:
         """The kept revisions of a stack, newest first; with the services' specs of those whose numbers are given."""

@@ -20,6 +20,7 @@ MEMBERS = {
     "stack": Member(
         "meshctl.commands.stack_all:stack_group", "Deploy Compose files and look after what they made.", MANAGE
     ),
+    "plan": Member("meshctl.commands.plan:plan_command", "Show what a deploy would do.", MANAGE),
     "service": Member(
         "meshctl.commands.service_all:service_group", "Create, scale, update, inspect, read logs.", MANAGE
     ),

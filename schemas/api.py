@@ -99,7 +99,9 @@ class DeployStack(Command, frozen=True, kw_only=True):
     """Those that the stack makes, and removes with it."""
     prune: bool = False
     resolve_image: str = "always"
-    """always | changed | never, as docker stack deploy has it."""
+    """always | changed | never, as docker stack deploy has it; pinned: the services say it."""
+    expected: dict[str, str] = {}
+    """Of a plan: what it rests on (`StackPlan.base`). Conflict where that has moved on."""
 
 
 class PutService(Command, frozen=True, kw_only=True):

@@ -15,13 +15,14 @@ from schemas.api import ServiceDeploy
 from schemas.errors import Refused
 from schemas.spec import ServiceSpec
 
-POLICIES = ("always", "changed", "never")
+POLICIES = ("always", "changed", "never", "pinned")
 
 
 async def pin_all(desk: Desk, wanted: Sequence[ServiceDeploy], policy: str) -> tuple[list[ServiceDeploy], list[str]]:
     """The wanted services with pinned images, and warnings.
 
-    `policy` as docker stack deploy has it: always ask; ask when the image's name has changed; never ask.
+    `policy` as docker stack deploy has it: always ask; ask when the image's name has changed; never ask. Or "pinned":
+    they are as they are to be.
 
     Raises:
         ImageUnavailable: no node can get an image.
@@ -29,6 +30,8 @@ async def pin_all(desk: Desk, wanted: Sequence[ServiceDeploy], policy: str) -> t
     """
     if policy not in POLICIES:
         raise Refused(f"resolve_image is {policy!r}; it may be {', '.join(POLICIES)}")
+    if policy == "pinned":
+        return list(wanted), []
     before = {each.spec.name: current_spec(desk.records, each.spec.name) for each in wanted}
     specs = [each.spec for each in wanted]
     asked = {spec.name: _question(desk, spec) for spec in specs if _to_ask(spec, before[spec.name], policy)}

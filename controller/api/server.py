@@ -20,6 +20,7 @@ from controller.api import (
     networks,
     nodes,
     orders,
+    planning,
     revisions,
     services,
     stack_revisions,
@@ -33,6 +34,7 @@ from schemas import subjects
 from schemas.api import AGENT_REQUESTS, REQUESTS, Command, reply_error, reply_with
 from schemas.errors import BadMessage, Internal, MeshError, Refused, Unreachable
 from schemas.netapi import NETWORK_REQUESTS
+from schemas.planapi import PLAN_REQUESTS
 from schemas.revisionapi import REVISION_REQUESTS
 from schemas.stackapi import STACK_REQUESTS
 from schemas.wire import decode
@@ -49,6 +51,7 @@ HANDLERS: Mapping[str, Handler] = {
     "stack.deploy": stacks.deploy,
     "stack.remove": stacks.remove,
     "stack.list": stacks.list_all,
+    "stack.plan": planning.plan_stack,
     "stack.history": stack_revisions.history,
     "stack.rollback": stack_revisions.rollback,
     "service.put": services.put,
@@ -75,7 +78,7 @@ HANDLERS: Mapping[str, Handler] = {
     "order.give": orders.give,
 }
 
-ALL_REQUESTS = {**REQUESTS, **NETWORK_REQUESTS, **REVISION_REQUESTS, **STACK_REQUESTS}
+ALL_REQUESTS = {**REQUESTS, **NETWORK_REQUESTS, **REVISION_REQUESTS, **STACK_REQUESTS, **PLAN_REQUESTS}
 
 AGENT_HANDLERS: Mapping[str, Callable[[Desk, str, Any], Awaitable[object]]] = {"join": joining.join}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import msgspec
 
@@ -11,15 +12,37 @@ from controller.api.checks import check_stack, warnings_for
 from controller.api.composition import Change, Composed, compose, members_of, standing
 from controller.api.dependents import dragged
 from controller.api.desk import Desk, Draft, not_found
+from controller.api.foundations import moved_on
 from controller.api.intent import Intent, current, deployed_of, intend
 from controller.api.networks import check_attached, gone, stack_networks
 from controller.api.pinning import pin_all
 from schemas import subjects
-from schemas.api import Ask, DeployAnswer, DeployStack, RemoveStack, ServiceDeploy, StackList, StackView, Written
+from schemas.api import (
+    Ask,
+    DeployAnswer,
+    Deployed,
+    DeployStack,
+    RemoveStack,
+    ServiceDeploy,
+    StackList,
+    StackView,
+    Written,
+)
 from schemas.errors import Conflict
 from schemas.records import ServiceRecord
 from schemas.stacks import StackMember
 from schemas.wire import Wire
+
+
+@dataclass(frozen=True)
+class StackDraft:
+    """What a deploy comes to."""
+
+    services: tuple[Deployed, ...]
+    wanted: tuple[ServiceDeploy, ...]
+    """What each of these is to be."""
+    pruned: tuple[str, ...]
+    records: tuple[tuple[str, Wire | None], ...]
 
 
 async def deploy(desk: Desk, request: DeployStack) -> DeployAnswer:
@@ -28,40 +51,58 @@ async def deploy(desk: Desk, request: DeployStack) -> DeployAnswer:
     await desk.catch_up()
     if (done := _deployed_before(desk, request)) is not None:
         return done
+    _check_expected(desk, request)
+    pinned, warnings = await prepare_stack(desk, request)
+    command, now = desk.command(request.command), desk.clock.wall()
+
+    async def draft() -> Draft[DeployAnswer]:
+        if (done := _deployed_before(desk, request)) is not None:
+            return Draft(done)
+        _check_expected(desk, request)
+        made = draft_stack(desk, request, pinned, command, now)
+        answer = DeployAnswer(sequence=0, services=made.services, pruned=made.pruned, warnings=tuple(warnings))
+        return Draft(answer, made.records)
+
+    answer, sequence = await desk.write(draft)
+    return msgspec.structs.replace(answer, sequence=sequence)
+
+
+async def prepare_stack(desk: Desk, request: DeployStack) -> tuple[list[ServiceDeploy], list[str]]:
+    """The services with their images pinned, and warnings. Raises what keeps the stack from being deployed."""
+    check_stack(request.stack, request.services)
     for each in request.services:
         _check_owner(desk, request.stack, each.spec.name)
     check_attached(desk.records, [each.spec for each in request.services], [each.name for each in request.networks])
     pinned, warnings = await pin_all(desk, request.services, request.resolve_image)
     for each in pinned:
         warnings += warnings_for(each.spec, desk.records, desk.mirror.observations)
-    command, now = desk.command(request.command), desk.clock.wall()
+    return pinned, warnings
 
-    async def draft() -> Draft[DeployAnswer]:
-        if (done := _deployed_before(desk, request)) is not None:
-            return Draft(done)
-        for each in pinned:
-            _check_owner(desk, request.stack, each.spec.name)
-        pruned = _pruned(desk, request, pinned)
-        everyone = dragged(desk.records, pinned, pruned)
-        intents = [intend(desk.records, each, command, now) for each in everyone]
-        records: list[tuple[str, Wire | None]] = [record for intent in intents for record in intent.records]
-        records += [(subjects.service_key(name), removed(desk, name, command, now)) for name in pruned]
-        composed = _composed(desk, intents, everyone, pruned, Change(command, now), request.stack)
-        records += composed.records if composed is not None else ()
-        records += stack_networks(desk, request.stack, request.networks, command, now)
-        cleared = [record for intent in intents for record in intent.cleared]
-        cleared += composed.cleared if composed is not None else ()
-        records += cleared[: max(0, BATCH_MESSAGES - len(records))]
-        answer = DeployAnswer(
-            sequence=0,
-            services=tuple(intent.deployed for intent in intents),
-            pruned=tuple(pruned),
-            warnings=tuple(warnings),
+
+def draft_stack(desk: Desk, request: DeployStack, pinned: list[ServiceDeploy], command: str, now: float) -> StackDraft:
+    """The records that bring the stack about, as things stand."""
+    for each in pinned:
+        _check_owner(desk, request.stack, each.spec.name)
+    pruned = _pruned(desk, request, pinned)
+    everyone = dragged(desk.records, pinned, pruned)
+    intents = [intend(desk.records, each, command, now) for each in everyone]
+    records: list[tuple[str, Wire | None]] = [record for intent in intents for record in intent.records]
+    records += [(subjects.service_key(name), removed(desk, name, command, now)) for name in pruned]
+    composed = _composed(desk, intents, everyone, pruned, Change(command, now), request.stack)
+    records += composed.records if composed is not None else ()
+    records += stack_networks(desk, request.stack, request.networks, command, now)
+    cleared = [record for intent in intents for record in intent.cleared]
+    cleared += composed.cleared if composed is not None else ()
+    records += cleared[: max(0, BATCH_MESSAGES - len(records))]
+    return StackDraft(tuple(intent.deployed for intent in intents), tuple(everyone), tuple(pruned), tuple(records))
+
+
+def _check_expected(desk: Desk, request: DeployStack) -> None:
+    """Raises Conflict: what the plan rests on has moved on."""
+    if request.expected and (moved := moved_on(desk.records, request.expected, request)):
+        raise Conflict(
+            f"the mesh has moved on since the plan was made: {'; '.join(moved)}", hint="make it anew: meshctl plan"
         )
-        return Draft(answer, tuple(records))
-
-    answer, sequence = await desk.write(draft)
-    return msgspec.structs.replace(answer, sequence=sequence)
 
 
 async def remove(desk: Desk, request: RemoveStack) -> Written:
@@ -166,6 +207,8 @@ def _composed(
     before = members_of(desk.records, stack)
     members = {name: member for name, member in before.items() if name not in pruned}
     for intent, each in zip(intents, wanted, strict=True):
+        if each.spec.stack != stack:
+            continue
         name, revision = intent.deployed.service, intent.deployed.revision
         old = current(desk.records, name)
         replicas = each.replicas if each.replicas is not None else old.replicas if old is not None else 1

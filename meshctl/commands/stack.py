@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,7 +24,7 @@ from meshctl.views.tasks import image_names, task_listing
 from meshctl.waiting import Goal
 from meshctl.watching import wait_until_gone, wait_until_running
 from schemas.api import DeployAnswer, DeployStack, ServiceView, StackList, TaskView
-from schemas.errors import NotFound
+from schemas.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from meshctl.compose.load import LoadedStack
@@ -36,27 +37,38 @@ def stack_group() -> None:
     """Deploy Compose files and look after what they made."""
 
 
-def _compose_options(command: F) -> F:
+def compose_options(*, required: bool) -> Callable[[F], F]:
+    """-c/--compose-file and --profile."""
     text = "A Compose file; may be given several times, later ones add to earlier ones; - reads stdin."
     profile = "Also the services of this profile."
     spelling = ("-c", "--compose-file", "files")
-    command = click.option("--profile", "profiles", multiple=True, metavar="NAME", help=profile)(command)
-    return click.option(*spelling, multiple=True, required=True, metavar="FILE", help=text)(command)
+
+    def decorate(command: F) -> F:
+        command = click.option("--profile", "profiles", multiple=True, metavar="NAME", help=profile)(command)
+        return click.option(*spelling, multiple=True, required=required, metavar="FILE", help=text)(command)
+
+    return decorate
 
 
-@stack_group.command("deploy")
-@click.argument("stack", required=False, default="")
-@_compose_options
-@click.option("--prune", is_flag=True, help="Remove services of the stack that the files no longer name.")
-@click.option(
-    "--canary", type=click.IntRange(min=0), metavar="N", help="So many slots get a new revision, then it waits."
-)
-@click.option(
+resolve_option = click.option(
     "--resolve-image",
     type=click.Choice(["always", "changed", "never"]),
     default="always",
     show_default=True,
     help="When nodes are asked what an image is.",
+)
+
+
+@stack_group.command("deploy")
+@click.argument("stack", required=False, default="")
+@compose_options(required=False)
+@click.option("--prune", is_flag=True, help="Remove services of the stack that the files no longer name.")
+@click.option(
+    "--canary", type=click.IntRange(min=0), metavar="N", help="So many slots get a new revision, then it waits."
+)
+@resolve_option
+@click.option(
+    "--plan", "kept", metavar="FILE", help="Do what `meshctl plan --out FILE` told; not if the mesh moved on."
 )
 @wait_options
 @pass_session
@@ -68,6 +80,7 @@ def deploy(
     prune: bool,
     canary: int | None,
     resolve_image: str,
+    kept: str | None,
     detach: bool,
     timeout: str,
 ) -> None:
@@ -76,9 +89,10 @@ def deploy(
     STACK may be left out where the file has a top-level `name`. Without a change nothing is replaced.
     """
     seconds = parse_duration(timeout, "--timeout")
-    loaded = _load(session, stack, files, profiles)
-
-    async def work(mesh: Mesh) -> None:
+    if kept is not None:
+        request = _request_of_plan(kept, stack, files)
+    elif files:
+        loaded = load_files(session, stack, files, profiles)
         request = DeployStack(
             stack=loaded.name,
             services=tuple(msgspec.structs.replace(each, canary=canary) for each in loaded.services),
@@ -86,38 +100,63 @@ def deploy(
             prune=prune,
             resolve_image=resolve_image,
         )
+    else:
+        raise UsageError("no Compose file is named", hint="meshctl stack deploy -c compose.yaml STACK")
+
+    async def work(mesh: Mesh) -> None:
         answer = await telling_pulls(mesh, mesh.deploy_stack(request), lambda line: click.echo(line, err=True))
         _tell(answer)
-        if detach or not answer.services:
-            return
-        goals = [
-            Goal(
-                service=deployed.service,
-                revision=deployed.revision,
-                settled=deployed.change == "unchanged",
-                fresh=deployed.change in ("created", "updated"),
-            )
-            for deployed in answer.services
-        ]
-        what = f"the deploy of {loaded.name}"
-        took = await wait_until_running(
-            mesh, goals, stack=loaded.name, timeout=seconds, display=display_for(session.environ), what=what
-        )
-        if not answer.pruned and all(goal.settled for goal in goals):
-            click.echo(f"Stack {loaded.name} is unchanged: nothing was done.")
-        else:
-            click.echo(f"Stack {loaded.name} runs: {_count(len(goals), 'service')}, {duration(round(took, 1))}.")
+        if not detach and answer.services:
+            await _wait_for_deploy(session, mesh, request.stack, answer, seconds)
 
     session.run(work)
 
 
+def _request_of_plan(kept: str, stack: str, files: tuple[str, ...]) -> DeployStack:
+    """What a plan told, bound to what it rests on. Raises UsageError."""
+    from meshctl.commands.plan import read_plan
+
+    if files:
+        raise UsageError("--plan holds what the files said: leave out -c")
+    plan = read_plan(Path(kept))
+    if stack not in ("", plan.plan.stack):
+        raise UsageError(f"the plan is of stack {plan.plan.stack}, not of {stack}")
+    return DeployStack(
+        stack=plan.plan.stack,
+        services=plan.plan.wanted,
+        networks=plan.networks,
+        prune=plan.prune,
+        resolve_image="pinned",
+        expected=plan.plan.base,
+    )
+
+
+async def _wait_for_deploy(session: Session, mesh: Mesh, stack: str, answer: DeployAnswer, timeout: float) -> None:
+    goals = [
+        Goal(
+            service=deployed.service,
+            revision=deployed.revision,
+            settled=deployed.change == "unchanged",
+            fresh=deployed.change in ("created", "updated"),
+        )
+        for deployed in answer.services
+    ]
+    display = display_for(session.environ)
+    what = f"the deploy of {stack}"
+    took = await wait_until_running(mesh, goals, stack=stack, timeout=timeout, display=display, what=what)
+    if not answer.pruned and all(goal.settled for goal in goals):
+        click.echo(f"Stack {stack} is unchanged: nothing was done.")
+    else:
+        click.echo(f"Stack {stack} runs: {_count(len(goals), 'service')}, {duration(round(took, 1))}.")
+
+
 @stack_group.command("config")
 @click.argument("stack", required=False, default="")
-@_compose_options
+@compose_options(required=True)
 @pass_session
 def config(session: Session, stack: str, files: tuple[str, ...], profiles: tuple[str, ...]) -> None:
     """Show what the Compose files come to: merged, with variables put in. Asks no mesh."""
-    click.echo(_load(session, stack, files, profiles).rendered().rstrip("\n"))
+    click.echo(load_files(session, stack, files, profiles).rendered().rstrip("\n"))
 
 
 @stack_group.command("ls")
@@ -208,7 +247,7 @@ async def wait_for_stack(
     return took
 
 
-def _load(session: Session, stack: str, files: tuple[str, ...], profiles: tuple[str, ...]) -> LoadedStack:
+def load_files(session: Session, stack: str, files: tuple[str, ...], profiles: tuple[str, ...]) -> LoadedStack:
     """Read the Compose files and print their warnings."""
     from meshctl.compose.load import load_stack
 

@@ -72,7 +72,8 @@ class ScriptedMesh:
         result = CliRunner().invoke(cli, arguments, obj=session, input=stdin, standalone_mode=False)
         error = result.exception
         if error is None:
-            return Ran(result.stdout, result.stderr, result.exit_code)
+            code = result.return_value if isinstance(result.return_value, int) else result.exit_code
+            return Ran(result.stdout, result.stderr, code)
         told = tell(error)
         if told.unexpected:
             raise error
