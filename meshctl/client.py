@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from bus.port import Bus, Credentials
 from meshctl import asking
 from meshctl.eventstream import EventFilter, find_post_mortem, follow_events
-from schemas import api, netapi, nodeapi, planapi, revisionapi, stackapi, subjects
+from schemas import api, netapi, nodeapi, planapi, refreshapi, revisionapi, stackapi, subjects
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BadMessage, StoreMissing, Unreachable, error_of
 from schemas.events import Event
@@ -42,6 +42,7 @@ REQUESTS = {
     **revisionapi.REVISION_REQUESTS,
     **stackapi.STACK_REQUESTS,
     **planapi.PLAN_REQUESTS,
+    **refreshapi.REFRESH_REQUESTS,
 }
 """All that controllers may be asked: "service.list" -> (request, answer)."""
 
@@ -102,7 +103,7 @@ class Mesh:
                 request = replace(request, min_sequence=max(request.min_sequence, self.min_sequence))
             data = await asking.read(self.bus, subject, encode(request), timeout or asking.READ_TIMEOUT)
         answer = _opened(name, data, answer_kind)
-        if isinstance(answer, api.Written | api.DeployAnswer):
+        if isinstance(answer, api.Written | api.DeployAnswer | refreshapi.RefreshAnswer):
             self.min_sequence = max(self.min_sequence, answer.sequence)
         return answer
 
@@ -169,6 +170,10 @@ class Mesh:
         """Take a canary back."""
         request = revisionapi.RollbackService(service=service, canary=True)
         return cast("api.DeployAnswer", await self.ask("service.rollback", request))
+
+    async def refresh(self, request: refreshapi.RefreshServices) -> refreshapi.RefreshAnswer:
+        """Resolve the images of services anew; only what has moved is changed."""
+        return cast("refreshapi.RefreshAnswer", await self.ask("service.refresh", request, timeout=DEPLOY_TIMEOUT))
 
     async def pause(self, services: Collection[str], *, paused: bool = True) -> api.Written:
         """Halt the rollouts of services, or let them go on."""

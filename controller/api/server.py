@@ -21,6 +21,7 @@ from controller.api import (
     nodes,
     orders,
     planning,
+    refreshing,
     revisions,
     services,
     stack_revisions,
@@ -35,6 +36,7 @@ from schemas.api import AGENT_REQUESTS, REQUESTS, Command, reply_error, reply_wi
 from schemas.errors import BadMessage, Internal, MeshError, Refused, Unreachable
 from schemas.netapi import NETWORK_REQUESTS
 from schemas.planapi import PLAN_REQUESTS
+from schemas.refreshapi import REFRESH_REQUESTS
 from schemas.revisionapi import REVISION_REQUESTS
 from schemas.stackapi import STACK_REQUESTS
 from schemas.wire import decode
@@ -60,6 +62,7 @@ HANDLERS: Mapping[str, Handler] = {
     "service.history": revisions.history,
     "service.rollback": revisions.rollback,
     "service.promote": revisions.promote,
+    "service.refresh": refreshing.refresh,
     "service.pause": revisions.pause,
     "service.list": services.list_all,
     "service.inspect": services.inspect,
@@ -78,7 +81,14 @@ HANDLERS: Mapping[str, Handler] = {
     "order.give": orders.give,
 }
 
-ALL_REQUESTS = {**REQUESTS, **NETWORK_REQUESTS, **REVISION_REQUESTS, **STACK_REQUESTS, **PLAN_REQUESTS}
+ALL_REQUESTS = {
+    **REQUESTS,
+    **NETWORK_REQUESTS,
+    **REVISION_REQUESTS,
+    **STACK_REQUESTS,
+    **PLAN_REQUESTS,
+    **REFRESH_REQUESTS,
+}
 
 AGENT_HANDLERS: Mapping[str, Callable[[Desk, str, Any], Awaitable[object]]] = {"join": joining.join}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshctl.commands import service_logs, service_put, service_revisions
+from meshctl.commands import refresh, service_logs, service_put, service_revisions
 from meshctl.commands.service import service_group
 
-__all__ = ["service_group", "service_logs", "service_put", "service_revisions"]
+__all__ = ["refresh", "service_group", "service_logs", "service_put", "service_revisions"]

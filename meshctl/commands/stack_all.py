@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshctl.commands import stack_revisions
+from meshctl.commands import refresh, stack_revisions
 from meshctl.commands.stack import stack_group
 
-__all__ = ["stack_group", "stack_revisions"]
+__all__ = ["refresh", "stack_group", "stack_revisions"]
