@@ -15,6 +15,7 @@ from agent.brought import Brought
 from agent.engine.port import LABEL_SERVICE, LABEL_SLOT, LABEL_TASK, Container, Engine, EngineInfo
 from agent.ledger import Ledger
 from agent.local import LocalTask
+from agent.pre_start import init_spec
 from agent.pulling import Needed
 from agent.reconciler import Reconciler
 from agent.telling import Teller
@@ -102,6 +103,8 @@ class Housekeeping:
         """Once. Raises EngineUnavailable."""
         if self._reconciler.frozen or self._reconciler.assignment is None:
             return
+        for orphan in self._reconciler.orphaned:
+            await self._engine.remove(orphan.id, force=True)
         await self._sweep_containers(self._reconciler.assignment)
         await self._sweep_images(self._reconciler.assignment)
 
@@ -133,7 +136,9 @@ class Housekeeping:
 
     async def _needed(self, assignment: Assignment) -> set[str]:
         needed = {container.image for container in self._reconciler.containers}
-        for spec in assignment.specs.values():
+        specs = [*assignment.specs.values()]
+        specs += [init_spec(spec, step) for spec in assignment.specs.values() for step in spec.pre_start]
+        for spec in specs:
             found = await self._engine.image(Needed.of(spec.container).reference)
             if found:
                 needed.add(found.id)

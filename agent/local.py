@@ -50,6 +50,8 @@ class LocalTask(Wire, frozen=True, kw_only=True):
     """Why this agent ends it as failed: an unhealthy container."""
     flaps: Count = 0
     """How often its health has changed: numbers the events of it."""
+    inits: Count = 0
+    """So many containers may be there that run before its own, which are still to be removed."""
     end_stored: bool = False
     """An observation made after its end was stored: it may be forgotten once no assignment names it."""
 

@@ -15,9 +15,10 @@ from typing import cast
 import msgspec
 import structlog
 
-from agent.engine.port import LABEL_SERVICE, LABEL_SLOT, LABEL_TASK, Container, EngineEvent, EventGap
+from agent.engine.port import LABEL_INIT, LABEL_SERVICE, LABEL_SLOT, LABEL_TASK, Container, EngineEvent, EventGap
 from agent.guards import guarded
 from agent.local import LocalTask, is_successor, local_task, task_of_container
+from agent.pre_start import is_init, orphaned_inits
 from agent.wants import END, KEEP, Wanted, forgettable, stands_for, wanted_tasks
 from agent.worker import Desk, Worker
 from schemas.assignment import AssignedTask, Assignment, container_name
@@ -44,6 +45,8 @@ class Reconciler:
         self._listed = asyncio.Event()
         self.containers: tuple[Container, ...] = ()
         """All of this owner's, as of the last full list."""
+        self.orphaned: tuple[Container, ...] = ()
+        """Containers of what runs before tasks that nobody knows any more."""
         self._left_alone: frozenset[str] = frozenset()
         self.list_listeners: list[Callable[[], None]] = []
 
@@ -143,6 +146,8 @@ class Reconciler:
     def _take_over(self, containers: Sequence[Container]) -> None:
         """Adopt what is there, and let each worker compare."""
         named = {task.id for task in self._assignment.tasks} if self._assignment else set()
+        inits = [one for one in containers if is_init(one)]
+        containers = [one for one in containers if not is_init(one)]
         self.containers = tuple(one for one in containers if made_for_a_task(one, self._desk.ledger.tasks, named))
         self._leave_alone(containers)
         by_task = {container.labels.get(LABEL_TASK, ""): container for container in self.containers}
@@ -160,6 +165,7 @@ class Reconciler:
             for id_ in list(self._desk.ledger.tasks):
                 self._employ(id_, by_task.get(id_))
         self.refresh()
+        self.orphaned = orphaned_inits(inits, self._desk.ledger.tasks)
         for id_, worker in list(self._workers.items()):
             worker.listed(by_task.get(id_))
 
@@ -178,7 +184,7 @@ class Reconciler:
                     case EventGap():
                         self._desk.health.suspect()
                     case EngineEvent(labels=labels):
-                        worker = self._workers.get(labels.get(LABEL_TASK, ""))
+                        worker = self._workers.get(labels.get(LABEL_TASK) or labels.get(LABEL_INIT, ""))
                         if worker:
                             worker.look_again()
                         elif event.action == "start":

@@ -20,6 +20,7 @@ from agent.engine.container import TaskContext, plan_container
 from agent.engine.port import LABEL_TASK, Container, Engine, ImageInfo, LogQuery, Owner
 from agent.engine_health import EngineHealth
 from agent.guards import sleep_unless
+from agent.initing import Failed, Inits, Waiting
 from agent.ledger import Ledger
 from agent.local import LocalTask
 from agent.network.tasks import Links, TaskNetworks
@@ -50,6 +51,7 @@ from schemas.errors import EngineUnavailable, MeshError, NotFound
 from schemas.nodeapi import LogLine
 from schemas.observation import NodeFacts
 from schemas.postmortem import POST_MORTEM_LINES
+from schemas.spec import TaskSpec
 
 AT_ONCE = 8
 """Containers that are being made or started at the same time."""
@@ -100,6 +102,7 @@ class Worker:
         self._wanted: Wanted = KEEP
         self._epoch = 0
         self._waits_for = ""
+        self._inits = Inits(desk.engine, desk.owner, desk.pulls, desk.brought, self.wake)
 
     def want(self, wanted: Wanted, *, epoch: int) -> None:
         """What is to become of the task, by the assignment of that epoch."""
@@ -158,6 +161,8 @@ class Worker:
         task = self._desk.ledger.tasks.get(self._id)
         if task is None:
             return 0.0
+        if task.inits and self._wanted.intent != "keep" and self._are_over(task):
+            return await self._clear_inits(task)
         if self._stale:
             self._view = await self._look(task)
         now = self._desk.clock.monotonic()
@@ -171,6 +176,8 @@ class Worker:
                 return await self._pull(task)
             case Create() if self._links().why:
                 return self._wait_for_networks(self._links().why)
+            case Create() if self._wanted.spec is not None and self._wanted.spec.pre_start:
+                return await self._prepare(task, self._wanted.spec)
             case Stop(grace=grace) if not self._desk.networks.may_stop(self._id, grace):
                 return STOP_LOOK
             case _:
@@ -209,6 +216,42 @@ class Worker:
             self._desk.readiness.leave(self._id)
             return view
         return replace(view, not_ready=self._desk.readiness.why_not(task, view, spec.container.ready, self.wake))
+
+    def _are_over(self, task: LocalTask) -> bool:
+        """Whether what runs before the task's container has nothing more to do."""
+        return task.ended or bool(task.container) or self._wanted.intent == "end"
+
+    async def _clear_inits(self, task: LocalTask) -> float:
+        await self._inits.clear(task)
+        await self._note(task, msgspec.structs.replace(task, inits=0))
+        return 0.0
+
+    async def _prepare(self, task: LocalTask, spec: TaskSpec) -> float:
+        """What runs before the task's container, then that."""
+        links = self._links()
+        if links.never:
+            await self._note(task, failed(task, links.never))
+            return 0.0
+        if task.inits != len(spec.pre_start):
+            task = msgspec.structs.replace(task, inits=len(spec.pre_start))
+            self._desk.ledger.put(task)
+            await self._desk.ledger.flush()
+        result: Waiting | Failed | None
+        async with self._desk.slots:
+            try:
+                result = await self._inits.bring(task, spec, self._context(task, links))
+            except EngineUnavailable:
+                raise
+            except Exception as error:
+                result = Failed(_one_line(error))
+        match result:
+            case Waiting(seconds=seconds):
+                return seconds
+            case Failed(why=why, container=container):
+                await self._note(task, failed(task, why), log_of=container)
+            case None:
+                await self._create(task)
+        return 0.0
 
     def _links(self) -> Links:
         spec = self._wanted.spec
@@ -308,13 +351,14 @@ class Worker:
             dns=links.dns,
         )
 
-    async def _note(self, before: LocalTask, news: LocalTask) -> None:
-        """The task is so now: in the ledger, in the observation and as events."""
+    async def _note(self, before: LocalTask, news: LocalTask, *, log_of: str = "") -> None:
+        """The task is so now: in the ledger, in the observation and as events. `log_of`: another container's words."""
         if news.state != before.state:
             news = msgspec.structs.replace(news, since=self._desk.clock.wall())
         why = self._wanted.task.why if self._wanted.task else ""
         if news.ended and not before.ended:
-            lines = await self._last_lines(news.container) if news.container else ()
+            words_of = log_of or news.container
+            lines = await self._last_lines(words_of) if words_of else ()
             news = msgspec.structs.replace(news, log_tail=log_tail(lines))
             found = post_mortem(news, self._view, self._wanted.spec, self._desk.owner.node, lines)
             self._desk.teller.tell_post_mortem(news, found, epoch=self._epoch, why=why)

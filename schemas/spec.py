@@ -191,6 +191,23 @@ class Placement(Wire, frozen=True, kw_only=True):
     max_per_node: Count = 0
 
 
+class PreStart(Wire, frozen=True, kw_only=True):
+    """What runs to its end, with code 0, before a task's container is made: on its node, volumes and networks.
+
+    What is not given is as in the service's container; of another image, its own entrypoint and directory.
+    """
+
+    command: tuple[str, ...]
+    image: str = ""
+    image_id: str = ""
+    """Pinned, as `ContainerSpec.image_id`; of the service's own image it is empty."""
+    entrypoint: tuple[str, ...] | None = None
+    environment: dict[str, str] = {}
+    """Over that of the service."""
+    user: str = ""
+    working_dir: str = ""
+
+
 class TaskSpec(Wire, frozen=True, kw_only=True):
     """All that a task's life depends on."""
 
@@ -199,6 +216,8 @@ class TaskSpec(Wire, frozen=True, kw_only=True):
     reservations: Resources = Resources()
     restart: RestartPolicy = RestartPolicy()
     placement: Placement = Placement()
+    pre_start: tuple[PreStart, ...] = ()
+    """In this order, each once the one before has ended."""
     force: Count = 0
     """Raised by `service update --force` to have tasks replaced without another change."""
 

@@ -31,6 +31,8 @@ LABEL_REVISION = "mesh.revision"
 LABEL_SPEC = "mesh.spec"
 LABEL_STACK = "mesh.stack"
 LABEL_NETWORK = "mesh.network"
+LABEL_INIT = "mesh.init"
+"""On a container that runs before a task's own: the task's id."""
 
 
 @dataclass(frozen=True)

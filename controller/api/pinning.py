@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -35,6 +36,12 @@ async def pin_all(desk: Desk, wanted: Sequence[ServiceDeploy], policy: str) -> t
     before = {each.spec.name: current_spec(desk.records, each.spec.name) for each in wanted}
     specs = [each.spec for each in wanted]
     asked = {spec.name: _question(desk, spec) for spec in specs if _to_ask(spec, before[spec.name], policy)}
+    asked |= {
+        _key(spec, image): replace(_question(desk, spec), image=image)
+        for spec in specs
+        for image in _images_before(spec)
+        if policy == "always" or (policy == "changed" and image not in _pins_before(before[spec.name]))
+    }
     pins = await images.resolve_all(desk.bus.core, asked)
     warnings: list[str] = []
     pinned: list[ServiceDeploy] = []
@@ -42,8 +49,40 @@ async def pin_all(desk: Desk, wanted: Sequence[ServiceDeploy], policy: str) -> t
         pin = pins.get(each.spec.name, images.Pin())
         warnings += [warning for warning in pin.warnings if warning not in warnings]
         image_id = pin.image_id or _kept(each.spec, before[each.spec.name])
-        pinned.append(msgspec.structs.replace(each, spec=with_pin(each.spec, image_id)))
+        spec = with_pin(each.spec, image_id)
+        own = _pins_before(before[each.spec.name])
+        for image in _images_before(spec):
+            pin = pins.get(_key(spec, image), images.Pin())
+            warnings += [warning for warning in pin.warnings if warning not in warnings]
+            own[image] = pin.image_id or own.get(image, "")
+        pinned.append(msgspec.structs.replace(each, spec=_with_pins_before(spec, own)))
     return pinned, warnings
+
+
+def _images_before(spec: ServiceSpec) -> tuple[str, ...]:
+    """Images of what runs before its tasks, other than the service's own."""
+    found = {step.image for step in spec.task.pre_start} - {"", spec.task.container.image}
+    return tuple(sorted(found))
+
+
+def _pins_before(spec: ServiceSpec | None) -> dict[str, str]:
+    """Image -> its pin there."""
+    return {step.image: step.image_id for step in spec.task.pre_start if step.image_id} if spec is not None else {}
+
+
+def _with_pins_before(spec: ServiceSpec, pins: Mapping[str, str]) -> ServiceSpec:
+    if not spec.task.pre_start:
+        return spec
+    named = _images_before(spec)
+    steps = tuple(
+        msgspec.structs.replace(step, image_id=pins.get(step.image, "") if step.image in named else "")
+        for step in spec.task.pre_start
+    )
+    return msgspec.structs.replace(spec, task=msgspec.structs.replace(spec.task, pre_start=steps))
+
+
+def _key(spec: ServiceSpec, image: str) -> str:
+    return f"{spec.name} before: {image}"
 
 
 def _to_ask(spec: ServiceSpec, before: ServiceSpec | None, policy: str) -> bool:

@@ -118,6 +118,16 @@ _NOTES = {
     "x-mesh.rollout.canary": "a whole number: so many slots get a new revision first; `service promote`, or `abort`",
     "x-mesh.rollout.max_unavailable": "a number of slots, or a share as 25%: so many may be without a task that is up "
     "when one is ended, by updates, roll-backs and drains; as `parallelism` says if not given",
+    "x-mesh.pre_start": "a list; each runs to its end with code 0, one after the other, before a task's container is "
+    "made, on its node, volumes and networks; what is not given is as in the service: docs/ROLLOUTS.md",
+    "x-mesh.pre_start[]": "one step",
+    "x-mesh.pre_start[].command": "needed; text (split as a shell does) or a list",
+    "x-mesh.pre_start[].image": "another image, pinned with the service's",
+    "x-mesh.pre_start[].entrypoint": "text or a list; the service's if not given and its image is the same",
+    "x-mesh.pre_start[].environment": "a mapping or a list, over that of the service",
+    "x-mesh.pre_start[].environment.*": "one variable",
+    "x-mesh.pre_start[].user": "`user[:group]`",
+    "x-mesh.pre_start[].working_dir": "a directory in the container",
     "x-mesh.restart": "how restarts back off: `delay` doubles with each in a row",
     "x-mesh.restart.max_delay": "a duration; the longest wait, 60s if not given",
     "x-mesh.restart.reset_after": "a duration; a task that ran so long starts the row anew, 60s if not given",

@@ -19,6 +19,7 @@ from schemas.spec import (
     HealthCheck,
     Mount,
     Port,
+    PreStart,
     ReadyCheck,
     Resources,
     RestartPolicy,
@@ -106,10 +107,12 @@ class _Volumes:
 
 def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
     spec = service.spec
+    steps = spec.task.pre_start
     return _container(spec.task.container, volumes) | {
         "depends_on": _depends_on(spec),
         "deploy": _deploy(spec, service.replicas),
         "x-mesh": {
+            "pre_start": [_kept(_step(step)) for step in steps],
             "publish": "local" if any(port.local for port in spec.task.container.ports) else "",
             "restart": _back_off(spec.task.restart),
             "rollout": {
@@ -119,6 +122,17 @@ def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
             },
             "ready": _ready(spec.task.container.ready),
         },
+    }
+
+
+def _step(step: PreStart) -> dict[str, Any]:
+    return {
+        "image": step.image,
+        "entrypoint": _Always(step.entrypoint),
+        "command": _Always(step.command),
+        "environment": _texts(step.environment),
+        "user": step.user,
+        "working_dir": step.working_dir,
     }
 
 

@@ -9,6 +9,7 @@ from meshctl.compose.depends import read_depends_on, restart_of_awaited
 from meshctl.compose.keycheck import check_keys
 from meshctl.compose.keys import remedy
 from meshctl.compose.networks import read_endpoint_mode
+from meshctl.compose.pre_start import read_pre_start
 from meshctl.compose.problems import quote
 from meshctl.compose.project import Project, has_placeholders
 from meshctl.compose.rollout import read_canary, read_progress_deadline, with_max_unavailable
@@ -41,6 +42,7 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         limits=limits,
         reservations=deploys.read_reservations(service, limits),
         restart=restart_of_awaited(name, service, deploys.read_restart(service), project),
+        pre_start=read_pre_start(service, project),
         placement=deploys.read_placement(deploy, mode),
     )
     spec = ServiceSpec(

@@ -11,7 +11,18 @@ from meshctl.compose.load import LoadedStack, load_stack
 from meshctl.compose.sources import ComposeSource
 from schemas.api import ServiceDeploy
 from schemas.network import Attachment
-from schemas.spec import Constraint, Dependency, Device, HealthCheck, LogDriver, Mount, Port, ReadyCheck, Ulimit
+from schemas.spec import (
+    Constraint,
+    Dependency,
+    Device,
+    HealthCheck,
+    LogDriver,
+    Mount,
+    Port,
+    PreStart,
+    ReadyCheck,
+    Ulimit,
+)
 
 S = "services.*."
 HOME = {"HOME": "/home/ann", "FROM_SHELL": "shell"}
@@ -379,6 +390,26 @@ _honoured(
     lambda d: d.spec.depends_on,
     (Dependency(service="demo_db", condition="service_healthy", restart=True, required=False),),
     top=DB,
+)
+
+_honoured(
+    "x-mesh.pre_start x-mesh.pre_start[] x-mesh.pre_start[].command x-mesh.pre_start[].image "
+    "x-mesh.pre_start[].entrypoint x-mesh.pre_start[].environment x-mesh.pre_start[].environment.* "
+    "x-mesh.pre_start[].user x-mesh.pre_start[].working_dir",
+    "x-mesh: {pre_start: [{command: migrate --all}, {image: busybox, entrypoint: [sh, -c], command: [chown 1 /data], "
+    "environment: {A: b}, user: root, working_dir: /data}]}",
+    lambda d: _task(d).pre_start,
+    (
+        PreStart(command=("migrate", "--all")),
+        PreStart(
+            image="busybox",
+            entrypoint=("sh", "-c"),
+            command=("chown 1 /data",),
+            environment={"A": "b"},
+            user="root",
+            working_dir="/data",
+        ),
+    ),
 )
 
 for _key in ("configs", "include", "models", "secrets", "x-mesh"):
