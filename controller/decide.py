@@ -15,7 +15,7 @@ from controller.brake import decide_brake
 from controller.census import Census, take_census
 from controller.draft import Draft
 from controller.failing import judge
-from controller.gates import dependencies_first, set_gates, with_dependencies
+from controller.gates import company_first, dependencies_first, set_gates, with_dependencies
 from controller.global_ import wanted_nodes
 from controller.liveness import Judged, judge_nodes
 from controller.moving import leave_nodes, move
@@ -112,7 +112,8 @@ def _decide(world: World, seen: Survey, wanted: frozenset[str], now: float, brok
             _clear(work, round_, world, cleared)
         cleared[work.name] = work
     site = Site(world, round_.draft, seen.nodes)
-    groups = [(work, _open_group(work, site, now)) for work in works if work.spec is not None and work.wanted]
+    placing = company_first(work for work in works if work.spec is not None and work.wanted)
+    groups = [(work, _open_group(work, site, now)) for work in placing]
     for work, group in groups:
         with _of(work.name):
             fill(work, round_, group)

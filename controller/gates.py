@@ -13,7 +13,7 @@ has decided about them already, so that a round is final.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.census import Task
 from controller.rolling import ACTIVE
@@ -44,18 +44,29 @@ def with_dependencies(world: World, names: Iterable[str]) -> frozenset[str]:
 def dependencies_first(works: Iterable[Work]) -> Iterator[Work]:
     """Each work after those that it depends on; by name where nothing else is asked. A circle is cut somewhere."""
     by_name = {work.name: work for work in works}
+    needs = {
+        work.name: tuple(each.service for each in work.spec.depends_on) if work.spec is not None else ()
+        for work in by_name.values()
+    }
+    return (by_name[name] for name in in_order(needs))
+
+
+def company_first(works: Iterable[Work]) -> Iterator[Work]:
+    """Each work after those that it is to be placed beside, so that it finds them placed."""
+    by_name = {work.name: work for work in works}
+    needs = {work.name: work.spec.task.placement.affinity if work.spec is not None else () for work in by_name.values()}
+    return (by_name[name] for name in in_order(needs))
+
+
+def in_order(needs: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Each name after those that it needs and that are there; by name where nothing else is asked."""
     done: set[str] = set()
-    for name in sorted(by_name):
+    for name in sorted(needs):
         ahead = [name]
         begun: set[str] = set()
         while ahead:
             here = ahead[-1]
-            work = by_name[here]
-            open_ = [
-                each.service
-                for each in (work.spec.depends_on if work.spec is not None else ())
-                if each.service in by_name and each.service not in done | begun
-            ]
+            open_ = [other for other in needs[here] if other in needs and other not in done | begun]
             if here in done:
                 ahead.pop()
             elif here not in begun and open_:
@@ -64,7 +75,7 @@ def dependencies_first(works: Iterable[Work]) -> Iterator[Work]:
             else:
                 ahead.pop()
                 done.add(here)
-                yield work
+                yield here
 
 
 def set_gates(work: Work, works: Mapping[str, Work | None]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from controller.company import Company, Member
 from controller.draft import Draft
 from controller.nodes import NodeView
 from schemas.assignment import AssignedTask
@@ -67,6 +68,8 @@ class Room:
     """(port, protocol) -> (address, task id or "") of all who hold it."""
     specs: dict[str, int] = field(default_factory=dict)
     """Bytes of each spec."""
+    company: Company = field(default_factory=Company)
+    """Who else runs there."""
 
     @property
     def size(self) -> int:
@@ -82,6 +85,7 @@ class Room:
             cpus_taken=self.cpus_taken - freed.cpus,
             memory_taken=self.memory_taken - freed.memory,
             ports=ports,
+            company=self.company.without(task),
         )
 
     def hold(self, port: HostPort, owner: str) -> None:
@@ -114,9 +118,10 @@ class Ledger:
             found = self._rooms[node] = self._read(self._nodes[node])
         return found
 
-    def take(self, node: str, task: str, needs: Needs) -> None:
+    def take(self, node: str, task: str, needs: Needs, member: Member) -> None:
         """A task was placed."""
         _add(self.room(node), task, needs)
+        self.room(node).company.add(task, member)
 
     def _read(self, view: NodeView) -> Room:
         facts = view.facts
@@ -130,6 +135,9 @@ class Ledger:
                 room.specs[needs.spec] = needs.size
             else:
                 _add(room, task.id, needs)
+                spec = self._draft.spec(view.name, task.spec)
+                avoids = spec.placement.anti_affinity if spec is not None else ()
+                room.company.add(task.id, Member(task.service, avoids, task.desired == "running"))
                 _hold_bound(room, task, seen)
         for name in self._draft.prepared(view.name).values():
             needs = self.needs(name, self._draft.spec(view.name, name))

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from controller.company import Member, company_miss
 from controller.constraints import values_of
 from controller.draft import Draft
 from controller.ledger import Ledger, Needs
@@ -139,7 +140,8 @@ class Group:
 
     def _take(self, task: str, slot: str, node: str) -> None:
         self._counts[node] += 1
-        self._site.ledger.take(node, task, self._needs)
+        member = Member(self._service.name, self._spec.placement.anti_affinity)
+        self._site.ledger.take(node, task, self._needs, member)
         if mounts := named_volumes(self._spec, external=False):
             self._site.volumes.settle(mounts, self._service, slot, node)
 
@@ -222,7 +224,9 @@ class Group:
 
     def _changing(self, node: str) -> Miss | None:
         room = self._site.ledger.room(node)
-        return changing_miss(room, self._needs, self._counts[node], self._spec.placement.max_per_node, self._site.limit)
+        miss = company_miss(self._service.name, self._spec.placement, room.company)
+        most = self._spec.placement.max_per_node
+        return miss or changing_miss(room, self._needs, self._counts[node], most, self._site.limit)
 
     def _miss_without(self, holder: Holder) -> Miss | None:
         view = self._site.nodes[holder.node]
@@ -230,7 +234,8 @@ class Group:
             return miss
         room = self._site.ledger.room(holder.node).without(holder.task, holder.needs)
         most = self._spec.placement.max_per_node
-        return changing_miss(room, self._needs, self._counts[holder.node] - 1, most, self._site.limit)
+        miss = company_miss(self._service.name, self._spec.placement, room.company)
+        return miss or changing_miss(room, self._needs, self._counts[holder.node] - 1, most, self._site.limit)
 
     def _misses_now(self) -> dict[str, Miss]:
         """What is used up on each node that is eligible."""

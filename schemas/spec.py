@@ -189,6 +189,10 @@ class Placement(Wire, frozen=True, kw_only=True):
     spread: tuple[str, ...] = ()
     """Keys to spread over, outermost first: node.labels.zone."""
     max_per_node: Count = 0
+    affinity: tuple[str, ...] = ()
+    """Services (by their full names) that the node must run when a task is placed."""
+    anti_affinity: tuple[str, ...] = ()
+    """Services that the node must not run; nor are these placed beside one of its tasks. May name itself."""
 
 
 class PreStart(Wire, frozen=True, kw_only=True):

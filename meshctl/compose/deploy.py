@@ -211,6 +211,12 @@ def _is_address(value: str) -> bool:
     return True
 
 
+def spread_key(at: At) -> str:
+    """A key to spread over; "" with a problem told."""
+    key = text(at)
+    return key if key and _is_key(at, key) else ""
+
+
 def _spread(at: At) -> str:
     if not at.is_mapping:
         if is_null(at.node):

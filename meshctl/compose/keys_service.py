@@ -128,6 +128,12 @@ _NOTES = {
     "x-mesh.pre_start[].environment.*": "one variable",
     "x-mesh.pre_start[].user": "`user[:group]`",
     "x-mesh.pre_start[].working_dir": "a directory in the container",
+    "x-mesh.placement": "beside which services, and spread over what; besides `deploy.placement`",
+    "x-mesh.placement.affinity": "a list of services: a task is placed only where all of them run",
+    "x-mesh.placement.anti_affinity": "a list of services (itself, too): never placed where one of them runs, nor they "
+    "where it does",
+    "x-mesh.placement.spread": "a list of keys, outermost first: `[node.labels.zone, node.labels.rack]`; the same as "
+    "`deploy.placement.preferences`",
     "x-mesh.restart": "how restarts back off: `delay` doubles with each in a row",
     "x-mesh.restart.max_delay": "a duration; the longest wait, 60s if not given",
     "x-mesh.restart.reset_after": "a duration; a task that ran so long starts the row anew, 60s if not given",

@@ -112,6 +112,10 @@ def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
         "depends_on": _depends_on(spec),
         "deploy": _deploy(spec, service.replicas),
         "x-mesh": {
+            "placement": {
+                "affinity": list(spec.task.placement.affinity),
+                "anti_affinity": list(spec.task.placement.anti_affinity),
+            },
             "pre_start": [_kept(_step(step)) for step in steps],
             "publish": "local" if any(port.local for port in spec.task.container.ports) else "",
             "restart": _back_off(spec.task.restart),

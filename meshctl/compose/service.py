@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meshctl.compose import deploy as deploys
+from meshctl.compose.company import read_company
 from meshctl.compose.container import read_container, read_labels
 from meshctl.compose.cursor import At
 from meshctl.compose.depends import read_depends_on, restart_of_awaited
@@ -43,7 +44,7 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         reservations=deploys.read_reservations(service, limits),
         restart=restart_of_awaited(name, service, deploys.read_restart(service), project),
         pre_start=read_pre_start(service, project),
-        placement=deploys.read_placement(deploy, mode),
+        placement=read_company(name, service, deploys.read_placement(deploy, mode), project, mode),
     )
     spec = ServiceSpec(
         name=full,

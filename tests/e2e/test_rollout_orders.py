@@ -57,3 +57,29 @@ def test_a_good_update_start_first_and_back_to_the_first_revision(site: Site) ->
     assert "VERSION" in site.meshctl("service", "diff", "back_web", "1..4").out
     shown = site.meshctl("service", "history", "back_web").out
     assert [line.split()[0] for line in shown.splitlines()[1:]] == ["4", "3", "2", "1"]
+
+
+def test_a_stack_comes_up_in_order_over_nodes_each_task_prepared_and_apart(site: Site) -> None:
+    """The job ends, then db is healthy after its own preparation, then web starts; and web runs beside neither."""
+    check = {"test": ["CMD-SHELL", "test -e /data/ready"], **HEALTH}
+    db = worker(
+        "test -e /data/prepared && sleep 2; touch /data/ready; exec sleep 100000",
+        healthcheck=check,
+        volumes=["state:/data"],
+        depends_on={"migrate": {"condition": "service_completed_successfully"}},
+    )
+    db["x-mesh"] = {"pre_start": [{"command": ["sh", "-c", "sleep 1; touch /data/prepared"]}]}
+    web = worker(replicas=2, depends_on={"db": {"condition": "service_healthy"}})
+    web["x-mesh"] = {"placement": {"anti_affinity": ["web", "db"]}}
+    migrate = worker("sleep 2; exit 0", restart="on-failure")
+    began = site.now()
+    site.deploy("order", migrate=migrate, db=db, web=web, volumes=("state",))
+    first: dict[tuple[str, str], int] = {}
+    for event in site.events(began - 1, kinds=("task.created", "task.exited", "task.healthy")):
+        first.setdefault((event.service, event.kind), len(first))
+    order = [("order_migrate", "task.exited"), ("order_db", "task.created"), ("order_db", "task.healthy")]
+    order.append(("order_web", "task.created"))
+    assert [first[each] for each in order] == sorted(first[each] for each in order)
+    nodes = [found.node for name in ("db", "web") for found in site.containers(f"order_{name}")]
+    assert len(set(nodes)) == 3
+    site.meshctl("stack", "rm", "order")

@@ -412,6 +412,19 @@ _honoured(
     ),
 )
 
+_honoured(
+    "x-mesh.placement x-mesh.placement.affinity x-mesh.placement.anti_affinity x-mesh.placement.spread",
+    "x-mesh: {placement: {affinity: [db, other_cache], anti_affinity: [web], spread: [node.labels.zone, "
+    "node.labels.rack]}}",
+    lambda d: _task(d).placement,
+    Placement(
+        affinity=("demo_db", "other_cache"),
+        anti_affinity=("demo_web",),
+        spread=("node.labels.zone", "node.labels.rack"),
+    ),
+    top=DB,
+)
+
 for _key in ("configs", "include", "models", "secrets", "x-mesh"):
     CASES[_key] = Refused(f"{_key}: {{}}\nservices: {{web: {{image: a}}}}", 1, _key, f"`{_key}` is not supported")
 CASES["volumes.*.driver_opts (of an external volume)"] = Refused(

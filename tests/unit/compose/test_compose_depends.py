@@ -77,3 +77,24 @@ def test_both_spellings_are_merged_by_name() -> None:
         assert names == ["demo_db", "demo_queue"]
     stack = load(base, more)
     assert Dependency(service="demo_queue", condition="service_healthy") in stack.services[0].spec.depends_on
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("{affinity: [bd]}", 'stack.yaml:4: services.web.x-mesh.placement.affinity[0]: there is no service "bd"'),
+        ("{affinity: [web]}", "stack.yaml:4: services.web.x-mesh.placement.affinity: a service can't wait for itself"),
+        (
+            "{affinity: [db], anti_affinity: [db]}",
+            'stack.yaml:4: services.web.x-mesh.placement.affinity: "demo_db" is avoided, too',
+        ),
+        (
+            "{spread: [zone]}",
+            'stack.yaml:4: services.web.x-mesh.placement.spread[0]: "zone" is nothing that nodes have',
+        ),
+    ],
+)
+def test_company_that_can_never_be_is_refused_where_it_stands(body: str, said: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        load(f"services:\n  web:\n    image: a\n    x-mesh: {{placement: {body}}}\n  db: {{image: x}}\n")
+    assert str(caught.value).startswith(said)

@@ -68,6 +68,8 @@ def service_spec(
     constraints: tuple[str, ...] = (),
     spread: tuple[str, ...] = (),
     max_per_node: int = 0,
+    affinity: tuple[str, ...] = (),
+    avoids: tuple[str, ...] = (),
     platform: str = "",
 ) -> ServiceSpec:
     """A service; constraints as "key==value" or "key!=value"."""
@@ -85,7 +87,11 @@ def service_spec(
             reservations=Resources(cpus=cpus, memory=memory),
             restart=restart,
             placement=Placement(
-                constraints=tuple(constraint(text) for text in constraints), spread=spread, max_per_node=max_per_node
+                constraints=tuple(constraint(text) for text in constraints),
+                spread=spread,
+                max_per_node=max_per_node,
+                affinity=affinity,
+                anti_affinity=avoids,
             ),
         ),
     )
