@@ -18,6 +18,7 @@ from schemas.spec import (
     HealthCheck,
     LogDriver,
     Mount,
+    Placement,
     Port,
     PreStart,
     ReadyCheck,
