@@ -61,7 +61,7 @@ def test_a_good_update_start_first_and_back_to_the_first_revision(site: Site) ->
 
 def test_a_stack_comes_up_in_order_over_nodes_each_task_prepared_and_apart(site: Site) -> None:
     """The job ends, then db is healthy after its own preparation, then web starts; and web runs beside neither."""
-    check = {"test": ["CMD-SHELL", "test -e /data/ready"], **HEALTH}
+    check = {"test": ["CMD-SHELL", "test -e /data/ready"], **HEALTH, "start_period": "20s"}
     db = worker(
         "test -e /data/prepared && sleep 2; touch /data/ready; exec sleep 100000",
         healthcheck=check,
