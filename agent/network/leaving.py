@@ -86,7 +86,9 @@ class Leaving:
         return True
 
     def _noticed(self, task: str, departure: Departure, now: float) -> bool:
-        gone, named = self._following.left.get(task), task in _named(self._following.view)
+        ids = self._as_others_name_it(task)
+        left = [self._following.left[id_] for id_ in ids if id_ in self._following.left]
+        gone, named = max(left, default=None), bool(ids & _named(self._following.view))
         if not named and (gone is None or self.everywhere >= gone):
             # One that never took connections needs no time for what is on its way.
             departure.noticed_at = now - (LINGER if gone is None else 0.0)
@@ -98,6 +100,11 @@ class Leaving:
             self._prompt_at = now + PROMPT_EVERY
             self._prompt()
         return departure.noticed_at is not None
+
+    def _as_others_name_it(self, task: str) -> set[str]:
+        """A successor may have the address of the task whose place it took, under whose id the leader knows it."""
+        local = self._ledger.tasks.get(task)
+        return {task, local.predecessor} if local is not None and local.predecessor else {task}
 
     def _busy(self, task: str, departure: Departure, now: float, grace: float) -> bool:
         assert departure.noticed_at is not None, "asked afterwards"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.site import Site, worker
+from tests.e2e.site import Site, compose, worker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 
@@ -83,3 +86,80 @@ def test_a_stack_comes_up_in_order_over_nodes_each_task_prepared_and_apart(site:
     nodes = [found.node for name in ("db", "web") for found in site.containers(f"order_{name}")]
     assert len(set(nodes)) == 3
     site.meshctl("stack", "rm", "order")
+
+
+CLIENT = """
+import http.client, pathlib, sys, time
+stop, answered, failed = pathlib.Path(sys.argv[1]), 0, 0
+def ask(address):
+    connection = http.client.HTTPConnection(address, 18080, timeout=2)
+    try:
+        connection.request('GET', '/')
+        return connection.getresponse().read() == b'well' + bytes([10])
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+while not stop.exists():
+    good = any(ask(address) for address in sys.argv[2:])
+    answered, failed = answered + good, failed + (not good)
+    time.sleep(0.02)
+print(answered, failed)
+"""
+SLOW = "mkdir /tmp/www; (sleep 1; echo well > /tmp/www/index.html) & exec httpd -f -p 8080 -h /tmp/www"
+READY = {"ready": {"http": ":8080/", "interval": "1s", "timeout": "1s", "retries": 2}}
+
+
+def test_a_drain_is_not_noticed_by_who_uses_the_ports(site: Site, tmp_path: Path) -> None:
+    """One replica that takes a second to be ready, without a health check; every node's port is tried in turn."""
+    ports = [{"target": 8080, "published": 18080, "mode": "host"}]
+    site.deploy("drained", web=worker(SLOW, ports=ports, **{"x-mesh": READY}))
+    (holder,) = site.spread("drained_web")
+    stop = tmp_path / "stop"
+    addresses = [site.lab.plan.machine(node).address for node in site.lab.nodes]
+    argv = [sys.executable, "-c", CLIENT, str(stop), *addresses]
+    with ThreadPoolExecutor(1) as pool:
+        client = pool.submit(site.lab.exec, site.lab.controllers[0], argv)
+        try:
+            said = site.meshctl("node", "drain", holder)
+        finally:
+            stop.touch()
+        answered, failed = map(int, client.result().stdout.split())
+    assert said.out == f"{holder}\n"
+    assert site.spread("drained_web").keys() != {holder}
+    assert (failed, answered > 10) == (0, True)
+    site.meshctl("node", "activate", holder)
+    site.meshctl("stack", "rm", "drained")
+
+
+def test_a_canary_is_aborted_promoted_and_outlives_its_leader(site: Site) -> None:
+    site.deploy("early", web=web("1"))
+    before = site.ids("early_web")
+    said = site.deploy("early", "--canary", "1", web=web("2", order="start-first"))
+    assert "early_web: canary: 1 of 3 slots have revision 2" in said.all
+    assert before < site.ids("early_web")
+    assert len(site.containers("early_web")) == 4
+    site.meshctl("service", "abort", "early_web")
+    assert site.ids("early_web") == before
+    site.deploy("early", "--canary", "1", web=web("3", order="start-first"))
+    site.lab.kill("leader")
+    assert "goes to all slots" in site.meshctl("service", "promote", "early_web").out
+    assert before.isdisjoint(site.ids("early_web"))
+    assert len(site.containers("early_web")) == 3
+    assert "has no canary" in site.meshctl("service", "promote", "early_web", code=6).err
+    site.lab.mend()
+    site.meshctl("stack", "rm", "early")
+
+
+def test_a_rollout_goes_on_when_its_leader_is_killed(site: Site) -> None:
+    site.deploy("led", web=web("1"))
+    before = site.ids("led_web")
+    file = compose((), {"web": web("2")})
+    with site.running_meshctl("stack", "deploy", "-c", "-", "led", stdin=file) as deploy:
+        site.wait("the first task is replaced", lambda: not before <= site.ids("led_web"))
+        site.lab.kill("leader")
+        assert deploy.wait(120) == 0
+    assert before.isdisjoint(site.ids("led_web"))
+    assert len(site.containers("led_web")) == 3
+    site.lab.mend()
+    site.meshctl("stack", "rm", "led")

@@ -7,6 +7,7 @@ mended, and within `SETTLE` virtual seconds the mesh must be as it is wanted, an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ from schemas.api import (
 from schemas.errors import MeshError
 from schemas.network import Attachment, NetworkRecord
 from schemas.records import RolloutRecord, ServiceRecord
+from schemas.revisionapi import PromoteService, RollbackService
 from schemas.spec import (
     ContainerSpec,
     Dependency,
     HealthCheck,
     Mode,
     Port,
+    ReadyCheck,
     RestartPolicy,
     ServiceSpec,
     TaskSpec,
@@ -89,6 +92,7 @@ class Story:
             container=ContainerSpec(
                 image=image,
                 healthcheck=check,
+                ready=ReadyCheck(port=80, interval=2.0) if self.rng.random() < 0.3 else None,
                 environment={"N": str(self.rng.randint(1, 3))},
                 networks=(Attachment(network=NETWORK.name),) if joined else (),
                 ports=(Port(target=80, published=8080, mode="ingress"),) if joined and name == "shop_web" else (),
@@ -101,6 +105,7 @@ class Story:
             failure_action=self.rng.choice(("pause", "continue", "rollback")),  # type: ignore[arg-type]
             delay=self.rng.choice((0.0, 0.0, 2.0)),
             monitor=self.rng.choice((0.0, 1.0, 5.0)),
+            max_unavailable=self.rng.choice(("", "", "1", "50%")),
         )
         mode: Mode = "global" if name == "shop_edge" else "replicated"
         waits = image == "app:2" and name == "shop_web"
@@ -110,7 +115,8 @@ class Story:
         )
         replicas = None if name == "shop_edge" else self.rng.randint(1, 6)
         self.world.say(f"deploy {name} {image} x{replicas}")
-        service = ServiceDeploy(spec=spec, replicas=replicas)
+        canary = self.rng.choice((0, 0, 1, 3)) if name in ("shop_web", "shop_edge") else 0
+        service = ServiceDeploy(spec=spec, replicas=replicas, canary=canary)
         await self._try("stack.deploy", DeployStack(stack="shop", services=(service,), networks=(NETWORK,)))
         self.deployed.add(name)
 
@@ -120,6 +126,16 @@ class Story:
             name, count = self.rng.choice(names), self.rng.randint(0, 8)
             self.world.say(f"scale {name} to {count}")
             await self._try("service.scale", ScaleServices(replicas={name: count}))
+
+    async def end_a_canary(self) -> None:
+        if self.deployed:
+            name = self.rng.choice(sorted(self.deployed))
+            if self.rng.random() < 0.5:
+                self.world.say(f"promote {name}")
+                await self._try("service.promote", PromoteService(service=name))
+            else:
+                self.world.say(f"abort {name}")
+                await self._try("service.rollback", RollbackService(service=name, canary=True))
 
     async def remove(self) -> None:
         if self.deployed and self.rng.random() < 0.3:
@@ -244,7 +260,7 @@ class Story:
     async def run(self, seconds: float) -> None:
         """Things happen, one after the other and over each other."""
         world, rng = self.world, self.rng
-        people = (self.deploy, self.deploy, self.scale, self.remove, self.availability)
+        people = (self.deploy, self.deploy, self.scale, self.remove, self.availability, self.end_a_canary)
         faults = (
             self.controller_crash,
             self.controller_stall,
@@ -302,12 +318,21 @@ async def _settle(world: World) -> None:
     deadline, why = world.now + SETTLE, "?"
     calm_since: float | None = None
     while world.now < deadline:
+        await _end_canaries(world)
         why = unsettled(world, ENDING) or _converging(world) or unsettled_networks(world)
         calm_since = None if why else (calm_since or world.now)
         if calm_since is not None and world.now - calm_since > CALM:
             return
         await asyncio.sleep(0.25)
     raise Violated(f"not settled {SETTLE:.0f} s after the last fault: {why}")
+
+
+async def _end_canaries(world: World) -> None:
+    """They would wait for ever, as they should; a deploy that nobody heard the answer of may have made one late."""
+    for record in records(world).values():
+        if isinstance(record, ServiceRecord) and record.canary and not record.removed:
+            with contextlib.suppress(MeshError):
+                await world.ask("service.rollback", RollbackService(service=record.name, canary=True), timeout=10.0)
 
 
 def _restless(world: World) -> bool:
