@@ -15,6 +15,7 @@ import structlog
 
 from agent.assignments import Assignments
 from agent.brought import Brought
+from agent.drifting import DriftWatch
 from agent.engine.port import Engine, Owner
 from agent.engine_health import EngineHealth
 from agent.files import Files
@@ -167,6 +168,8 @@ class Agent:
         node, engine, ledger, clock = self._config.node, self._engine, self.ledger, self._clock
         succession = Succession(ledger, reconciler, self.leadership, self.teller, clock)
         housekeeping = Housekeeping(engine, ledger, reconciler, self.brought, self.teller, clock)
+        links = networking or NoNetworks(self.surveyor.networking)
+        drift = DriftWatch(node, engine, ledger, reconciler, links, self.teller)
         images = ImageDesk(node, engine)
         config = self._config
         held = HeldDesk(node, config.boot, config.labels, self.membership, self.assignments, self.observer)
@@ -180,6 +183,7 @@ class Agent:
                 "logs": TaskLogs(node, engine, ledger, reconciler).read,
                 "volume_remove": VolumeDesk(node, engine, ledger, reconciler, self.surveyor).remove,
                 "assignment": held.read,
+                "drift": drift.answer,
                 "doctor": self._doctor().examine,
             },
             may_serve=lambda: not self.membership.refused,
@@ -194,6 +198,7 @@ class Agent:
             "readiness": self.readiness.run,
             "succession": succession.run,
             "housekeeping": housekeeping.run,
+            "drift": drift.run,
             "requests": requests.run,
             **({"networking": networking.run} if networking is not None else {}),
         }.items():

@@ -51,6 +51,15 @@ AGENT_EVENTS: dict[str, EventKind] = {
             "log": [{"at": "2026-11-23T06:30:01Z", "text": "cannot open config", "stream": "stderr"}],
         },
     ),
+    "task.drifted": EventKind(
+        "Its container is no longer what its revision says; `why` says how. Told once, until it is otherwise again.",
+        {
+            "slot": "2",
+            "container": "4f0c2b",
+            "differences": [{"what": "memory", "wanted": "67108864", "found": "134217728"}],
+            "policy": "report",
+        },
+    ),
     "task.succeeded_by": EventKind(
         "No leader answers: the agent starts a successor by the restart policy.", {"successor": "2s-1f.r1"}
     ),

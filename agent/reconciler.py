@@ -15,7 +15,7 @@ from typing import cast
 import msgspec
 import structlog
 
-from agent.engine.port import LABEL_INIT, LABEL_SERVICE, LABEL_SLOT, LABEL_TASK, Container, EngineEvent, EventGap
+from agent.engine.port import LABEL_INIT, LABEL_SERVICE, LABEL_SLOT, LABEL_TASK, Container, EngineEvent, EventGap, Owner
 from agent.guards import guarded
 from agent.local import LocalTask, is_successor, local_task, task_of_container
 from agent.pre_start import is_init, orphaned_inits
@@ -47,13 +47,25 @@ class Reconciler:
         """All of this owner's, as of the last full list."""
         self.orphaned: tuple[Container, ...] = ()
         """Containers of what runs before tasks that nobody knows any more."""
-        self._left_alone: frozenset[str] = frozenset()
+        self.left_alone: tuple[Container, ...] = ()
+        """With the labels of a task, and not made for one."""
+        self.event_listeners: list[Callable[[EngineEvent], None]] = []
         self.list_listeners: list[Callable[[], None]] = []
 
     @property
     def wanted(self) -> Mapping[str, Wanted]:
         """What is wanted of every known task."""
         return MappingProxyType(self._wanted)
+
+    @property
+    def owner(self) -> Owner:
+        """Whose containers these are."""
+        return self._desk.owner
+
+    def wake(self, task: str) -> None:
+        """Have the task's worker look what is to be done."""
+        if (worker := self._workers.get(task)) is not None:
+            worker.look_again()
 
     @property
     def assignment(self) -> Assignment | None:
@@ -170,10 +182,14 @@ class Reconciler:
             worker.listed(by_task.get(id_))
 
     def _leave_alone(self, containers: Sequence[Container]) -> None:
-        others = {container.id: container.name for container in containers if container not in self.containers}
-        for id_ in sorted(others.keys() - self._left_alone):
-            log.warning("container.left_alone", container=id_, name=others[id_], why="labels of a task, not its name")
-        self._left_alone = frozenset(others)
+        others = tuple(container for container in containers if container not in self.containers)
+        known = {container.id for container in self.left_alone}
+        for one in sorted(others, key=lambda container: container.id):
+            if one.id not in known:
+                log.warning(
+                    "container.left_alone", container=one.id, name=one.name, why="labels of a task, not its name"
+                )
+        self.left_alone = others
 
     async def _hear(self) -> None:
         """The engine's events only wake: what they say is looked up."""
@@ -184,6 +200,8 @@ class Reconciler:
                     case EventGap():
                         self._desk.health.suspect()
                     case EngineEvent(labels=labels):
+                        for listener in self.event_listeners:
+                            listener(event)
                         worker = self._workers.get(labels.get(LABEL_TASK) or labels.get(LABEL_INIT, ""))
                         if worker:
                             worker.look_again()

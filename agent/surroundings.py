@@ -53,6 +53,9 @@ def facts_of(machine: Machine, info: EngineInfo) -> NodeFacts:
         agent_version=agent_version(),
         kernel=info.kernel,
         storage_driver=info.storage_driver,
+        cgroup=info.cgroup,
+        security=info.security,
+        sysctls=dict(info.sysctls),
         engine_labels=dict(info.labels),
         controller=machine.controller_here,
     )

@@ -29,6 +29,7 @@ MEMBERS = {
     "volume": Member("meshctl.commands.volume:volume_group", "List and remove named volumes.", MANAGE),
     "network": Member("meshctl.commands.network:network_group", "Networks between the nodes.", MANAGE),
     "image": Member("meshctl.commands.image:image_group", "Bring images to nodes without a registry.", MANAGE),
+    "drift": Member("meshctl.commands.drift:drift_command", "Containers that somebody has changed by hand.", MESH),
     "status": Member("meshctl.commands.status:status_command", "How the mesh is, on one screen.", MESH),
     "events": Member("meshctl.commands.events:events_command", "What happened and what happens.", MESH),
     "brake": Member("meshctl.commands.brake:brake_group", "Let replacements go on after many nodes fell silent.", MESH),

@@ -7,6 +7,7 @@ Paged: whoever asks gets one answer for each page and asks for the next with the
 from __future__ import annotations
 
 from schemas.assignment import Applied, Assignment
+from schemas.drift import AskDrift, DriftReport
 from schemas.wire import Bytes, Count, Seconds, Token, Wire
 
 CHUNK = 512 * 1024
@@ -158,5 +159,6 @@ NODE_REQUESTS: dict[str, tuple[type[Wire], type[Wire]]] = {
     "logs": (ReadLogs, LogPage),
     "volume_remove": (RemoveVolume, Done),
     "doctor": (Diagnose, Diagnosis),
+    "drift": (AskDrift, DriftReport),
     "assignment": (ReadAssignment, AssignmentView),
 }

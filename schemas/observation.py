@@ -107,6 +107,12 @@ class NodeFacts(Wire, frozen=True, kw_only=True):
     agent_version: str = ""
     kernel: str = ""
     storage_driver: str = ""
+    cgroup: str = ""
+    """Version and driver: "v2 systemd"."""
+    security: tuple[str, ...] = ()
+    """The engine's security options by name."""
+    sysctls: dict[str, str] = {}
+    """Settings of the kernel that matter to containers, as far as they can be seen."""
     engine_labels: dict[str, str] = {}
     controller: bool = False
     """A controller runs on this machine: what node.role==manager means."""

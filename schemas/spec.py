@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from schemas.drift import DriftPolicy
 from schemas.network import Attachment, EndpointMode
 from schemas.wire import Bytes, Count, Seconds, Token, Wire, fingerprint
 
@@ -222,6 +223,8 @@ class TaskSpec(Wire, frozen=True, kw_only=True):
     placement: Placement = Placement()
     pre_start: tuple[PreStart, ...] = ()
     """In this order, each once the one before has ended."""
+    drift: DriftPolicy = "report"
+    """What follows when its container is changed by hand."""
     force: Count = 0
     """Raised by `service update --force` to have tasks replaced without another change."""
 

@@ -19,7 +19,7 @@ from agent.engine.docker_errors import translated
 from agent.engine.docker_events import EventStream
 from agent.engine.docker_identity import ConfigDigests
 from agent.engine.docker_pull import pull, registry_digest
-from agent.engine.docker_views import Json, listed_key
+from agent.engine.docker_views import Json, changed_files, listed_key, setup_view
 from agent.engine.logs import take_page
 from agent.engine.pipes import FromThread, ToThread
 from agent.engine.port import (
@@ -35,6 +35,7 @@ from agent.engine.port import (
     NetworkPlan,
     Owner,
     PullProgress,
+    Setup,
     Volume,
     VolumePlan,
     owner_of,
@@ -124,6 +125,12 @@ class DockerEngine:
         self._seen.pop(view.id, None)
         self._know(view)
         return view
+
+    async def setup(self, container: str) -> Setup:
+        return await self._look("setup", lambda api: setup_view(api.inspect_container(container)))
+
+    async def changed_files(self, container: str) -> tuple[str, ...]:
+        return await self._change("changed files", lambda api: changed_files(api.diff(container)))
 
     def _know(self, view: Container) -> bool:
         """Whether a container is ours to change."""

@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,25 @@ from schemas.nodeapi import LogLine
 from schemas.observation import BoundPort
 
 CONNECT_LIMIT = 10.0
+
+LOCAL = "http+docker://"
+"""How docker-py's address begins where the engine is on this machine (a unix socket)."""
+
+SYSCTLS = (
+    "fs.inotify.max_user_watches",
+    "kernel.unprivileged_userns_clone",
+    "net.bridge.bridge-nf-call-iptables",
+    "net.core.somaxconn",
+    "net.ipv4.ip_forward",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv6.conf.all.disable_ipv6",
+    "user.max_user_namespaces",
+    "vm.max_map_count",
+    "vm.overcommit_memory",
+    "vm.swappiness",
+)
+"""What programs in containers are known to fail or behave otherwise for; none that follows from a machine's size."""
 
 Api = docker.APIClient
 
@@ -58,7 +78,16 @@ def info(api: Api) -> EngineInfo:
         disk = (usage.total, usage.free)
     except OSError:
         disk = (0, 0)
-    return info_view(data, api.api_version, disk)
+    return replace(info_view(data, api.api_version, disk), sysctls=sysctls() if api.base_url.startswith(LOCAL) else {})
+
+
+def sysctls() -> dict[str, str]:
+    """The settings of this machine's kernel that matter to containers; what can't be read is left out."""
+    found: dict[str, str] = {}
+    for name in SYSCTLS:
+        with suppress(OSError):
+            found[name] = " ".join(Path("/proc/sys", *name.split(".")).read_text().split())
+    return found
 
 
 def listed(api: Api, owner: Owner) -> list[dict[str, Any]]:

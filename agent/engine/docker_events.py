@@ -18,7 +18,7 @@ from schemas.errors import MeshError
 KEPT = 1024
 """Events that wait for the reader; one that is slower loses them and is told so."""
 
-ACTIONS = ["create", "start", "die", "oom", "health_status", "pause", "unpause", "kill", "destroy"]
+ACTIONS = ["create", "start", "die", "oom", "health_status", "pause", "unpause", "kill", "destroy", "rename", "update"]
 """Asked for; each health check alone would bring three more of other kinds."""
 
 FIRST_DELAY, LAST_DELAY = 0.2, 2.0

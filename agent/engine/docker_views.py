@@ -16,6 +16,7 @@ from agent.engine.port import (
     EventAction,
     ImageInfo,
     PullProgress,
+    Setup,
     Volume,
 )
 from schemas.observation import BoundPort, Health
@@ -76,6 +77,35 @@ def container_view(data: Json) -> Container:
         addresses=_addresses((data.get("NetworkSettings") or {}).get("Networks") or {}),
         stop_grace=config.get("StopTimeout"),
     )
+
+
+def setup_view(data: Json) -> Setup:
+    """How an inspect call says that a container is set up."""
+    host = data.get("HostConfig") or {}
+    return Setup(
+        name=data.get("Name", "").lstrip("/"),
+        state=_STATES.get((data.get("State") or {}).get("Status", ""), "dead"),
+        cpus=_cores(host),
+        memory=int(host.get("Memory") or 0),
+        memory_reservation=int(host.get("MemoryReservation") or 0),
+        pids=max(0, int(host.get("PidsLimit") or 0)),
+        restart=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
+        networks=tuple(sorted((data.get("NetworkSettings") or {}).get("Networks") or {})),
+    )
+
+
+def _cores(host: Json) -> float:
+    """Cores as they were given, or as quota and period (which `docker update --cpu-quota` sets)."""
+    if nano := int(host.get("NanoCpus") or 0):
+        return nano / 1e9
+    quota = int(host.get("CpuQuota") or 0)
+    return quota / (int(host.get("CpuPeriod") or 0) or 100_000) if quota > 0 else 0.0
+
+
+def changed_files(entries: list[dict[str, Any]] | None) -> tuple[str, ...]:
+    """The answer of a changes call."""
+    found = ((str(entry["Path"]), "CAD"[int(entry["Kind"])]) for entry in entries or ())
+    return tuple(f"{kind} {path}" for path, kind in sorted(found))
 
 
 def _health_log(health: Mapping[str, Any]) -> str:
@@ -155,11 +185,23 @@ def info_view(data: Json, api_version: str, disk: tuple[int, int]) -> EngineInfo
         cpus=float(data.get("NCPU") or 0),
         memory=int(data.get("MemTotal") or 0),
         storage_driver=data.get("Driver", ""),
+        cgroup=" ".join(filter(None, (_cgroup_version(data), data.get("CgroupDriver", "")))),
+        security=tuple(sorted({_option(text) for text in data.get("SecurityOptions") or ()})),
         labels={key: value for key, _, value in labels},
         data_root=data.get("DockerRootDir", ""),
         disk_total=disk[0],
         disk_free=disk[1],
     )
+
+
+def _cgroup_version(info: Json) -> str:
+    version = str(info.get("CgroupVersion") or "")
+    return f"v{version}" if version else ""
+
+
+def _option(text: str) -> str:
+    """The name of "name=seccomp,profile=default"."""
+    return text.removeprefix("name=").partition(",")[0]
 
 
 def has_manifest_ids(info: Json) -> bool:

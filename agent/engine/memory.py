@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from agent.engine.archive import ArchiveReader, build_archive
 from agent.engine.logs import plan_fetch, stamp, take_page
@@ -25,6 +26,7 @@ from agent.engine.port import (
     EngineEvent,
     EngineInfo,
     EngineNetwork,
+    EventAction,
     EventGap,
     ImageInfo,
     Join,
@@ -32,6 +34,7 @@ from agent.engine.port import (
     NetworkPlan,
     Owner,
     PullProgress,
+    Setup,
     Volume,
     VolumePlan,
     owner_of,
@@ -127,6 +130,24 @@ class MemoryEngine:
     async def inspect(self, container: str) -> Container:
         await self._before("inspect")
         return self.life(container).view
+
+    async def setup(self, container: str) -> Setup:
+        await self._before("setup")
+        life = self.life(container)
+        return replace(life.setup, name=life.view.name, state=life.view.state)
+
+    async def changed_files(self, container: str) -> tuple[str, ...]:
+        await self._before("changed_files")
+        return self.life(container).files
+
+    def tamper(self, container: str, *, name: str = "", **changes: Any) -> None:
+        """Somebody changed a container by hand: fields of its `Setup`; `state` paused or running."""
+        life = self.life(container)
+        state = changes.pop("state", life.view.state)
+        action: EventAction = "pause" if state == "paused" else "other"
+        life.view = replace(life.view, state=state, name=name or life.view.name)
+        life.setup = replace(life.setup, **changes)
+        self._tell(EngineEvent(action, life.view.id, life.view.labels, self._clock.wall()))
 
     async def create(self, plan: ContainerPlan) -> str:
         await self._before("create")
@@ -341,6 +362,7 @@ class MemoryEngine:
             raise NotFound(f"no such network: {missing[0]}")
         added = {join.network: self.nets.address(join.network) for join in joins}
         life.view = replace(life.view, addresses={**added, **life.view.addresses})
+        life.setup = replace(life.setup, networks=tuple(sorted({*life.setup.networks, *added})))
 
     async def other_ports(self, owner: Owner) -> tuple[BoundPort, ...]:
         await self._before("other_ports")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from agent.engine.logs import stamp_text
-from agent.engine.port import Container, ContainerPlan, EngineEvent, EventAction
+from agent.engine.port import Container, ContainerPlan, EngineEvent, EventAction, Setup
+from agent.engine.setups import planned_setup
 from schemas.clock import Clock
 from schemas.errors import EngineError
 from schemas.nodeapi import LogLine
@@ -58,7 +59,13 @@ class Life:
     refuses: str = ""
     """What it answers readiness checks with from now on."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    files: tuple[str, ...] = ()
+    """What differs from its image."""
+    setup: Setup = field(init=False)
     _timers: list[asyncio.TimerHandle] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.setup = planned_setup(self.plan)
 
     @property
     def checked(self) -> bool:

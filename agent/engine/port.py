@@ -71,6 +71,12 @@ class EngineInfo:
     cpus: float = 0.0
     memory: int = 0
     storage_driver: str = ""
+    cgroup: str = ""
+    """Version and driver: "v2 systemd"."""
+    security: tuple[str, ...] = ()
+    """Names of its security options, sorted: apparmor, seccomp, rootless."""
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    """Settings of its kernel; none where that can't be seen from here."""
     labels: Mapping[str, str] = field(default_factory=dict)
     data_root: str = ""
     disk_total: int = 0
@@ -119,6 +125,21 @@ class Container:
     def ended(self) -> bool:
         """It ran, or was to run, and does not any more."""
         return self.state in ("exited", "dead")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What can be changed of a container without making it anew. CPUs in cores, sizes in bytes, 0 is no limit."""
+
+    name: str
+    state: ContainerState
+    cpus: float = 0.0
+    memory: int = 0
+    memory_reservation: int = 0
+    pids: int = 0
+    restart: str = "no"
+    networks: tuple[str, ...] = ()
+    """By the engine's names, sorted."""
 
 
 @dataclass(frozen=True)
@@ -269,6 +290,17 @@ class Engine(Protocol):
 
     async def inspect(self, container: str) -> Container:
         """One by id or name. Raises NotFound."""
+        ...
+
+    async def setup(self, container: str) -> Setup:
+        """How one is set up now. Raises NotFound."""
+        ...
+
+    async def changed_files(self, container: str) -> tuple[str, ...]:
+        """What differs from its image, as "A /path" (added), "C ..." (changed), "D ..." (deleted), sorted by path.
+
+        Walks its file system. Raises NotFound.
+        """
         ...
 
     async def create(self, plan: ContainerPlan) -> str:

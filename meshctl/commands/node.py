@@ -12,6 +12,7 @@ from meshctl.format.near import did_you_mean
 from meshctl.format.times import parse_duration
 from meshctl.lazy import Group
 from meshctl.session import Session, pass_session
+from meshctl.views.fingerprints import difference_listing
 from meshctl.views.nodes import node_listing
 from meshctl.views.objects import plain
 from meshctl.views.selecting import NODE_KEYS, TASK_KEYS, node_admitted, task_admitted
@@ -34,10 +35,32 @@ def ls(session: Session, filters: tuple[str, ...], form: str, quiet: bool, no_tr
     """List nodes: what they are, what is set aside on them, how many tasks run."""
     wanted = parse_filters(filters, NODE_KEYS)
 
-    async def work(mesh: Mesh) -> list[NodeView]:
-        return [view for view in (await mesh.nodes()).nodes if node_admitted(view, wanted)]
+    async def work(mesh: Mesh) -> tuple[NodeView, ...]:
+        return (await mesh.nodes()).nodes
 
-    print_listing(session, node_listing(session.run(work), session.now), form, quiet, no_trunc)
+    everyone = session.run(work)
+    shown = [view for view in everyone if node_admitted(view, wanted)]
+    print_listing(session, node_listing(shown, session.now, everyone), form, quiet, no_trunc)
+
+
+@node_group.command("diff")
+@click.argument("first", metavar="NODE")
+@click.argument("second", metavar="NODE")
+@listing_options
+@pass_session
+def diff(session: Session, first: str, second: str, form: str, quiet: bool, no_trunc: bool) -> None:
+    """Show in what two nodes differ: kernel, engine, agent, storage, cgroups, security options, sysctls."""
+
+    async def work(mesh: Mesh) -> dict[str, NodeView]:
+        await known_nodes(mesh, (first, second))
+        return {view.node: view for view in (await mesh.nodes()).nodes}
+
+    views = session.run(work)
+    listing = difference_listing(views[first], views[second])
+    if not listing.rows and form == "table":
+        click.echo(f"{first} and {second} do not differ")
+        return
+    print_listing(session, listing, form, quiet, no_trunc)
 
 
 @node_group.command("ps")

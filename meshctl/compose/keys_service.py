@@ -134,6 +134,7 @@ _NOTES = {
     "where it does",
     "x-mesh.placement.spread": "a list of keys, outermost first: `[node.labels.zone, node.labels.rack]`; the same as "
     "`deploy.placement.preferences`",
+    "x-mesh.drift": "`report`, `replace` or `ignore`: what follows a change of a container by hand: docs/ROLLOUTS.md",
     "x-mesh.restart": "how restarts back off: `delay` doubles with each in a row",
     "x-mesh.restart.max_delay": "a duration; the longest wait, 60s if not given",
     "x-mesh.restart.reset_after": "a duration; a task that ran so long starts the row anew, 60s if not given",

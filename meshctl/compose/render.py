@@ -112,6 +112,7 @@ def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
         "depends_on": _depends_on(spec),
         "deploy": _deploy(spec, service.replicas),
         "x-mesh": {
+            "drift": "" if spec.task.drift == "report" else spec.task.drift,
             "placement": {
                 "affinity": list(spec.task.placement.affinity),
                 "anti_affinity": list(spec.task.placement.anti_affinity),

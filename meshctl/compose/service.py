@@ -14,9 +14,10 @@ from meshctl.compose.pre_start import read_pre_start
 from meshctl.compose.problems import quote
 from meshctl.compose.project import Project, has_placeholders
 from meshctl.compose.rollout import read_canary, read_progress_deadline, with_max_unavailable
-from meshctl.compose.scalars import texts
+from meshctl.compose.scalars import chosen, texts
 from meshctl.compose.tree import Mapping, Node, Scalar, is_extension, is_null
 from schemas.api import ServiceDeploy
+from schemas.drift import DriftPolicy
 from schemas.spec import SPEC_LIMIT, ServiceSpec, TaskSpec, UpdatePolicy
 from schemas.subjects import is_token, suggest_token
 from schemas.wire import encode
@@ -44,6 +45,7 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         reservations=deploys.read_reservations(service, limits),
         restart=restart_of_awaited(name, service, deploys.read_restart(service), project),
         pre_start=read_pre_start(service, project),
+        drift=_drift(service),
         placement=read_company(name, service, deploys.read_placement(deploy, mode), project, mode),
     )
     spec = ServiceSpec(
@@ -70,6 +72,11 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
 def _policy(service: At, key: str) -> UpdatePolicy:
     policy = deploys.read_policy(service.dig("deploy", key), rollback=key == "rollback_config")
     return with_max_unavailable(service, policy)
+
+
+def _drift(service: At) -> DriftPolicy:
+    chose = chosen(service.dig("x-mesh", "drift"), ("report", "replace", "ignore"), "report")
+    return "replace" if chose == "replace" else "ignore" if chose == "ignore" else "report"
 
 
 def enabled(service: At, profiles: frozenset[str]) -> bool:

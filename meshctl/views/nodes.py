@@ -8,6 +8,7 @@ from typing import Any
 from meshctl.format.output import Column, Listing, Row
 from meshctl.format.sizes import binary_size
 from meshctl.format.times import ago
+from meshctl.views.fingerprints import fingerprint, snowflakes
 from schemas.api import NodeView
 
 WORDS = {"ready": "Ready", "not-ready": "Not ready", "down": "Down", "unknown": "Unknown"}
@@ -26,14 +27,21 @@ COLUMNS = (
     Column("CPUS", "CPUs"),
     Column("MEMORY", "Memory"),
     Column("ENGINE VERSION", "EngineVersion"),
+    Column("DIFFERS", "Differs", 40),
     Column("WHY", "Why", 60),
 )
 
 
-def node_listing(nodes: Iterable[NodeView], now: float) -> Listing:
-    """Nodes by name. The column WHY is there only if some node has something to explain."""
-    rows = [_row(view, now) for view in sorted(nodes, key=lambda view: view.node)]
-    columns = COLUMNS if any(row["Why"] for row in rows) else COLUMNS[:-1]
+def node_listing(nodes: Iterable[NodeView], now: float, everyone: Iterable[NodeView] | None = None) -> Listing:
+    """Nodes by name, and in what each is unlike most nodes of the mesh (`everyone`, if `nodes` are some of them).
+
+    The columns DIFFERS and WHY are there only if some node has something to tell.
+    """
+    listed = sorted(nodes, key=lambda view: view.node)
+    odd = snowflakes({view.node: fingerprint(view.facts) for view in (listed if everyone is None else everyone)})
+    rows = [{**_row(view, now), "Differs": ", ".join(odd.get(view.node, ()))} for view in listed]
+    empty = {key for key in ("Differs", "Why") if not any(row[key] for row in rows)}
+    columns = tuple(column for column in COLUMNS if column.field not in empty)
     return Listing(columns=columns, rows=rows, key="Hostname")
 
 

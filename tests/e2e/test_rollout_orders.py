@@ -52,6 +52,30 @@ def test_a_failing_health_check_does_what_the_file_says(site: Site, order: str, 
     site.meshctl("stack", "rm", name)
 
 
+def test_a_container_changed_by_hand_is_told_and_replaced_if_that_is_asked_for(site: Site) -> None:
+    limits = {"resources": {"limits": {"memory": "64m"}}}
+    site.deploy("drift", web=worker(deploy=limits))
+    assert "drift_web" not in site.meshctl("drift").out
+    began = site.now()
+    (found,) = site.containers("drift_web")
+    engine = site.lab.engine(found.engine)
+    engine.post(f"/containers/{found.id}/rename?name=mine")
+    engine.post(f"/containers/{found.id}/pause")
+    said = site.meshctl("drift", "--no-trunc").out
+    assert "state is paused, not running" in said
+    assert "name is mine, not drift_web.1." in said
+    assert site.ids("drift_web") == {found.id}, "it is only told"
+    site.wait("it is told", lambda: bool(site.events(began - 1, kinds=("task.drifted",), service="drift_web")))
+    asked = worker(deploy=limits)
+    asked["x-mesh"] = {"drift": "replace"}
+    site.deploy("drift", web=asked)
+    (found,) = site.containers("drift_web")
+    site.lab.engine(found.engine).post(f"/containers/{found.id}/rename?name=mine-too")
+    site.wait("it is replaced", lambda: bool(site.ids("drift_web") - {found.id}))
+    site.settle("drift_web", 1)
+    site.meshctl("stack", "rm", "drift")
+
+
 def test_a_good_update_start_first_and_back_to_the_first_revision(site: Site) -> None:
     for version in ("1", "2", "3", "4"):
         site.deploy("back", web=web(version, order="start-first"))

@@ -84,6 +84,22 @@ class Stage:
         self.strangers.append(stranger)
         return stranger
 
+    async def change_by_hand(self, container: str, *, name: str, memory: int) -> None:
+        """Somebody renames it and sets another limit."""
+        if isinstance(self.engine, MemoryEngine):
+            self.engine.tamper(container, name=name, memory=memory)
+            return
+        assert self.dockerd is not None
+        await asyncio.to_thread(self.dockerd.change, container, name, memory)
+
+    async def pause(self, container: str) -> None:
+        """Somebody pauses it."""
+        if isinstance(self.engine, MemoryEngine):
+            self.engine.tamper(container, state="paused")
+            return
+        assert self.dockerd is not None
+        await asyncio.to_thread(self.dockerd.pause, container)
+
     async def until(self, container: str, wanted: str) -> Container:
         """The container once its state or health is `wanted`."""
         async with asyncio.timeout(20):

@@ -67,6 +67,17 @@ class Dockerd:
             api.start(made["Id"])
             return str(made["Id"])
 
+    def change(self, container: str, name: str, memory: int) -> None:
+        """Rename it and set another limit, as docker rename and docker update do."""
+        with contextlib.closing(APIClient(self.address)) as api:
+            api.rename(container, name)
+            api.update_container(container, mem_limit=memory, memswap_limit=2 * memory)
+
+    def pause(self, container: str) -> None:
+        """docker pause."""
+        with contextlib.closing(APIClient(self.address)) as api:
+            api.pause(container)
+
     def remove_container(self, container: str) -> None:
         """Clear one of those away."""
         with contextlib.closing(APIClient(self.address)) as api:

@@ -10,9 +10,11 @@ from contextlib import aclosing
 import pytest
 
 from agent.engine.archive import build_archive
+from agent.engine.memory import MemoryEngine
 from agent.engine.port import EngineEvent, EventGap, LogQuery, Owner, VolumePlan
+from agent.engine.setups import planned_setup
 from schemas.errors import Conflict, EngineError, ImageUnavailable, MeshError, NotFound, Refused
-from schemas.spec import Mount, Port
+from schemas.spec import Mount, Port, Resources
 from tests.contract.engine.conftest import IMAGE, Stage, chunks_of
 
 CONFIG = b'{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[]},"history":[]}'
@@ -304,3 +306,26 @@ async def test_facts_are_told(stage: Stage) -> None:
     assert facts.os == "linux"
     assert facts.cpus >= 1
     assert facts.memory > 0
+
+
+async def test_a_setup_is_as_planned_and_shows_what_was_changed_by_hand(stage: Stage) -> None:
+    plan = stage.plan("sleeps", limits=Resources(cpus=0.5, memory=64 << 20))
+    container = await stage.engine.create(plan)
+    stage.made.append(container)
+    await stage.engine.start(container)
+    assert await stage.engine.setup(container) == planned_setup(plan)
+    await stage.change_by_hand(container, name=f"{plan.name}-x", memory=128 << 20)
+    seen = await stage.engine.setup(container)
+    assert (seen.name, seen.memory, seen.cpus) == (f"{plan.name}-x", 128 << 20, 0.5)
+    await stage.pause(container)
+    assert (await stage.engine.setup(container)).state == "paused"
+    with pytest.raises(NotFound):
+        await stage.engine.setup("absent")
+
+
+async def test_files_that_differ_from_the_image_are_told(stage: Stage) -> None:
+    container = await stage.run("gets healthy")
+    await stage.until(container, "healthy")
+    if isinstance(stage.engine, MemoryEngine):
+        stage.engine.life(container).files = ("A /tmp/healthy",)
+    assert "A /tmp/healthy" in await stage.engine.changed_files(container)

@@ -426,6 +426,8 @@ _honoured(
     top=DB,
 )
 
+_honoured("x-mesh.drift", "x-mesh: {drift: replace}", lambda d: _task(d).drift, "replace")
+
 for _key in ("configs", "include", "models", "secrets", "x-mesh"):
     CASES[_key] = Refused(f"{_key}: {{}}\nservices: {{web: {{image: a}}}}", 1, _key, f"`{_key}` is not supported")
 CASES["volumes.*.driver_opts (of an external volume)"] = Refused(
