@@ -1,7 +1,8 @@
 """Tells the mesh what runs here: one record, written anew when something has changed.
 
-The first change goes out at once, later ones not before the leader's `observe_every` has passed; what is not stored is
-tried again. The counter rises over restarts, too: a block of numbers is reserved on disk before they are used.
+In the long run one goes out in the leader's `observe_every`, after a quiet time a few at once (`agent.allowance`): a
+task that starts has three changes to tell, and the last is that others may send to it. What is not stored is tried
+again. The counter rises over restarts, too: a block of numbers is reserved on disk before they are used.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
+from agent.allowance import Allowance
 from agent.files import Files
 from agent.leadership import Leadership
 from agent.ledger import Ledger
@@ -64,6 +66,7 @@ class Observer:
         self._clock = clock
         self._chance = chance
         self._compose = compose
+        self._allowance = Allowance()
         self._counter = 0
         self._reserved = 0
         self._last: Observation | None = None
@@ -109,7 +112,7 @@ class Observer:
                 continue
             self._changed.clear()
             if await self._attempt():
-                await asyncio.sleep(self._leadership.observe_every)
+                await asyncio.sleep(self._allowance.take(self._clock.monotonic(), self._leadership.observe_every))
             else:
                 self._changed.set()
                 await asyncio.sleep(self._chance.uniform(*RETRY))

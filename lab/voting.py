@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -68,10 +69,10 @@ def counts(lab: Lab, node: str) -> Counts:
 
 
 class Voters:
-    """Votes that pour in on all nodes for as long as the context is open."""
+    """Votes that pour in on nodes (default: on all) for as long as the context is open: short connections."""
 
-    def __init__(self, lab: Lab, pause: float = 0.05) -> None:
-        pages = [_url(lab, node, VOTE) for node in lab.nodes]
+    def __init__(self, lab: Lab, pause: float = 0.05, nodes: Sequence[str] = ()) -> None:
+        pages = [_url(lab, node, VOTE) for node in nodes or lab.nodes]
         enter = ("nsenter", "-t", str(lab.rack.switch_pid()), "-n", "--")
         self._argv = (*enter, sys.executable, "-I", "-S", voters.__file__, str(pause), *pages)
         self._last = b"{}"

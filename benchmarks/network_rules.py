@@ -1,0 +1,104 @@
+"""For benchmarks/network.py: rules of many services, what changes them, and nft alone in a network namespace."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from agent.network import rules
+from agent.network.model import View, Wanted, wanted
+from agent.network.names import names_of
+from schemas.network import AllocationRecord, Backend, EndpointsRecord, NodeRange
+
+NETWORK, NODE = "big", "n1"
+BACKENDS = 10
+SETTLE = 0.1
+
+
+@cache
+def view(services: int) -> View:
+    """So many services with a task on each of ten nodes."""
+    vips = {f"s{n}": f"10.206.{n // 250}.{n % 250 + 1}" for n in range(services)}
+    allocation = AllocationRecord(
+        network=NETWORK,
+        vni=1000,
+        subnet="10.192.0.0/12",
+        vips="10.206.0.0/15",
+        nodes={
+            f"n{k}": NodeRange(range=f"10.{192 + k}.0.0/16", gateway=f"10.{192 + k}.0.1", tunnel=f"10.77.1.{k}")
+            for k in range(1, BACKENDS + 1)
+        },
+        services=vips,
+    )
+    found = {}
+    for number, (name, vip) in enumerate(vips.items()):
+        place = f"{number // 250}.{number % 250 + 1}"
+        tasks = tuple(
+            Backend(task=f"{name}-{k}", node=f"n{k}", address=f"10.{192 + k}.{place}") for k in range(1, BACKENDS + 1)
+        )
+        names = (name, f"shop_{name}", f"{name}.shop")
+        found[f"{NETWORK}.{name}"] = EndpointsRecord(
+            network=NETWORK, service=name, vip=vip, names=names, backends=tasks
+        )
+    return View(allocations={NETWORK: allocation}, endpoints=found)
+
+
+def decide(seen: View) -> Wanted:
+    """What the agent makes of the records in each round."""
+    names_of(seen, ())
+    return wanted(seen, NODE, [NETWORK], 1500, frozenset())
+
+
+def changes(services: int) -> Iterator[tuple[str, str, float]]:
+    """What happens, nft's text for it, and the seconds that deciding took."""
+    seen = view(services)
+    before_all = decide(seen)
+    began = time.perf_counter()
+    text = rules.whole(decide(seen).rules)
+    yield "all at once", text, time.perf_counter() - began
+    key = f"{NETWORK}.s7"
+    record = seen.endpoints[key]
+    fewer = msgspec.structs.replace(record, backends=record.backends[1:])
+    after = msgspec.structs.replace(seen, endpoints={**seen.endpoints, key: fewer})
+    began = time.perf_counter()
+    text = rules.change(before_all.rules, decide(after).rules)
+    yield "one backend leaves", text, time.perf_counter() - began
+
+
+def before(services: int, what: str) -> str:
+    """What stands before."""
+    return "" if what == "all at once" else rules.whole(decide(view(services)).rules)
+
+
+def apply(standing: str, text: str) -> tuple[float, float]:
+    """Seconds that nft takes for the change, and its seconds of CPU."""
+    hold = subprocess.Popen(["unshare", "-n", "sleep", "100"])
+    try:
+        while not _own_namespace(hold.pid):
+            time.sleep(0.002)
+        enter = ["nsenter", "-t", str(hold.pid), "-n", "nft", "-f", "-"]
+        if standing:
+            subprocess.run(enter, input=standing, text=True, check=True)
+            time.sleep(SETTLE)
+        used, began = _used(), time.perf_counter()
+        subprocess.run(enter, input=text, text=True, check=True)
+        return time.perf_counter() - began, _used() - used
+    finally:
+        hold.kill()
+        hold.wait()
+
+
+def _own_namespace(pid: int) -> bool:
+    own, other = Path("/proc/self/ns/net"), Path(f"/proc/{pid}/ns/net")
+    return other.readlink() != own.readlink()
+
+
+def _used() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
