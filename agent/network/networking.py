@@ -207,6 +207,9 @@ class Networking:
         bridges = tuple(bridges)
         if not bridges and not await self._has_any():
             return
+        # What goes is not offered to new tasks while it goes.
+        staying = {bridge.network for bridge in bridges}
+        self._made = {network: bridge for network, bridge in self._made.items() if network in staying}
         for _ in range(2):
             # What a step makes shows only when it is looked for again: the ports of a new bridge.
             steps = steps_to(bridges, await self._found())
