@@ -223,6 +223,7 @@ class Agent:
         networking.trouble_listeners.append(self.observer.mark)
         self.heartbeats.answers.append(networking.heard)
         self.ledger.listeners.append(networking.tasks_changed)
+        self.health.listeners.append(networking.look_again)
         return networking
 
     def _doctor(self) -> Doctor:

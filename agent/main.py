@@ -69,7 +69,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--credentials", required=True, type=Path, metavar="FILE", help="servers, user, password")
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="what must outlive a restart")
     parser.add_argument("--engine", default=DEFAULT_ENGINE, metavar="URL", help=f"default: {DEFAULT_ENGINE}")
-    parser.add_argument("--address", default="", metavar="IP", help="this node's address, as others reach it")
+    parser.add_argument("--address", default="", metavar="IP", help="as other nodes reach it; default: its way out")
     parser.add_argument("--label", action="append", default=[], metavar="K=V", help="a label of the node when it joins")
     parser.add_argument("--hostname", default="", help="default: this machine's")
     parser.add_argument("--controller-here", action="store_true", help="a controller runs on this machine")

@@ -84,8 +84,10 @@ class Surveyor:
     async def look_once(self) -> None:
         """Facts only: wanted before joining. Raises EngineUnavailable."""
         self.info = await self._engine.info()
-        routes = await self._network.routes() if self._network is not None and not self.networking else ()
-        facts = facts_of(self._machine, self.info)
+        facts, routes = facts_of(self._machine, self.info), tuple[str, ...]()
+        if self._network is not None and not self.networking:
+            routes = await self._network.routes()
+            facts = msgspec.structs.replace(facts, address=facts.address or await self._network.address())
         self.facts = msgspec.structs.replace(facts, routes=routes, networking=self.networking)
 
     async def run(self, owner: Owner) -> None:

@@ -70,6 +70,13 @@ class LinuxMachine:
     async def mtu(self, address: str) -> int:
         return await self._netlink.mtu(address)
 
+    async def address(self) -> str:
+        return reaching.own_address()
+
+    async def has_rules(self) -> bool:
+        _, said = await self._run("nft", "list", "tables", "ip")
+        return f"table ip {TABLE}" in said.splitlines()
+
     async def routes(self) -> tuple[str, ...]:
         return await self._survey.routes()
 
@@ -162,7 +169,7 @@ class LinuxMachine:
             bridge_nf=await self._read("bridge/bridge-nf-call-iptables") in ("1", ""),
             forwarding=await self._read("ipv4/ip_forward") != "0",
             chain_first=first == [f"-A FORWARD -j {CHAIN}"],
-            table=(await self._run("nft", "list", "chains", "ip"))[1].find(f"table ip {TABLE} ") >= 0,
+            table=await self.has_rules(),
             tunnel_port=any(tunnel.up for tunnel in tunnels.values()) or is_free(TUNNEL_PORT),
         )
 

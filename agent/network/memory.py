@@ -35,7 +35,8 @@ class MemoryMachine:
     why: str = ""
     """Why it can't have networks."""
     interface_mtu: int = 1500
-    addresses: tuple[str, ...] = ()
+    own: str = ""
+    """Its address; "": it can't tell."""
     routed: tuple[str, ...] = ()
     taken: set[tuple[str, int]] = field(default_factory=set)
     """Ports that its own programs have."""
@@ -80,6 +81,12 @@ class MemoryMachine:
 
     async def mtu(self, address: str) -> int:  # noqa: ARG002 (the port's)
         return self.interface_mtu
+
+    async def address(self) -> str:
+        return self.own
+
+    async def has_rules(self) -> bool:
+        return self.table.there
 
     async def routes(self) -> tuple[str, ...]:
         return self.routed

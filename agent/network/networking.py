@@ -137,6 +137,11 @@ class Networking:
             self._homes, self._up = homes, up
             self.following.changed.set()
 
+    def look_again(self) -> None:
+        """Something outside may have changed what was made: the engine has come back, and sets its own rules anew."""
+        self._look = True
+        self.following.changed.set()
+
     def heard(self, answer: HeartbeatAnswer) -> None:
         """The leader says how far its records go, and how far every node has taken them over."""
         self.leaving.everywhere = max(self.leaving.everywhere, answer.endpoints_everywhere)
@@ -189,6 +194,9 @@ class Networking:
         new = wanted(view, self._owner.node, self._used, self._mtu, frozenset(refused))
         self._names = names_of(view, self._homes)
         if new.bridges:
+            if self._look and self._rules is not None and not await self._machine.has_rules():
+                log.warning("network.rules_gone", why="somebody has flushed the ruleset")
+                self._rules = None
             await self._rule(new.rules)
         if self._look or new.bridges != self._wanted.bridges:
             await self._link(new.bridges)

@@ -49,6 +49,14 @@ class Machine(Protocol):
         """Of the interface that has this address; 1500 if none has."""
         ...
 
+    async def address(self) -> str:
+        """The one that it speaks to the world with; "" without a default route."""
+        ...
+
+    async def has_rules(self) -> bool:
+        """Whether the table stands."""
+        ...
+
     async def routes(self) -> tuple[str, ...]:
         """Ranges that this machine routes, those of the mesh's bridges left out."""
         ...

@@ -17,6 +17,8 @@ HEADERS = 28
 PADDING = 12
 """EDNS option that fills up (RFC 7830)."""
 IP_MTU_DISCOVER, DO_NOT_FRAGMENT = 10, 2
+WORLD = "192.0.2.1"
+"""Nobody's (RFC 5737): the way to it is the default route."""
 QUESTION = "dockmesh-doctor"
 
 
@@ -33,6 +35,16 @@ async def reach(address: str, port: int) -> Reach:
         return "unreachable"
     writer.close()
     return "open"
+
+
+def own_address() -> str:
+    """The address that packets to the world would have; "" without a way there. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect((WORLD, 9))
+        except OSError:
+            return ""
+        return str(asked.getsockname()[0])
 
 
 async def ask(address: str, size: int) -> Asked:

@@ -181,3 +181,40 @@ def test_networks_come_back_after_a_reboot_without_anybody_to_ask() -> None:
         )
 
     run(in_world(11, story))
+
+
+def test_a_node_that_changes_its_address_is_followed() -> None:
+    async def story(world: World) -> None:
+        node = world.nodes["n2"]
+        world.crash_agent("n2")
+        node.address, node.machine.own = "", "192.0.2.2"
+        world.start_agent("n2")
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        node.machine.own = "198.51.100.2"
+        others = [world.nodes[name].machine for name in ("n1", "n3")]
+        await world.until(
+            lambda: all("198.51.100.2" in tunnel.peers for each in others for tunnel in each.tunnels.values()),
+            60,
+            "others send to the new address",
+        )
+        await world.until(
+            lambda: {tunnel.local for tunnel in node.machine.tunnels.values()} == {"198.51.100.2"}, 10, "its own end"
+        )
+        assert not any("192.0.2.2" in tunnel.peers for each in others for tunnel in each.tunnels.values())
+        await level(world, 3)
+
+    run(in_world(12, story))
+
+
+def test_rules_that_somebody_has_flushed_come_back() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        table = world.nodes["n1"].machine.table
+        before = table.destinations()
+        table.there, table.maps, table.chains = False, {}, set()
+        took = await world.until(lambda: table.destinations() == before, 20, "they are back")
+        assert took <= 11.0, took
+
+    run(in_world(13, story))
