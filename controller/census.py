@@ -20,6 +20,9 @@ Life: TypeAlias = Literal["pending", "up", "ending", "ended", "lost"]
 """pending: to run, not (yet) up. up: running, healthy. ending: to end, not yet seen ended. lost: its node is down."""
 
 
+NO_MOVES: Mapping[str, str] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One task. `assigned` None: nobody asked for it (any more), its node ends it."""
@@ -35,7 +38,9 @@ class Task:
     fixed: bool = False
     """Its node's assignment may not be changed now."""
     leaving: bool = False
-    """Its node is drained or removed."""
+    """Its node is drained or removed, or a rebalance moves it."""
+    target: str = ""
+    """Where a rebalance moves it."""
 
     @property
     def candidate(self) -> bool:
@@ -73,8 +78,10 @@ def services_on(world: World, nodes: Iterable[str]) -> set[str]:
     return found
 
 
-def take_census(world: World, nodes: Mapping[str, NodeView], services: Container[str]) -> Census:
-    """The tasks of `services` on all nodes."""
+def take_census(
+    world: World, nodes: Mapping[str, NodeView], services: Container[str], moving: Mapping[str, str] = NO_MOVES
+) -> Census:
+    """The tasks of `services` on all nodes. `moving`: task -> the node where it is to run instead."""
     found: dict[str, dict[str, list[Task]]] = defaultdict(lambda: defaultdict(list))
     orphans: Counter[str] = Counter()
     prepared: dict[str, list[str]] = defaultdict(list)
@@ -90,7 +97,7 @@ def take_census(world: World, nodes: Mapping[str, NodeView], services: Container
         if not mine and not theirs:
             continue
         pair = (world.generation, stored.sequence) if stored is not None else (0, 0)
-        for task in (*_assigned(view, mine, theirs, pair), *_strays(view, mine, theirs)):
+        for task in (*_assigned(view, mine, theirs, pair, moving), *_strays(view, mine, theirs)):
             found[task.service][task.slot].append(task)
     for slots in found.values():
         for tasks in slots.values():
@@ -99,13 +106,19 @@ def take_census(world: World, nodes: Mapping[str, NodeView], services: Container
 
 
 def _assigned(
-    view: NodeView, mine: Iterable[AssignedTask], theirs: Mapping[str, ObservedTask], pair: tuple[int, int]
+    view: NodeView,
+    mine: Iterable[AssignedTask],
+    theirs: Mapping[str, ObservedTask],
+    pair: tuple[int, int],
+    moving: Mapping[str, str],
 ) -> Iterable[Task]:
-    fixed, leaving = not view.editable, view.leaving
+    fixed = not view.editable
     for task in mine:
         seen = theirs.get(task.id)
         life = life_of(view, task, seen, applied=_has_applied(view.observation, pair))
-        yield Task(task.id, task.service, task.slot, view.name, task.spec, life, task, seen, fixed, leaving)
+        target = "" if view.leaving else moving.get(task.id, "")
+        leaving = view.leaving or bool(target)
+        yield Task(task.id, task.service, task.slot, view.name, task.spec, life, task, seen, fixed, leaving, target)
 
 
 def _strays(view: NodeView, mine: Iterable[AssignedTask], theirs: Mapping[str, ObservedTask]) -> Iterable[Task]:

@@ -25,6 +25,7 @@ from controller.world import (
     PutEndpoints,
     PutLiveness,
     PutPublish,
+    PutRebalance,
     PutRollout,
     PutStackGood,
     Stored,
@@ -54,7 +55,7 @@ def _write(change: Change) -> Write:
 
 def _rank(change: Change, assignments: Mapping[str, Stored[Assignment]]) -> int:
     match change:
-        case PutLiveness() | PutBrake():
+        case PutLiveness() | PutBrake() | PutRebalance():
             return 0
         case PutAllocation() | PutEndpoints() | PutPublish():
             return 1

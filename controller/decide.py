@@ -18,6 +18,7 @@ from controller.failing import judge
 from controller.gates import company_first, dependencies_first, set_gates, with_dependencies
 from controller.global_ import wanted_nodes
 from controller.liveness import Judged, judge_nodes
+from controller.moves import NOTHING, Moving, follow_moves
 from controller.moving import leave_nodes, move
 from controller.nodes import NodeView, view_nodes
 from controller.orders import confirm_dead
@@ -43,6 +44,7 @@ class Survey:
     judged: Mapping[str, Judged]
     brake: BrakeRecord
     nodes: Mapping[str, NodeView]
+    moving: Moving = NOTHING
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ class _Broken(Exception):
 
 
 def survey(world: World, now: float) -> Survey:
-    """Verdicts, brake and views of all nodes."""
+    """Verdicts, brake and views of all nodes, and the rebalance under way."""
     judged = confirm_dead(world, judge_nodes(world, now), now)
-    return Survey(judged, decide_brake(world, judged, now), view_nodes(world, judged))
+    return Survey(judged, decide_brake(world, judged, now), view_nodes(world, judged), follow_moves(world, now))
 
 
 def decide(world: World, seen: Survey, names: Iterable[str], now: float) -> Decided:
@@ -103,9 +105,11 @@ def _of(service: str) -> Iterator[None]:
 
 
 def _decide(world: World, seen: Survey, wanted: frozenset[str], now: float, broken: Mapping[str, Fault]) -> Decided:
-    census = take_census(world, seen.nodes, wanted)
+    census = take_census(world, seen.nodes, wanted, seen.moving.tasks)
     round_ = Round(now, seen.nodes, Draft(world), Mint(world.epoch, world.minted), seen.brake.engaged)
     works = tuple(_opened(world, name, census) for name in sorted(wanted))
+    for work in works:
+        work.targets = {slot: node for (service, slot), node in seen.moving.targets.items() if service == work.name}
     cleared: dict[str, Work | None] = {work.name: None for work in works}
     for work in dependencies_first(works):
         with _of(work.name):

@@ -62,6 +62,8 @@ DECISION_EVENTS: dict[str, EventKind] = {
     "rollout.failed": EventKind("It was given up; `why` and the reasons say why.", _ROLLOUT),
     "brake.engaged": EventKind("Too many nodes fell silent at once: nothing is replaced.", {"silent": ["n1", "n2"]}),
     "brake.released": EventKind("Silent nodes are replaced again; `cause`: by which order, if any.", {"silent": []}),
+    "rebalance.started": EventKind("The leader begins to move tasks; `cause` is the order.", {"moves": 7}),
+    "rebalance.done": EventKind("All moves are done or were skipped.", {"moves": 7, "done": 6, "skipped": 1}),
     "leadership.taken": EventKind("A controller leads; `epoch` is its epoch.", {"controller": "c2", "before": "c1"}),
     "leadership.handed_over": EventKind("The leader stopped in good order.", {"controller": "c1", "before": "c1"}),
     "order.given": EventKind("An operator told the leader something.", {"order": "brake.release", "by": "4f2a"}),

@@ -138,6 +138,7 @@ class Leader:
             endpoints=records.endpoints,
             publish=records.publish,
             brake=records.brake,
+            rebalance=records.rebalance,
             heard=hearing.heard(),
             hearing_since=hearing.hearing_since(),
             nodes_total=sum(not stored.record.removed for stored in records.nodes.values()),
@@ -226,7 +227,7 @@ class Leader:
                 self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
                 if not await self._settle(outcome):
                     return planned - started
-        self.answered.update(orders)
+        self.answered.update({name: at for name, at in orders.items() if name not in plan.open_orders})
         self.settled.set()
         return planned - started
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from controller.availability import spare
 from controller.census import Task
 from controller.placement import Group
+from controller.preparing import lacking
 from controller.rolling import is_up, moves
 from controller.slots import ENDING, Round, end_task, place_task
 from controller.work import Past, Work
@@ -29,7 +30,7 @@ def leave_nodes(work: Work, round_: Round) -> None:
             replaced = next((other for other in others if not other.leaving), None)
             if replaced is not None:
                 _leave(work, round_, task, f"; {replaced.id} on {replaced.node} is up in its place")
-            elif task.life != "up" or work.record.mode == "global" or _at_once(round_, task):
+            elif (task.life != "up" and not task.target) or work.record.mode == "global" or _at_once(round_, task):
                 _leave(work, round_, task)
 
 
@@ -40,7 +41,7 @@ def move(work: Work, round_: Round, grouped: Grouped) -> None:
     for slot in leaving:
         task = work.candidates(slot)[-1]
         known, past = _spec_for(work, task)
-        where = f"node {task.node}, which is {round_.nodes[task.node].trouble}"
+        where = _where(round_, task)
         if task.fixed:
             continue
         if not known:
@@ -55,7 +56,7 @@ def move(work: Work, round_: Round, grouped: Grouped) -> None:
             work.waits[slot] = f"stays on {where}: its replacements fail"
         else:
             group = groups.get(task.spec) or groups.setdefault(task.spec, grouped(past))
-            _replace(work, round_, group, task, past)
+            (_carry if task.target else _replace)(work, round_, group, task, past)
     for group in groups.values():
         group.finish()
 
@@ -74,7 +75,33 @@ def _replace(work: Work, round_: Round, group: Group, task: Task, past: Past | N
         work.waits[slot] = f"stays on node {task.node}, which is {round_.nodes[task.node].trouble}: {why}"
 
 
+def _carry(work: Work, round_: Round, group: Group, task: Task, past: Past | None) -> None:
+    """A rebalance: to its target and nowhere else, and only if nothing that is promised is lost by it."""
+    slot = work.volume_slot(task.slot, past.spec if past is not None else work.spec)
+    if not group.fits(slot, task.target):
+        work.waits[task.slot] = f"stays on {_where(round_, task)}: there is no room on node {task.target} now"
+    elif work.policy.order == "start-first":
+        place_task(work, round_, group, task.slot, past)
+    elif (left := spare(work)) is not None and left < 1:
+        work.waits[task.slot] = f"stays on {_where(round_, task)}: {work.policy.max_unavailable} may be unavailable"
+    elif why := lacking(work, round_, task, task.target):
+        work.waits[task.slot] = f"stays on {_where(round_, task)}: {why}"
+    else:
+        _leave(work, round_, task)
+        work.waits[task.slot] = ENDING
+
+
+def _where(round_: Round, task: Task) -> str:
+    """The node that it is to leave, in words."""
+    if task.target:
+        return f"node {task.node}, moves to {task.target}"
+    return f"node {task.node}, which is {round_.nodes[task.node].trouble}"
+
+
 def _leave(work: Work, round_: Round, task: Task, more: str = "") -> None:
+    if task.target:
+        end_task(work, round_, task, f"moves to node {task.target}{more}", f"task.moved/{task.id}")
+        return
     view = round_.nodes[task.node]
     cause = view.record.cause if view.record is not None else ""
     why = f"node {task.node} is {view.trouble}{more}"

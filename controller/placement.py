@@ -116,20 +116,40 @@ class Group:
         for node, tasks in sorted(counts.items()):
             count_branches(self._load, self._branch(node), tasks)
 
-    def place(self, task: str, slot: Slot, first: str = "") -> Placed | Refused:
+    def place(self, task: str, slot: Slot, first: str = "", why: str = "") -> Placed | Refused:
         """A node for the slot's next task, which counts there from now on; or why there is none.
 
-        `first`: where it goes if it can: everything is ready for it there.
+        `first`: where it goes if it can, and `why` there.
         """
         pins = self._pins(slot)
         if first in self._site.nodes and self._miss(first) is None and (not pins or first in self._allowed(pins)):
-            found: Placed | Refused = Placed(first, "its image is there")
+            found: Placed | Refused = Placed(first, why)
         else:
             found = self._pinned(pins) if pins else self._best()
         if isinstance(found, Placed):
             count_branches(self._load, self._branch(found.node), 1)
             self._take(task, slot.name, found.node)
         return found
+
+    def fits(self, slot: Slot, node: str) -> bool:
+        """Whether the slot's next task could go there now, beside what is there."""
+        pins = self._pins(slot)
+        return node in self._site.nodes and self._miss(node) is None and (not pins or node in self._allowed(pins))
+
+    @property
+    def eligible(self) -> tuple[str, ...]:
+        """The nodes that are what the spec asks for, and open."""
+        return self._eligible
+
+    def branch(self, node: str) -> Branch:
+        """The node's values of what the spec is to be spread over, outermost first."""
+        return self._branch(node)
+
+    def shift(self, task: str, source: str, target: str) -> None:
+        """Count a task on `target` instead of on `source`, where its room is still taken."""
+        self._counts[source] -= 1
+        self._counts[target] += 1
+        self._site.ledger.take(target, task, self._needs)
 
     def place_on(self, task: str, node: str) -> Placed | Refused:
         """The same for a slot that belongs to one node."""

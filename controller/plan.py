@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from controller.census import services_on
-from controller.decide import Decided, decide, survey
+from controller.decide import Decided, Survey, decide, survey
 from controller.liveness import Judged
 from controller.networking import plan_networks
 from controller.nodes import NodeView
@@ -18,7 +18,19 @@ from controller.progress import missing_revision, undecided
 from controller.reasons import grouped
 from controller.stackgood import plan_stacks
 from controller.work import Work
-from controller.world import Change, Dirty, DropNode, DropRollout, Fault, Plan, PutBrake, PutLiveness, PutRollout, World
+from controller.world import (
+    Change,
+    Dirty,
+    DropNode,
+    DropRollout,
+    Fault,
+    Plan,
+    PutBrake,
+    PutLiveness,
+    PutRebalance,
+    PutRollout,
+    World,
+)
 from schemas.records import Reason
 
 HELD_RECHECK = 0.5
@@ -29,12 +41,14 @@ def plan(world: World, dirty: Dirty, now: float) -> Plan:
     """What to change now. `now` is stream time."""
     seen = survey(world, now)
     names = _services_to_look_at(world, dirty, seen.judged)
+    names |= seen.moving.services & world.services.keys()
     decided = decide(world, seen, names, now)
     progress = list(_progress(world, decided, now))
     written = {change.record.service: change.record for change in progress if isinstance(change, PutRollout)}
     changes: tuple[Change, ...] = (
         *_verdicts(world, seen.judged),
         *((PutBrake(seen.brake),) if seen.brake != world.brake else ()),
+        *((PutRebalance(seen.moving.record),) if seen.moving.record not in (None, world.rebalance) else ()),
         *(change for change in progress if isinstance(change, PutRollout)),
         *decided.draft.changes(),
         *plan_networks(world, seen, decided, frozenset(names) - decided.broken.keys()),
@@ -43,8 +57,8 @@ def plan(world: World, dirty: Dirty, now: float) -> Plan:
         *_forgotten(world, decided),
     )
     alarms = (*_alarms(seen.nodes, decided), *_faults(decided))
-    wake_at = _wake_at(seen.judged, decided.works, now)
-    return Plan(changes, decided.minted, wake_at, alarms, tuple(decided.broken.values()))
+    wake_at = _wake_at(seen, decided.works, now)
+    return Plan(changes, decided.minted, wake_at, alarms, tuple(decided.broken.values()), seen.moving.open_orders)
 
 
 def _services_to_look_at(world: World, dirty: Dirty, judged: Mapping[str, Judged]) -> set[str]:
@@ -105,8 +119,8 @@ def _forgotten(world: World, decided: Decided) -> Iterable[DropNode]:
             yield DropNode(name, "liveness")
 
 
-def _wake_at(judged: Mapping[str, Judged], works: Iterable[Work], now: float) -> float | None:
-    times = [verdict.recheck_at for verdict in judged.values()]
+def _wake_at(seen: Survey, works: Iterable[Work], now: float) -> float | None:
+    times = [seen.moving.wake_at, *(verdict.recheck_at for verdict in seen.judged.values())]
     times += [work.wake_at for work in works]
     times += [now + HELD_RECHECK for work in works if work.held]
     return min((at for at in times if at is not None), default=None)

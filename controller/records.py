@@ -17,6 +17,7 @@ from schemas.assignment import Assignment
 from schemas.errors import BadMessage
 from schemas.network import AllocationRecord, EndpointsRecord, NetworkRecord, PublishRecord
 from schemas.observation import Observation
+from schemas.rebalance import RebalanceRecord
 from schemas.records import (
     BrakeRecord,
     CursorRecord,
@@ -62,6 +63,7 @@ SINGLE: dict[str, type[Wire]] = {
     subjects.MESH: MeshRecord,
     subjects.EPOCH: EpochRecord,
     subjects.BRAKE: BrakeRecord,
+    subjects.REBALANCE: RebalanceRecord,
     subjects.EVENTS_CURSOR: CursorRecord,
     subjects.PUBLISH: PublishRecord,
 }
@@ -172,6 +174,11 @@ class Records:
     def brake(self) -> BrakeRecord:
         """The brake."""
         return self._one(subjects.BRAKE, BrakeRecord) or BrakeRecord()
+
+    @property
+    def rebalance(self) -> RebalanceRecord | None:
+        """The last rebalance."""
+        return self._one(subjects.REBALANCE, RebalanceRecord)
 
     @property
     def publish(self) -> PublishRecord:
@@ -307,7 +314,7 @@ def dirty_by(seen: Seen) -> Dirty:
             return Dirty(services=_services_named(seen.old) | _services_named(seen.new))
         case "desired":
             return Dirty(services=_services_changed(seen.old, seen.new), nodes=frozenset({name}))
-        case "node" | "liveness" | "brake" | "order" | "mesh" | "network" | "alloc":
+        case "node" | "liveness" | "brake" | "rebalance" | "order" | "mesh" | "network" | "alloc":
             return Dirty(everything=True)
         case _:
             return Dirty()

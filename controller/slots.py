@@ -19,6 +19,8 @@ from controller.work import TURN, Past, Work
 from schemas.assignment import AssignedTask
 
 ENDING = "the previous task is still to end"
+READY = "its image is there"
+MOVED = "moved there to even out the spread"
 BRAKE = "the brake is on: too many nodes fell silent at once"
 
 
@@ -182,7 +184,8 @@ def place_task(work: Work, round_: Round, group: Group, slot: str, past: Past | 
         found: Placed | Refused = group.place_on(task, slot)
     else:
         turn = work.update.turns.get(slot) if past is None else None
-        found = group.place(task, work.volume_slot(slot, spec), turn.node if turn is not None else "")
+        ready, target = turn.node if turn is not None else "", work.targets.get(slot, "")
+        found = group.place(task, work.volume_slot(slot, spec), ready or target, MOVED if target else READY)
     if isinstance(found, Refused):
         round_.mint.minted -= 1
         work.unplaced.append(slot)
@@ -211,6 +214,8 @@ def place_task(work: Work, round_: Round, group: Group, slot: str, past: Past | 
 def _origin(work: Work, round_: Round, slot: str) -> tuple[str, str]:
     """What the new task descends from: a node that it leaves, a lost one, the end of the task before, or the intent."""
     leaving = [task for task in work.candidates(slot) if task.leaving]
+    if leaving and leaving[-1].target:
+        return f"replaces {leaving[-1].id} on node {leaving[-1].node}; ", f"task.moved/{leaving[-1].id}"
     if leaving:
         view = round_.nodes[leaving[-1].node]
         cause = view.record.cause if view.record is not None else ""

@@ -14,6 +14,7 @@ from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
 from schemas.clock import iso
 from schemas.events import Event
+from schemas.rebalance import RebalanceRecord
 from schemas.records import (
     BrakeRecord,
     EpochRecord,
@@ -41,8 +42,8 @@ def events_of(seen: Seen, records: Records) -> tuple[Event, ...]:
             return _service(seen, service, id_, at)
         case StackRecord() as stack:
             return _stack(seen, stack, id_, at)
-        case StackGoodRecord() as good if seen.new is not None and good.good:
-            return (Event(id=id_, kind="stack.done", at=at, revision=good.good[-1], data={"stack": good.stack}),)
+        case StackGoodRecord() | RebalanceRecord() as noted:
+            return _noted(seen, noted, id_, at)
         case NodeRecord() as node:
             return (*_node(seen, node, id_, at), *_drained(seen, records, node.name, id_, at))
         case Assignment() as assignment:
@@ -206,6 +207,29 @@ def _order(seen: Seen, order: OrderRecord, id_: str, at: str) -> tuple[Event, ..
     kind = "order.answered" if seen.new is None else "order.given"
     data = {"order": order.kind, "by": order.by}
     return (Event(id=id_, kind=kind, at=at, node=order.node, cause=order.id, data=data),)
+
+
+def _noted(seen: Seen, record: StackGoodRecord | RebalanceRecord, id_: str, at: str) -> tuple[Event, ...]:
+    if seen.new is None:
+        return ()
+    if isinstance(record, RebalanceRecord):
+        return _rebalance(seen, record, id_, at)
+    return (Event(id=id_, kind="stack.done", at=at, revision=record.good[-1], data={"stack": record.stack}),)
+
+
+def _rebalance(seen: Seen, record: RebalanceRecord, id_: str, at: str) -> tuple[Event, ...]:
+    """Its beginning and its end; each move is told by its tasks."""
+    before = seen.old if isinstance(seen.old, RebalanceRecord) and seen.old.order == record.order else None
+    begun, ended = before is None, not record.active and (before is None or before.active)
+    found = []
+    if begun:
+        data = {"moves": len(record.moves)}
+        found.append(Event(id=f"{id_}/started", kind="rebalance.started", at=at, cause=record.order, data=data))
+    if ended:
+        states = [each.state for each in record.moves]
+        data = {"moves": len(states), "done": states.count("done"), "skipped": states.count("skipped")}
+        found.append(Event(id=id_, kind="rebalance.done", at=at, cause=record.order, data=data))
+    return tuple(found)
 
 
 def _restored(mesh: MeshRecord, id_: str, at: str) -> Event:

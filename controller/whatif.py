@@ -57,7 +57,7 @@ class Foresight:
 
     def step(self) -> bool:
         """One round and what the agents make of it; False: nothing more comes."""
-        self.world = _heard(self.world, self.now)
+        self.world = heard_now(self.world, self.now)
         decided = plan(self.world, Dirty(services=self.services), self.now)
         self.world = _after(self.world, decided.changes, decided.minted)
         self._note(decided.changes)
@@ -109,10 +109,9 @@ def foresee(world: World, records: Iterable[tuple[str, Wire | None]], services: 
         changed,
         epoch=world.epoch + 1,
         minted=0,
-        took_over=now - LONG_AGO,
-        hearing_since=now - LONG_AGO,
         revisions=revisions,
         orders={},
+        rebalance=None,
     )
     fresh = replace(fresh, observations={name: _up(fresh, seen) for name, seen in fresh.observations.items()})
     return Foresight(fresh, named, now, _before=_tasks(world, named))
@@ -154,8 +153,8 @@ def _timeless(revision: RevisionRecord) -> RevisionRecord:
     return msgspec.structs.replace(revision, spec=spec)
 
 
-def _heard(world: World, now: float) -> World:
-    """Each node that is ready was heard just now, as far as its observation goes."""
+def heard_now(world: World, now: float) -> World:
+    """Each node that is not down was heard just now, whoever asks: a controller that does not lead hears nobody."""
     heard: dict[str, Heard] = {}
     for name, verdict in world.liveness.items():
         stored, seen = world.nodes.get(name), world.observations.get(name)
@@ -169,7 +168,7 @@ def _heard(world: World, now: float) -> World:
             applied=(world.generation, seen.applied.sequence),
             observed=seen.counter,
         )
-    return replace(world, heard=heard)
+    return replace(world, heard=heard, took_over=now - LONG_AGO, hearing_since=now - LONG_AGO)
 
 
 def _after(world: World, changes: Iterable[Change], minted: int) -> World:

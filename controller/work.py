@@ -87,6 +87,8 @@ class Work:
     """Empty slots that get the last good revision again."""
     preparing: set[str] = field(default_factory=set)
     """Nodes that get the image of its next tasks ready."""
+    targets: dict[str, str] = field(default_factory=dict)
+    """Slot -> the node to which a rebalance moves it."""
     reaimed: bool = False
     """This round has begun a roll-back: another spec is wanted than at its start."""
 

@@ -16,6 +16,7 @@ from schemas import subjects
 from schemas.assignment import TASKS_PER_NODE, Assignment
 from schemas.network import AllocationRecord, EndpointsRecord, NetworkRecord, PublishRecord
 from schemas.observation import Observation
+from schemas.rebalance import RebalanceRecord
 from schemas.records import (
     BrakeRecord,
     LivenessRecord,
@@ -91,6 +92,7 @@ class World:
     """By network and service."""
     publish: PublishRecord = field(default_factory=PublishRecord)
     brake: BrakeRecord = field(default_factory=BrakeRecord)
+    rebalance: RebalanceRecord | None = None
     heard: Mapping[str, Heard] = field(default_factory=dict)
     hearing_since: float = 0.0
     """Stream time since which the leader has heard its own heartbeat without a break: liveness clocks start there."""
@@ -321,10 +323,35 @@ class DropStackGood:
         return f"stack {self.stack}: gone"
 
 
+@dataclass(frozen=True)
+class PutRebalance:
+    """How far a rebalance is."""
+
+    record: RebalanceRecord
+
+    @property
+    def key(self) -> str:
+        """Where it is written."""
+        return subjects.REBALANCE
+
+    def describe(self) -> str:
+        """One line for the log."""
+        left = sum(each.state in ("waiting", "moving") for each in self.record.moves)
+        return f"rebalance {self.record.order}: {left} of {len(self.record.moves)} moves to go"
+
+
 StackChange: TypeAlias = PutStackGood | DropStackGood
 NetworkChange: TypeAlias = PutAllocation | DropAllocation | PutEndpoints | DropEndpoints | PutPublish
 Change: TypeAlias = (
-    PutAssignment | PutRollout | DropRollout | PutLiveness | DropNode | PutBrake | NetworkChange | StackChange
+    PutAssignment
+    | PutRollout
+    | DropRollout
+    | PutLiveness
+    | DropNode
+    | PutBrake
+    | NetworkChange
+    | StackChange
+    | PutRebalance
 )
 
 
@@ -348,3 +375,5 @@ class Plan:
     """What should not be: tasks whose service, revision or node is not in the store. Nothing is stopped for it."""
     faults: tuple[Fault, ...] = ()
     """Services about which deciding failed: they are left as they are."""
+    open_orders: frozenset[str] = frozenset()
+    """Orders that are still to be carried out."""

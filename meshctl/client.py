@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from bus.port import Bus, Credentials
 from meshctl import asking
 from meshctl.eventstream import EventFilter, find_post_mortem, follow_events
-from schemas import api, netapi, nodeapi, planapi, refreshapi, revisionapi, stackapi, subjects
+from schemas import api, netapi, nodeapi, planapi, rebalanceapi, refreshapi, revisionapi, stackapi, subjects
 from schemas.clock import Clock, SystemClock
 from schemas.errors import BadMessage, StoreMissing, Unreachable, error_of
 from schemas.events import Event
@@ -43,8 +43,12 @@ REQUESTS = {
     **stackapi.STACK_REQUESTS,
     **planapi.PLAN_REQUESTS,
     **refreshapi.REFRESH_REQUESTS,
+    **rebalanceapi.REBALANCE_REQUESTS,
 }
 """All that controllers may be asked: "service.list" -> (request, answer)."""
+
+WRITTEN = (api.Written, api.DeployAnswer, refreshapi.RefreshAnswer, rebalanceapi.RebalanceOrdered)
+"""Answers that hold the sequence of a write."""
 
 CONNECT_TIMEOUT = 3.0
 """Seconds until a mesh that does not answer is called unreachable."""
@@ -103,7 +107,7 @@ class Mesh:
                 request = replace(request, min_sequence=max(request.min_sequence, self.min_sequence))
             data = await asking.read(self.bus, subject, encode(request), timeout or asking.READ_TIMEOUT)
         answer = _opened(name, data, answer_kind)
-        if isinstance(answer, api.Written | api.DeployAnswer | refreshapi.RefreshAnswer):
+        if isinstance(answer, WRITTEN):
             self.min_sequence = max(self.min_sequence, answer.sequence)
         return answer
 
@@ -233,6 +237,24 @@ class Mesh:
     async def remove_node(self, node: str, *, force: bool = False) -> api.Written:
         """Forget a node. Raises Refused while it is not down, unless `force`."""
         return cast("api.Written", await self.ask("node.remove", api.RemoveNode(node=node, force=force)))
+
+    async def plan_rebalance(self, max_moves: int = 0) -> rebalanceapi.RebalancePlan:
+        """The fewest moves that even out where tasks run; 0: all of them."""
+        request = rebalanceapi.PlanRebalance(max_moves=max_moves)
+        return cast("rebalanceapi.RebalancePlan", await self.ask("rebalance.plan", request, timeout=WRITE_TIMEOUT))
+
+    async def apply_rebalance(self, max_moves: int = 0) -> rebalanceapi.RebalanceOrdered:
+        """Order them. Raises Conflict while another rebalance is under way."""
+        request = rebalanceapi.ApplyRebalance(max_moves=max_moves)
+        return cast("rebalanceapi.RebalanceOrdered", await self.ask("rebalance.apply", request))
+
+    async def stop_rebalance(self) -> rebalanceapi.RebalanceOrdered:
+        """Begin no further move. Raises NotFound."""
+        return cast("rebalanceapi.RebalanceOrdered", await self.ask("rebalance.stop", rebalanceapi.StopRebalance()))
+
+    async def rebalance(self) -> rebalanceapi.RebalanceView:
+        """How far the last rebalance is."""
+        return cast("rebalanceapi.RebalanceView", await self.ask("rebalance.get", rebalanceapi.GetRebalance()))
 
     async def volumes(self) -> api.VolumeList:
         """Named volumes on all nodes."""

@@ -26,6 +26,7 @@ MEMBERS = {
     ),
     "task": Member("meshctl.commands.task:task_group", "Look at one task.", MANAGE),
     "node": Member("meshctl.commands.node:node_group", "List, label, drain and remove nodes.", MANAGE),
+    "rebalance": Member("meshctl.commands.rebalance:rebalance_command", "Even out where tasks run.", MANAGE),
     "volume": Member("meshctl.commands.volume:volume_group", "List and remove named volumes.", MANAGE),
     "network": Member("meshctl.commands.network:network_group", "Networks between the nodes.", MANAGE),
     "image": Member("meshctl.commands.image:image_group", "Bring images to nodes without a registry.", MANAGE),

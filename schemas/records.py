@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from schemas.observation import EndedTask
+from schemas.rebalance import Move
 from schemas.spec import Mode, ServiceSpec
 from schemas.wire import Count, Seconds, Token, Wire
 
@@ -117,6 +118,8 @@ class OrderRecord(Wire, frozen=True, kw_only=True):
     node: str = ""
     at: Seconds = 0.0
     by: str = ""
+    moves: tuple[Move, ...] = ()
+    """Of a rebalance: what is to be moved. The order stands until all of it is done or skipped."""
 
 
 class Reason(Wire, frozen=True, kw_only=True):

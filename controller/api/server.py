@@ -21,6 +21,7 @@ from controller.api import (
     nodes,
     orders,
     planning,
+    rebalancing,
     refreshing,
     revisions,
     services,
@@ -36,6 +37,7 @@ from schemas.api import AGENT_REQUESTS, REQUESTS, Command, reply_error, reply_wi
 from schemas.errors import BadMessage, Internal, MeshError, Refused, Unreachable
 from schemas.netapi import NETWORK_REQUESTS
 from schemas.planapi import PLAN_REQUESTS
+from schemas.rebalanceapi import REBALANCE_REQUESTS
 from schemas.refreshapi import REFRESH_REQUESTS
 from schemas.revisionapi import REVISION_REQUESTS
 from schemas.stackapi import STACK_REQUESTS
@@ -78,6 +80,10 @@ HANDLERS: Mapping[str, Handler] = {
     "network.list": networks.list_all,
     "network.inspect": networks.inspect,
     "status.get": status.get,
+    "rebalance.plan": rebalancing.plan,
+    "rebalance.apply": rebalancing.apply,
+    "rebalance.stop": rebalancing.stop,
+    "rebalance.get": rebalancing.get,
     "order.give": orders.give,
 }
 
@@ -88,6 +94,7 @@ ALL_REQUESTS = {
     **STACK_REQUESTS,
     **PLAN_REQUESTS,
     **REFRESH_REQUESTS,
+    **REBALANCE_REQUESTS,
 }
 
 AGENT_HANDLERS: Mapping[str, Callable[[Desk, str, Any], Awaitable[object]]] = {"join": joining.join}

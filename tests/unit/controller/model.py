@@ -20,12 +20,14 @@ from controller.world import (
     PutAssignment,
     PutBrake,
     PutLiveness,
+    PutRebalance,
     PutRollout,
     Stored,
     World,
 )
 from schemas.assignment import Applied, Assignment
 from schemas.observation import BoundPort, NodeFacts, Observation, ObservedTask
+from schemas.rebalance import RebalanceRecord
 from schemas.records import (
     BrakeRecord,
     LivenessRecord,
@@ -215,6 +217,7 @@ class Mesh:
     liveness: dict[str, LivenessRecord] = field(default_factory=dict)
     orders: dict[str, Stored[OrderRecord]] = field(default_factory=dict)
     brake: BrakeRecord = NO_BRAKE
+    rebalance: RebalanceRecord | None = None
     heard: dict[str, Heard] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     tasks_per_node: int = 1000
@@ -308,6 +311,7 @@ class Mesh:
             liveness=self.liveness,
             orders=self.orders,
             brake=self.brake,
+            rebalance=self.rebalance,
             heard=self.heard,
             hearing_since=self.hearing_since,
             nodes_total=len(self.nodes),
@@ -336,6 +340,8 @@ class Mesh:
                 del self.assignments[change.node]
             case DropNode():
                 del self.liveness[change.node]
+            case PutRebalance():
+                self.rebalance = change.record
             case PutBrake():
                 self.brake = change.record
 
