@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.site import Site, worker
+from tests.e2e.site import Site, compose, worker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 
@@ -39,7 +41,38 @@ def test_deploying_the_same_again_touches_nothing(site: Site) -> None:
     before = site.ids("same_web")
     said = site.deploy("same", web=worker(replicas=3))
     assert site.ids("same_web") == before
-    assert "unchanged" in said.all
+    assert "Stack same is unchanged: nothing was done." in said.out
+    assert "nothing has moved" in site.meshctl("stack", "refresh", "same").out.lower()
+    assert site.ids("same_web") == before
+
+
+def test_a_stack_is_planned_deployed_as_told_taken_back_as_one_and_evened_out(site: Site, tmp_path: Path) -> None:
+    fast = {"update_config": {"monitor": "0s", "parallelism": 0}}
+    site.deploy("past", web=worker(replicas=3, deploy=fast), old=worker(deploy=fast))
+    planned, kept = (
+        {"web": worker("sleep 99999", replicas=3, deploy=fast), "new": worker(deploy=fast)},
+        tmp_path / "plan",
+    )
+    files = compose((), planned)
+    told = site.meshctl("plan", "-c", "-", "--prune", "--out", str(kept), "past", stdin=files, code=1).out
+    assert "1 service to create, 1 service to update, 1 service to remove" in told
+    assert len(re.findall(r"^  \+ past_web\.\d on node-\d: ", told, re.MULTILINE)) == 3
+    site.meshctl("stack", "deploy", "--plan", str(kept))
+    site.settle("past_new", 1)
+    site.meshctl("plan", "-c", "-", "--prune", "past", stdin=files)
+    assert "service past_new was created" in site.meshctl("stack", "deploy", "--plan", str(kept), code=5).err
+    said = site.meshctl("stack", "rollback", "past")
+    assert "service past_old is brought back" in said.out
+    assert "service past_new is removed" in said.out
+    site.settle("past_old", 1)
+    assert not site.containers("past_new")
+    site.meshctl("node", "drain", "node-3")
+    site.meshctl("service", "scale", "past_web=6")
+    site.meshctl("node", "activate", "node-3")
+    assert site.spread("past_web") == {"node-1": 3, "node-2": 3}
+    site.meshctl("rebalance", "--apply")
+    assert site.spread("past_web") == {"node-1": 2, "node-2": 2, "node-3": 2}
+    assert "nothing to move" in site.meshctl("rebalance").out
 
 
 def test_a_drained_node_is_emptied_a_paused_one_gets_nothing_new(site: Site) -> None:
