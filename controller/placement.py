@@ -149,7 +149,8 @@ class Group:
         """Count a task on `target` instead of on `source`, where its room is still taken."""
         self._counts[source] -= 1
         self._counts[target] += 1
-        self._site.ledger.take(target, task, self._needs)
+        member = Member(self._service.name, self._spec.placement.anti_affinity)
+        self._site.ledger.take(target, task, self._needs, member)
 
     def place_on(self, task: str, node: str) -> Placed | Refused:
         """The same for a slot that belongs to one node."""

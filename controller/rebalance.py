@@ -5,7 +5,7 @@ differ by more than one. Then the nodes: a task goes from a node with many to on
 spread worse by it. A move has to find room on its target beside what is there: a replacement may start first.
 
 Left where they are: tasks with named volumes, of global services, of jobs, of services whose rollout is not done, and
-all that is not up.
+all that is not up; and services that others are to run beside.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ def even_out(world: World, nodes: Mapping[str, NodeView], now: float) -> list[Mo
     census = take_census(world, nodes, world.services)
     site = Site(world, Draft(world), nodes)
     totals = Counter({name: site.ledger.room(name).tasks for name, view in nodes.items() if view.open})
+    company = {other for each in world.revisions.values() for other in each.spec.task.placement.affinity}
     services: list[_Service] = []
     for name in sorted(world.services):
         work = open_work(world, name, census)
-        if (service := _service(work, site, now)) is not None:
+        if name not in company and (service := _service(work, site, now)) is not None:
             services.append(service)
     moves: list[Move] = []
     for service in services:

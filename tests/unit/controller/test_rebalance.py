@@ -94,6 +94,17 @@ def test_what_may_not_move_stays(spec: dict[str, Any]) -> None:
     assert moves(crowded(**spec)) == []
 
 
+def test_company_is_kept() -> None:
+    mesh = crowded("web", "db")
+    beside = service_spec("beside")
+    task = msgspec.structs.replace(
+        beside.task, placement=msgspec.structs.replace(beside.task.placement, affinity=("db",))
+    )
+    mesh.deploy(msgspec.structs.replace(beside, task=task), 2)
+    mesh.settle(steps=50, seconds=1.0)
+    assert {each.service for each in moves(mesh)} == {"web"}, "db is somebody's company, and there is none on n3"
+
+
 def test_no_move_goes_where_there_is_no_room_or_where_enough_are() -> None:
     assert len(moves(crowded(memory=3 * GIB))) == 2
     mesh = crowded(max_per_node=3)
