@@ -26,6 +26,7 @@ from agent.housekeeping import Housekeeping
 from agent.image_requests import ImageDesk
 from agent.journal import Journal
 from agent.leadership import Leadership
+from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.membership import Membership
 from agent.network.doctor import Doctor, State
@@ -121,6 +122,8 @@ class Agent:
             compose=self._heartbeat,
         )
         self.heartbeats.answers.append(WallClock(self.teller, clock).heard)
+        self.leases = Leases(files, self.leadership, clock, config.boot, obeyed=self._obeyed)
+        self.heartbeats.answers.append(self.leases.heard)
         self.reconciler: Reconciler | None = None
 
     async def run(self) -> None:
@@ -139,9 +142,15 @@ class Agent:
             await self.membership.known.wait()
             self._furnish(group)
 
+    def _obeyed(self) -> tuple[int, int]:
+        """What the workers go by: not what was only taken in."""
+        held, reconciler = self.assignments.held, self.reconciler
+        by = reconciler.assignment if reconciler is not None else None
+        return held.applied.pair if held is not None and held.assignment is by else (0, 0)
+
     async def _load(self) -> None:
         await self.membership.load()
-        for part in (self.journal, self.ledger, self.assignments, self.observer, self.brought):
+        for part in (self.journal, self.ledger, self.assignments, self.observer, self.brought, self.leases):
             await part.load()
         await self.transfers.clean()
         if self._machine is not None:
@@ -197,6 +206,7 @@ class Agent:
             "preparer": self.preparer.run,
             "readiness": self.readiness.run,
             "succession": succession.run,
+            "leases": lambda: self.leases.run(reconciler.specs, reconciler.refresh),
             "housekeeping": housekeeping.run,
             "drift": drift.run,
             "requests": requests.run,
@@ -248,6 +258,7 @@ class Agent:
             chance=self._chance,
             facts=lambda: self.surveyor.facts,
             readiness=self.readiness,
+            leases=self.leases,
             networks=self.networking or NoNetworks(self.surveyor.networking),
             slots=asyncio.Semaphore(AT_ONCE),
             created=self.surveyor.ask,

@@ -14,6 +14,8 @@ class Leadership:
         self._clock = clock
         self.answered_at = clock.monotonic()
         """When the last heartbeat that was answered had been sent; at first: when the agent began."""
+        self.sent_at = self.answered_at
+        """When the heartbeat was sent whose answer came last."""
         self.period = HEARTBEAT_PERIOD
         self.observe_every = 1.0
         self.epoch = 0
@@ -26,6 +28,7 @@ class Leadership:
             return False
         self.epoch = answer.epoch
         self.answered_at = max(self.answered_at, sent_at)
+        self.sent_at = sent_at
         self.period = min(60.0, max(0.1, answer.period))
         self.stuck = answer.stuck
         self.observe_every = min(60.0, answer.observe_every)

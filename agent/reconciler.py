@@ -7,7 +7,7 @@ It ends what is to end and what no assignment names; it never touches a containe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import cast
@@ -23,6 +23,7 @@ from agent.wants import END, KEEP, Wanted, forgettable, stands_for, wanted_tasks
 from agent.worker import Desk, Worker
 from schemas.assignment import AssignedTask, Assignment, container_name
 from schemas.errors import MeshError
+from schemas.spec import TaskSpec
 
 LIST_EVERY = 10.0
 """Seconds between two full lists while nothing asks for one earlier."""
@@ -90,11 +91,19 @@ class Reconciler:
         for task in self._assignment.tasks if self._assignment and not self._frozen else ():
             if task.id not in ledger.tasks:
                 ledger.put(local_task(task, self._desk.clock.wall()))
-        self._wanted = wanted_tasks(self._assignment, ledger.tasks, frozen=self._frozen)
+        self._wanted = self._want()
         self._name_predecessors()
         for id_ in list(ledger.tasks):
             self._employ(id_, None)
         self.forget()
+
+    def _want(self) -> dict[str, Wanted]:
+        tasks, standing = self._desk.ledger.tasks, self._desk.leases.standing
+        return wanted_tasks(self._assignment, tasks, frozen=self._frozen, standing=standing)
+
+    def specs(self) -> Iterable[TaskSpec]:
+        """Those of the assignment."""
+        return self._assignment.specs.values() if self._assignment is not None else ()
 
     def _name_predecessors(self) -> None:
         named = [id_ for id_, want in self._wanted.items() if want.named]
@@ -173,7 +182,7 @@ class Reconciler:
         first = not self._listed.is_set()
         self._listed.set()
         if first:
-            self._wanted = wanted_tasks(self._assignment, self._desk.ledger.tasks, frozen=self._frozen)
+            self._wanted = self._want()
             for id_ in list(self._desk.ledger.tasks):
                 self._employ(id_, by_task.get(id_))
         self.refresh()

@@ -43,7 +43,8 @@ def due_successors(
     ended_at: Mapping[str, float],
     born: Mapping[str, float],
 ) -> tuple[Due, ...]:
-    """For every wanted task that has ended, and whose last successor has: what comes next, and when.
+    """For every wanted task that has ended, and whose last successor has: what comes next, and when. What must not run
+    twice has no successors: the leader alone knows whether its slot was filled elsewhere meanwhile.
 
     `ended_at`: when this process first saw each task ended; `born`: when it started each successor (unknown: always
     within the window).
@@ -52,6 +53,8 @@ def due_successors(
     for id_, want in sorted(wanted.items()):
         base = local.get(id_)
         if not want.named or want.intent != "run" or want.spec is None or base is None or not base.ended:
+            continue
+        if want.spec.stop_after:
             continue
         chain = [base, *_successors(base.id, local, wanted)]
         due = next_in_chain(chain, want.spec.restart, ended_at, born)

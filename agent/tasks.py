@@ -18,8 +18,15 @@ from agent.local import LocalTask
 from agent.network.model import mesh_addresses
 from schemas.observation import TaskState
 
-Intent: TypeAlias = Literal["run", "end", "keep"]
-"""run: the assignment wants it. end: it does not. keep: nobody knows: only look."""
+Intent: TypeAlias = Literal["run", "end", "keep", "hold", "cease"]
+"""run: the assignment wants it. end: it does not. keep: nobody knows: only look. hold: it is wanted, and may not be
+started now. cease: the same, and what runs is ended as failed: its lease has run out (`agent.leases`)."""
+
+Standing: TypeAlias = Literal["free", "held", "lapsed"]
+"""What may be done with a task that must not run twice (`agent.leases`). free: it may be started. held: it may not;
+what runs goes on for now. lapsed: what runs is to be stopped."""
+
+LAPSED = "stopped: no leader has answered for so long that it may run elsewhere (on_disconnect: stop_after)"
 
 FORWARD: dict[TaskState, frozenset[TaskState]] = {
     "new": frozenset({"pulling", "starting", "running", "stopping", "exited", "failed"}),
@@ -156,7 +163,8 @@ def next_step(intent: Intent, task: LocalTask, container: Container | None, trie
         return Wait(tries.not_before)
     if intent == "end" or task.state == "stopping":
         return _towards_the_end(container, tries)
-    return _towards_running(task, container)
+    step = _towards_running(task, container)
+    return Nothing() if intent != "run" and isinstance(step, Create | Start) else step
 
 
 def _after_the_end(intent: Intent, container: Container | None, tries: Tries, now: float) -> Step:
@@ -196,6 +204,8 @@ def _news(intent: Intent, task: LocalTask, container: Container | None) -> Local
         return _ended(task, container)
     if container.state == "created":
         return _moved(task, "stopping" if asked else "starting")
+    if intent == "cease" and not asked and not task.verdict:
+        task = msgspec.structs.replace(task, verdict=LAPSED)
     return _alive(task, container, asked)
 
 
@@ -204,7 +214,7 @@ def _without_container(intent: Intent, task: LocalTask) -> LocalTask:
         return _moved(task, "failed" if task.verdict else "exited", error=task.verdict)
     if task.container:
         return _moved(task, "failed", error="the container was removed by somebody else")
-    if intent == "run" and task.state == "new":
+    if intent in ("run", "hold", "cease") and task.state == "new":
         return _moved(task, "pulling")
     return task
 

@@ -6,11 +6,11 @@ kept as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.local import LocalTask, as_assigned, is_successor, root_of, successor_number
-from agent.tasks import Intent
+from agent.tasks import Intent, Standing
 from schemas.assignment import AssignedTask, Assignment
 from schemas.spec import TaskSpec
 
@@ -31,21 +31,30 @@ END = Wanted("end")
 
 
 def wanted_tasks(
-    assignment: Assignment | None, local: Mapping[str, LocalTask], *, frozen: bool = False
+    assignment: Assignment | None,
+    local: Mapping[str, LocalTask],
+    *,
+    frozen: bool = False,
+    standing: Callable[[TaskSpec | None], Standing] = lambda _: "free",
 ) -> dict[str, Wanted]:
     """What is wanted of every task that the assignment names or this agent knows of."""
     if assignment is None:
         return dict.fromkeys(sorted(local), KEEP)
-    named = {task.id: _named(task, assignment, frozen) for task in assignment.tasks}
+    named = {task.id: _named(task, assignment, frozen, standing) for task in assignment.tasks}
     others = {id_: _unnamed(task, named, local) for id_, task in sorted(local.items()) if id_ not in named}
     if frozen:
         return {**named, **dict.fromkeys(others, KEEP)}
     return {**named, **others}
 
 
-def _named(task: AssignedTask, assignment: Assignment, frozen: bool) -> Wanted:
+def _named(
+    task: AssignedTask, assignment: Assignment, frozen: bool, standing: Callable[[TaskSpec | None], Standing]
+) -> Wanted:
+    spec = assignment.specs.get(task.spec)
     intent: Intent = "keep" if frozen else "end" if task.desired == "shutdown" else "run"
-    return Wanted(intent, task, assignment.specs.get(task.spec), named=True)
+    if intent != "end" and (may := standing(spec)) != "free":
+        intent = "cease" if may == "lapsed" else intent if frozen else "hold"
+    return Wanted(intent, task, spec, named=True)
 
 
 def _unnamed(task: LocalTask, named: Mapping[str, Wanted], local: Mapping[str, LocalTask]) -> Wanted:

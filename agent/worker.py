@@ -21,6 +21,7 @@ from agent.engine.port import LABEL_TASK, Container, Engine, ImageInfo, LogQuery
 from agent.engine_health import EngineHealth
 from agent.guards import sleep_unless
 from agent.initing import Failed, Inits, Waiting
+from agent.leases import Leases
 from agent.ledger import Ledger
 from agent.local import LocalTask
 from agent.network.tasks import Links, TaskNetworks
@@ -83,6 +84,7 @@ class Desk:
     facts: Callable[[], NodeFacts]
     networks: TaskNetworks
     readiness: Readiness
+    leases: Leases
     slots: asyncio.Semaphore
     created: Callable[[], None]
     """Called after each new container."""
@@ -178,7 +180,9 @@ class Worker:
                 return self._wait_for_networks(self._links().why)
             case Create() if self._wanted.spec is not None and self._wanted.spec.pre_start:
                 return await self._prepare(task, self._wanted.spec)
-            case Stop(grace=grace) if not self._desk.networks.may_stop(self._id, grace):
+            case Stop(grace=grace) if self._wanted.intent != "cease" and not self._desk.networks.may_stop(
+                self._id, grace
+            ):
                 return STOP_LOOK
             case _:
                 log.info("task.step", task=self._id, service=task.service, step=step.describe())

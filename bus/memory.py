@@ -19,7 +19,7 @@ from bus.memory_store import MemoryStore, StoreHub
 from bus.memory_stream import MemoryStream
 from bus.memory_wire import SERVER, MemoryWire
 from bus.permissions import check_controller
-from bus.port import Bus, Core, EventLog, Message, Put, Store, Subscription
+from bus.port import CLOSED, Bus, Core, EventLog, Message, Put, Store, Subscription
 from schemas import subjects
 from schemas.clock import Clock
 from schemas.records import MeshRecord
@@ -87,13 +87,13 @@ class MemoryBroker:
         record = MeshRecord(mesh_id=mesh_id, generation=generation)
         self.state.commit(SERVER, (Put(subjects.MESH, encode(record), expected=0),), None)
 
-    def disconnect(self, user: str, *, advise: bool = True) -> None:
+    def disconnect(self, user: str, *, advise: bool = True, closed: bool = False) -> None:
         """The user's connection ends: nothing passes until `reconnect`. Others are advised, if so wanted."""
         self.wire.link(user).connected = False
         if advise:
             for advisories in list(self._advised):
                 packet = Packet(sender=SERVER, receiver=advisories.user, subject=f"$SYS.DISCONNECT.{user}")
-                self.wire.send(packet, lambda to=advisories: to.deliver(user))  # type: ignore[misc]
+                self.wire.send(packet, lambda to=advisories: to.deliver(user, closed=closed))  # type: ignore[misc]
 
     def reconnect(self, user: str) -> None:
         """The user's client is connected again: its subscriptions go on, its watches say Gap."""
@@ -112,7 +112,7 @@ class MemoryBroker:
             self.observed.drop_user(bus)
             self._advised = {each: None for each in self._advised if each.user != user}
             self._buses.remove(bus)
-        self.disconnect(user, advise=advise)
+        self.disconnect(user, advise=advise, closed=True)
 
     def partition(self, user: str, *, outbound: bool = True, inbound: bool = True, hold: bool = False) -> None:
         """Cut what the user says and / or what it hears. `hold`: as TCP does, all of it comes late, on `heal`."""
@@ -208,9 +208,9 @@ class MemoryAdvisories:
         self._broker = broker
         self._feed: Feed[Message] = Feed(1024)
 
-    def deliver(self, user: str) -> None:
+    def deliver(self, user: str, *, closed: bool = False) -> None:
         """An advisory has arrived."""
-        self._feed.push(Message(subject=user, data=b""))
+        self._feed.push(Message(subject=user, data=CLOSED if closed else b""))
 
     async def next(self) -> Message:
         """The next advisory."""

@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from bus.feed import Feed
 from bus.nats_line import Line, Listener
 from bus.permissions import check_publish, check_subscribe
-from bus.port import Message, Subscription
+from bus.port import CLOSED, Message, Subscription
 
 ADVISORIES = "$SYS.ACCOUNT.*.DISCONNECT"
 ADVISORY_LIMIT = 16_384
@@ -22,6 +22,11 @@ class _Client(msgspec.Struct, frozen=True):
 
 class _Disconnect(msgspec.Struct, frozen=True):
     client: _Client = _Client()
+    reason: str = ""
+
+
+CLOSED_BY_CLIENT = frozenset({"Client Closed", "Read Error"})
+"""The server's words where the other side has ended the connection in good order, or reset it."""
 
 
 class NatsSubscription:
@@ -72,11 +77,12 @@ class NatsAdvisories(NatsSubscription):
 
     def _deliver(self, message: Msg) -> None:
         try:
-            user = msgspec.json.decode(message.data, type=_Disconnect).client.user
+            told = msgspec.json.decode(message.data, type=_Disconnect)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
-        if user:
-            self._feed.push(Message(subject=user, data=message.data))
+        if told.client.user:
+            closed = CLOSED if told.reason in CLOSED_BY_CLIENT else b""
+            self._feed.push(Message(subject=told.client.user, data=closed))
 
 
 class NatsCore:

@@ -54,6 +54,9 @@ class Delete:
 
 Write: TypeAlias = Put | Delete
 
+CLOSED = b"closed"
+"""What an advisory says where the client's machine has closed the connection."""
+
 
 @dataclass(frozen=True)
 class Fence:
@@ -283,7 +286,11 @@ class Bus(Protocol):
         ...
 
     def disconnects(self) -> Subscription:
-        """Advisories: each message's `subject` is the user whose connection ended (controllers only)."""
+        """Advisories: each message's `subject` is the user whose connection ended (controllers only).
+
+        Its `data` is `CLOSED` where the client's own machine closed it, as it does when the process has ended: then the
+        machine lives. Otherwise nothing more is known.
+        """
         ...
 
 

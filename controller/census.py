@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, TypeAlias
 
 from controller.nodes import NodeView
 from controller.task_ids import age
-from controller.world import World
-from schemas.assignment import AssignedTask
+from controller.world import Stored, World
+from schemas.assignment import AssignedTask, Assignment
+from schemas.leases import replaceable_after
 from schemas.observation import Observation, ObservedTask
+from schemas.spec import TaskSpec
 
 Life: TypeAlias = Literal["pending", "up", "ending", "ended", "lost"]
 """pending: to run, not (yet) up. up: running, healthy. ending: to end, not yet seen ended. lost: its node is down."""
@@ -41,6 +44,11 @@ class Task:
     """Its node is drained or removed, or a rebalance moves it."""
     target: str = ""
     """Where a rebalance moves it."""
+
+    alone: bool = False
+    """It must never run twice: nothing is made beside it."""
+    held_until: float = 0.0
+    """Stream time before which it may still run though it is lost; for ever, where only a person can know."""
 
     @property
     def candidate(self) -> bool:
@@ -98,6 +106,7 @@ def take_census(
             continue
         pair = (world.generation, stored.sequence) if stored is not None else (0, 0)
         for task in (*_assigned(view, mine, theirs, pair, moving), *_strays(view, mine, theirs)):
+        for task in (*_assigned(view, mine, theirs, stored, world.generation), *_strays(view, mine, theirs)):
             found[task.service][task.slot].append(task)
     for slots in found.values():
         for tasks in slots.values():
@@ -119,6 +128,30 @@ def _assigned(
         target = "" if view.leaving else moving.get(task.id, "")
         leaving = view.leaving or bool(target)
         yield Task(task.id, task.service, task.slot, view.name, task.spec, life, task, seen, fixed, leaving, target)
+    stored: Stored[Assignment] | None,
+    generation: int,
+) -> Iterable[Task]:
+    specs = stored.record.specs if stored is not None else {}
+    pair = (generation, stored.sequence) if stored is not None else (0, 0)
+    fixed, leaving = not view.editable, view.leaving
+    for task in mine:
+        seen = theirs.get(task.id)
+        life = life_of(view, task, seen, applied=_has_applied(view.observation, pair))
+        spec = specs.get(task.spec)
+        alone = spec is not None and spec.stop_after > 0
+        held = held_until(view, spec) if life == "lost" and spec is not None else 0.0
+        yield Task(
+            task.id, task.service, task.slot, view.name, task.spec, life, task, seen, fixed, leaving, alone, held
+        )
+
+
+def held_until(view: NodeView, spec: TaskSpec) -> float:
+    """The stream time from which on a lost task can be relied on to have ended, if it must not run twice."""
+    if not spec.stop_after:
+        return 0.0
+    if view.uncovered:
+        return inf
+    return view.lease_from + replaceable_after(spec.stop_after, spec.container.stop_grace)
 
 
 def _strays(view: NodeView, mine: Iterable[AssignedTask], theirs: Mapping[str, ObservedTask]) -> Iterable[Task]:

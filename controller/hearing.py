@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bus.port import Bus, Message
+from bus.port import CLOSED, Bus, Message
 from controller.mirror import Mirror
 from controller.pending import Pending
 from controller.streamtime import StreamTime
@@ -21,6 +21,7 @@ from controller.world import Dirty, Heard
 from schemas import subjects
 from schemas.clock import Clock
 from schemas.errors import BadMessage, MeshError, Unreachable
+from schemas.leases import CONFIRMED_FOR
 from schemas.liveness import (
     CONTROLLER_PERIOD,
     HEARTBEAT_PERIOD,
@@ -57,6 +58,7 @@ class _Beat:
     heartbeat: Heartbeat
     at: float
     suspect_at: float | None = None
+    closed: bool = False
 
 
 class Hearing:
@@ -76,6 +78,7 @@ class Hearing:
         self._beats: dict[str, _Beat] = {}
         self._controllers: dict[str, tuple[float, ControllerBeat]] = {}
         self._own_at = 0.0
+        self._confirmed_at = float("-inf")
         self._hearing_since = 0.0
         self._suspicion = (0, 0, "")
         """The highest (generation, sequence) that an agent claims to obey and that the mirror did not show then."""
@@ -94,6 +97,7 @@ class Hearing:
     def begin(self, epoch: int) -> None:
         """This controller leads from now on: liveness clocks start anew."""
         self.epoch = epoch
+        self._confirmed_at = float("-inf")
         self._own_at = self._hearing_since = self._clock.monotonic()
 
     def end(self) -> None:
@@ -142,6 +146,7 @@ class Hearing:
             observed=heartbeat.observed,
             suspect_since=None if beat.suspect_at is None else self._time.of(beat.suspect_at),
             leaving=heartbeat.leaving,
+            closed=beat.closed,
         )
 
     # listening
@@ -248,9 +253,20 @@ class Hearing:
             endpoints=self._mirror.records.networks_at,
             endpoints_everywhere=self._everywhere(),
             stuck=self.pending.long,
+            lease=not refused and self._lease(heartbeat.node),
             wall=max(0.0, self._clock.wall()),
             refused=refused,
         )
+
+    def confirmed(self, at: float) -> None:
+        """The store has taken a write of this leader that was sent at that monotonic time."""
+        self._confirmed_at = max(self._confirmed_at, at)
+
+    def _lease(self, node: str) -> bool:
+        """Whether the node may keep tasks that must not run twice (`schemas.leases`)."""
+        verdict = self._mirror.records.liveness.get(node)
+        up = verdict is not None and verdict.verdict != "down"
+        return up and self._clock.monotonic() - self._confirmed_at <= CONFIRMED_FOR
 
     def _everywhere(self) -> int:
         """Up to which record of networks every node has come that follows any and is not down."""
@@ -280,7 +296,8 @@ class Hearing:
                 node = message.subject.removeprefix(AGENT_USER)
                 beat = self._beats.get(node)
                 if beat is not None and message.subject.startswith(AGENT_USER):
-                    self._beats[node] = _Beat(beat.heartbeat, beat.at, beat.suspect_at or self._clock.monotonic())
+                    suspect_at, closed = beat.suspect_at or self._clock.monotonic(), message.data == CLOSED
+                    self._beats[node] = _Beat(beat.heartbeat, beat.at, suspect_at, closed or beat.closed)
                     self._mirror.mark(Dirty(nodes=frozenset({node})))
 
 

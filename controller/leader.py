@@ -9,7 +9,7 @@ is decided.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -26,11 +26,13 @@ from controller.mirror import Mirror
 from controller.readopting import Readopter
 from controller.streamtime import StreamTime
 from controller.teller import Teller
-from controller.world import Dirty, Plan, World
+from controller.world import Dirty, Plan, Stored, World
 from schemas import subjects
+from schemas.assignment import Assignment
 from schemas.clock import Clock, iso
-from schemas.errors import MeshError, TimedOut
+from schemas.errors import MeshError, StoreMissing, TimedOut
 from schemas.events import Event
+from schemas.leases import CONFIRM_EVERY
 from schemas.records import CursorRecord, Reason
 from schemas.wire import encode
 
@@ -108,6 +110,7 @@ class Leader:
                 group.create_task(self._rounds(), name="rounds")
                 group.create_task(self._watch_store(), name="watch store")
                 group.create_task(self._readopter(epoch).run(), name="readopter")
+                group.create_task(self._keep_confirming(), name="leases")
         except* Fenced:
             raise Fenced from None
         finally:
@@ -223,7 +226,10 @@ class Leader:
             writes.append(cursor)
         if writes:
             with seat.hearing.pending.under_way():
-                outcome = await self._writer.submit(writes)
+                sent = seat.clock.monotonic()
+            outcome = await self._writer.submit(writes)
+            if isinstance(outcome, Committed):
+                seat.hearing.confirmed(sent)
                 self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
                 if not await self._settle(outcome):
                     return planned - started
@@ -268,6 +274,34 @@ class Leader:
         await self._after_unknown()
         return False
 
+    async def _keep_confirming(self) -> None:
+        """While tasks that must not run twice are assigned: have the store say that this controller leads."""
+        seat = self._seat
+        while True:
+            await asyncio.sleep(CONFIRM_EVERY)
+            if not _leases_wanted(seat.mirror.records.assignments.values()):
+                continue
+            sent = seat.clock.monotonic()
+            if self.frozen:
+                if await self._leads_still():
+                    seat.hearing.confirmed(sent)
+                continue
+            outcome = await self._writer.submit([_cursor_write(seat)])
+            if isinstance(outcome, Committed):
+                seat.hearing.confirmed(sent)
+            elif isinstance(outcome, port.Fenced):
+                raise Fenced
+
+    async def _leads_still(self) -> bool:
+        """On a store that nothing may be written to: whether it shows no other leader."""
+        try:
+            entry = await self._seat.bus.state.read(subjects.EPOCH)
+        except StoreMissing:
+            return True
+        except MeshError:
+            return False
+        return entry is None or entry.sequence <= self._epoch
+
     async def _after_unknown(self) -> None:
         """Store something after what is in doubt, then look. Raises Fenced."""
         while True:
@@ -296,6 +330,10 @@ class Leader:
         if self._seat.teller.told <= self._seat.mirror.records.cursor.sequence:
             return None
         return _cursor_write(self._seat)
+
+
+def _leases_wanted(assignments: Iterable[Stored[Assignment]]) -> bool:
+    return any(spec.stop_after for stored in assignments for spec in stored.record.specs.values())
 
 
 def _cursor_write(seat: Seat) -> Put:

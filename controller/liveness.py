@@ -132,7 +132,19 @@ def _declare_down(
         boot=heard.boot if heard is not None else prior.boot if prior is not None else "",
         observed=observation.counter if observation is not None else 0,
         order=prior.order if prior is not None else 0,
+        uncovered=why_uncovered(heard),
     )
+
+
+def why_uncovered(heard: Heard | None) -> str:
+    """Why a silent node can't be relied on to stop by itself what must not run twice; "" if it can."""
+    if heard is None:
+        return "no controller that is here now has ever heard it"
+    if heard.leaving:
+        return "its agent was stopped, and its containers run on"
+    if heard.closed:
+        return "its agent has ended, and its containers run on"
+    return f"its engine did not work: {heard.engine}" if heard.engine else ""
 
 
 def _declare_up(node: NodeRecord, prior: LivenessRecord | None, heard: Heard, now: float) -> LivenessRecord:
@@ -151,7 +163,9 @@ def _declare_up(node: NodeRecord, prior: LivenessRecord | None, heard: Heard, no
 def _judge_absent(prior: LivenessRecord, heard: Heard | None, observation: Observation | None, ears: _Ears) -> Judged:
     """A node that was declared down stays so until it was heard again and its fresh observation is in."""
     if heard is None or heard.at <= prior.since or heard.at < ears.start or ears.now >= _deadline(heard, ears):
-        return Judged("down", msgspec.structs.replace(prior, back_since=0.0), silent=True)
+        news = heard is not None and (heard.at > prior.since or heard.closed)
+        uncovered = why_uncovered(heard) if news else prior.uncovered
+        return Judged("down", msgspec.structs.replace(prior, back_since=0.0, uncovered=uncovered), silent=True)
     since = prior.back_since or ears.now
     if _fresh(prior, heard, observation) or (ears.now >= since + RETURN_GRACE and _latest(heard, observation)):
         verdict: Literal["ready", "not-ready"] = "not-ready" if heard.trouble else "ready"

@@ -1,9 +1,9 @@
 """Tasks leave a node that is drained: each gets its replacement elsewhere first, and ends when that is up.
 
-Where nothing would be lost it ends at once: it is not up, its node was removed, or the operator said so (`force`). What
-finds no place elsewhere (no room, a volume that is on this node) stays and says so; only an explicit `max_unavailable`
-lets it go all the same, as far as that reaches. All of it follows from what stands: interrupted at any point by an
-activated node or another leader, it goes on or back from there.
+Where nothing would be lost it ends at once: it is not up, its node was removed, or the operator said so (`force`); so
+does what must not run twice. What finds no place elsewhere (no room, a volume that is on this node) stays and says so;
+only an explicit `max_unavailable` lets it go all the same, as far as that reaches. All of it follows from what stands:
+interrupted at any point by an activated node or another leader, it goes on or back from there.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def leave_nodes(work: Work, round_: Round) -> None:
             if replaced is not None:
                 _leave(work, round_, task, f"; {replaced.id} on {replaced.node} is up in its place")
             elif (task.life != "up" and not task.target) or work.record.mode == "global" or _at_once(round_, task):
+            elif task.life != "up" or work.record.mode == "global" or task.alone or _at_once(round_, task):
                 _leave(work, round_, task)
 
 

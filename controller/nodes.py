@@ -28,6 +28,10 @@ class NodeView:
     """It was heard just now: a node that missed a beat gets no new tasks before it is heard again."""
     gone: bool = False
     """Nothing of it runs, and never will again: removed while down, or confirmed dead."""
+    lease_from: float = 0.0
+    """Of a node that is down: the stream time after which no heartbeat of it was answered with a lease."""
+    uncovered: str = ""
+    """Of a node that is down: why it can't be relied on to stop by itself what must not run twice."""
 
     @property
     def facts(self) -> NodeFacts:
@@ -108,4 +112,7 @@ def _view(world: World, name: str, verdict: Judged | None) -> NodeView:
     down = verdict.status == "down"
     confirmed = verdict.record is not None and verdict.record.ended
     gone = down and (record.removed or confirmed)
-    return NodeView(name, record, verdict.status, observation, settled, verdict.answers, gone)
+    silent = verdict.record if down else None
+    lease_from = max(silent.since, heard.at if heard is not None else 0.0, world.took_over) if silent else 0.0
+    uncovered = silent.uncovered if silent else ""
+    return NodeView(name, record, verdict.status, observation, settled, verdict.answers, gone, lease_from, uncovered)

@@ -168,10 +168,18 @@ def set_policy(work: Work, world: World) -> None:
     spec: ServiceSpec | None = leaving.spec if leaving is not None else own
     if spec is not None:
         work.policy = spec.rollback if left else spec.update
+    if work.policy.order == "start-first" and _runs_alone(work):
+        work.policy = msgspec.structs.replace(work.policy, order="stop-first")
     work.past = None
     good = world.revisions.get((work.name, work.good))
     if good is not None and own is not None and good.spec.task.hash != work.spec_hash and good.spec.mode == own.mode:
         work.past = Past(good.number, good.spec, good.spec.task.hash)
+
+
+def _runs_alone(work: Work) -> bool:
+    """Whether a slot's tasks, old or new, must not run beside each other."""
+    stop_after = work.spec.task.stop_after if work.spec is not None else 0.0
+    return stop_after > 0 or any(task.alone for tasks in work.slots.values() for task in tasks)
 
 
 def open_turns(work: Work, now: float, update: UpdateProgress) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 from controller.census import Task
 from controller.draft import Draft
@@ -75,15 +76,35 @@ def retire_doubles(work: Work, round_: Round) -> None:
     """After a node came back: keep the replacement if it is up, else the original, and end the others."""
     for slot in work.wanted:
         candidates = work.candidates(slot)
-        if len(candidates) < 2 or any(task.fixed for task in candidates) or surging(work, slot):
+        if len(candidates) < 2 or surging(work, slot):
+            continue
+        if any(task.fixed for task in candidates):
+            _leave_it_alone(work, round_, candidates)
             continue
         if any(task.leaving for task in candidates) and not all(task.leaving for task in candidates):
             continue
-        kept = keep_of(candidates, work.spec_hash, work.past.hash if work.past is not None else "")
+        kept = _original(work, candidates) or keep_of(
+            candidates, work.spec_hash, work.past.hash if work.past is not None else ""
+        )
         for task in candidates:
             if task is not kept:
                 why = f"the slot is filled by {kept.id} on {kept.node}"
                 end_task(work, round_, task, why, f"node.back/{task.node}")
+
+
+def _leave_it_alone(work: Work, round_: Round, candidates: list[Task]) -> None:
+    """What must not run twice: beside a task on a node that can't be told anything now, all others end."""
+    away = next(task for task in candidates if task.fixed)
+    for task in candidates:
+        if task.alone and not task.fixed:
+            end_task(work, round_, task, f"the slot is filled by {away.id} on {away.node}", f"node.back/{task.node}")
+
+
+def _original(work: Work, candidates: list[Task]) -> Task | None:
+    """The oldest that is up with the wanted spec, where the service wants its originals back."""
+    if work.spec is None or work.spec.on_reconnect != "keep-original":
+        return None
+    return next((task for task in candidates if task.life == "up" and task.spec == work.spec_hash), None)
 
 
 def keep_of(candidates: list[Task], spec: str = "", good: str = "") -> Task:
@@ -152,6 +173,8 @@ def _must_wait(work: Work, round_: Round, slot: str) -> str | None:
     history = work.history(slot)
     if work.over(slot):
         return _given_up(work, slot) if history.given_up == work.spec_hash else None
+    if (held := _held(work, round_, slot)) is not None:
+        return held
     if round_.braked and any(task.life == "lost" for task in tasks):
         work.elsewhere.add(slot)
         return BRAKE
@@ -159,6 +182,23 @@ def _must_wait(work: Work, round_: Round, slot: str) -> str | None:
         work.wake(history.next_at)
         return f"waits before its next start; the last task {_how_it_ended(work, slot)}"
     return None
+
+
+def _held(work: Work, round_: Round, slot: str) -> str | None:
+    """Why a lost task that must not run twice may still run; None: no such task does."""
+    held = [task for task in work.tasks(slot) if task.life == "lost" and task.held_until > round_.now]
+    if not held:
+        return None
+    work.elsewhere.add(slot)
+    last = max(held, key=lambda task: task.held_until)
+    if last.held_until == inf:
+        why = round_.nodes[last.node].uncovered
+        return (
+            f"{last.id} may still run on node {last.node}, which is down ({why}), and must not run twice: "
+            f"meshctl node confirm-dead {last.node} says that it does not"
+        )
+    work.wake(last.held_until)
+    return f"{last.id} on node {last.node}, which is down, has its time to stop by itself: it must not run twice"
 
 
 def _given_up(work: Work, slot: str) -> str:

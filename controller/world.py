@@ -61,6 +61,8 @@ class Heard:
     """Stream time of a disconnect advisory since the last heartbeat."""
     leaving: bool = False
     """The last heartbeat said that the agent is about to stop; its containers run on."""
+    closed: bool = False
+    """Its connection was closed from its own machine since the last heartbeat: its agent has ended."""
 
     @property
     def trouble(self) -> str:

@@ -64,6 +64,9 @@ class HeartbeatAnswer(Wire, frozen=True, kw_only=True):
     """What holds on every node that is up: the lowest of their `Heartbeat.endpoints`."""
     stuck: bool = False
     """The leader's last write was not taken: nothing can be decided now."""
+    lease: bool = False
+    """The heartbeat counts as hearing the leader for tasks with `stop_after`: the store has confirmed of late that
+    this leader leads, and it takes the node for up. (Only if the agent has applied `desired`.)"""
     wall: Seconds = 0.0
     """The leader's wall clock: for the agent to tell an offset, never to decide."""
     refused: str = ""

@@ -244,6 +244,8 @@ class LivenessRecord(Wire, frozen=True, kw_only=True):
     """Stream time at which a node that is down was heard again; 0 while it is silent."""
     order: Count = 0
     """Sequence of the last order about this node that was carried out."""
+    uncovered: str = ""
+    """Of a node that is down: why it can't be relied on to stop its tasks with `stop_after` by itself; "" if it can."""
 
 
 class BrakeRecord(Wire, frozen=True, kw_only=True):

@@ -20,6 +20,8 @@ SPEC_LIMIT = 64 * 1024
 
 Mode = Literal["replicated", "global"]
 
+OnReconnect = Literal["keep-replacement", "keep-original"]
+
 
 class HealthCheck(Wire, frozen=True, kw_only=True):
     """Docker's health check. `test` as Docker has it: ("CMD", ...), ("CMD-SHELL", text) or ("NONE",)."""
@@ -225,6 +227,9 @@ class TaskSpec(Wire, frozen=True, kw_only=True):
     """In this order, each once the one before has ended."""
     drift: DriftPolicy = "report"
     """What follows when its container is changed by hand."""
+    stop_after: Seconds = 0.0
+    """At most one at a time: a node that had no answer of the leader for so many seconds stops such a task by itself,
+    and it is replaced only when that must have happened (`schemas.leases`). 0: it runs on where the node is cut off."""
     force: Count = 0
     """Raised by `service update --force` to have tasks replaced without another change."""
 
@@ -278,5 +283,7 @@ class ServiceSpec(Wire, frozen=True, kw_only=True):
     canary: Count = 0
     """So many slots get a new revision first; then it waits until it is promoted. 0: all get it."""
     endpoint_mode: EndpointMode = "vip"
+    on_reconnect: OnReconnect = "keep-replacement"
+    """Which of two is kept when a node comes back with a task that was replaced, both being up."""
     depends_on: tuple[Dependency, ...] = ()
     """No part of the task: a change of it replaces nothing."""

@@ -12,6 +12,7 @@ from controller.nodes import NodeView
 from controller.records import Records
 from schemas.api import ServiceDeploy
 from schemas.errors import Refused
+from schemas.leases import STOP_AFTER_LEAST
 from schemas.observation import Observation
 from schemas.placeholders import unknown_placeholders
 from schemas.spec import SPEC_LIMIT, ServiceSpec
@@ -40,6 +41,7 @@ def check_service(wanted: ServiceDeploy) -> None:
         raise Refused(f"service {spec.name}: {wanted.replicas:,} replicas, at most {REPLICAS_LIMIT:,} are allowed")
     if (number := _largest(msgspec.to_builtins(spec))) > NUMBER_LIMIT:
         raise Refused(f"service {spec.name}: {number:g} is no duration or number of CPUs")
+    _check_stop_after(spec)
     container = spec.task.container
     if not container.image.strip():
         raise Refused(f"service {spec.name} names no image")
@@ -48,6 +50,20 @@ def check_service(wanted: ServiceDeploy) -> None:
         unknown = unknown_placeholders(text)
         if unknown:
             raise Refused(f"service {spec.name}: nobody fills the placeholder {{{{{unknown[0]}}}}}")
+
+
+def _check_stop_after(spec: ServiceSpec) -> None:
+    stop_after = spec.task.stop_after
+    if stop_after and stop_after < STOP_AFTER_LEAST:
+        raise Refused(
+            f"service {spec.name}: on_disconnect stop_after {stop_after:g} s is below {STOP_AFTER_LEAST:g} s",
+            hint="the death of a nats-server would stop it",
+        )
+    if stop_after and "start-first" in (spec.update.order, spec.rollback.order):
+        raise Refused(
+            f"service {spec.name}: with on_disconnect stop_after no task may run beside another of its slot",
+            hint="use order: stop-first",
+        )
 
 
 def _largest(value: object) -> float:

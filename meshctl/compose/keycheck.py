@@ -10,7 +10,8 @@ from meshctl.compose.problems import quote
 from meshctl.compose.tree import is_extension, is_null, kind_of
 
 _SHORT_FORMS = {
-    f"services.*.{key}" for key in ("extends", "env_file[]", "ports[]", "volumes[]", "devices[]", "ulimits.*")
+    f"services.*.{key}"
+    for key in ("extends", "env_file[]", "ports[]", "volumes[]", "devices[]", "ulimits.*", "x-mesh.on_disconnect")
 }
 """Places where something shorter than a mapping is right, too; their readers judge it."""
 

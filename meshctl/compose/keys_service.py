@@ -135,6 +135,11 @@ _NOTES = {
     "x-mesh.placement.spread": "a list of keys, outermost first: `[node.labels.zone, node.labels.rack]`; the same as "
     "`deploy.placement.preferences`",
     "x-mesh.drift": "`report`, `replace` or `ignore`: what follows a change of a container by hand: docs/ROLLOUTS.md",
+    "x-mesh.on_disconnect": "`keep`: on a node that is cut off tasks run on while others replace them; or `stop_after`",
+    "x-mesh.on_disconnect.stop_after": "a duration, at least 10s, for what must never run twice: a node that had no "
+    "answer of the leader for so long stops the task, and only when that must have happened it is replaced",
+    "x-mesh.on_reconnect": "of a task and its replacement, when a lost node comes back: `keep-replacement` (the "
+    "default; if it is up) or `keep-original`",
     "x-mesh.restart": "how restarts back off: `delay` doubles with each in a row",
     "x-mesh.restart.max_delay": "a duration; the longest wait, 60s if not given",
     "x-mesh.restart.reset_after": "a duration; a task that ran so long starts the row anew, 60s if not given",

@@ -119,6 +119,8 @@ def _service(service: ServiceDeploy, volumes: _Volumes) -> dict[str, Any]:
             },
             "pre_start": [_kept(_step(step)) for step in steps],
             "publish": "local" if any(port.local for port in spec.task.container.ports) else "",
+            "on_disconnect": {"stop_after": _seconds(spec.task.stop_after, 0.0)},
+            "on_reconnect": "" if spec.on_reconnect == "keep-replacement" else spec.on_reconnect,
             "restart": _back_off(spec.task.restart),
             "rollout": {
                 "progress_deadline": _seconds(spec.progress_deadline, PROGRESS_DEADLINE),

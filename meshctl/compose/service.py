@@ -7,6 +7,7 @@ from meshctl.compose.company import read_company
 from meshctl.compose.container import read_container, read_labels
 from meshctl.compose.cursor import At
 from meshctl.compose.depends import read_depends_on, restart_of_awaited
+from meshctl.compose.disconnect import check_alone, read_on_reconnect, read_stop_after
 from meshctl.compose.keycheck import check_keys
 from meshctl.compose.keys import remedy
 from meshctl.compose.networks import read_endpoint_mode
@@ -47,7 +48,9 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         pre_start=read_pre_start(service, project),
         drift=_drift(service),
         placement=read_company(name, service, deploys.read_placement(deploy, mode), project, mode),
+        stop_after=read_stop_after(service),
     )
+    check_alone(service, task.stop_after)
     spec = ServiceSpec(
         name=full,
         stack=project.stack,
@@ -60,6 +63,7 @@ def read_service(name: str, service: At, project: Project) -> ServiceDeploy | No
         rollback=_policy(service, "rollback_config"),
         progress_deadline=read_progress_deadline(service),
         canary=read_canary(service),
+        on_reconnect=read_on_reconnect(service),
     )
     if not spec.task.container.networks and any(port.mode == "ingress" for port in spec.task.container.ports):
         (service.get("ports") or service).refuse(

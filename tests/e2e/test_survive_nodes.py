@@ -49,6 +49,31 @@ def test_a_container_that_always_fails_backs_off_and_moves_elsewhere(site: Site)
     site.wait("it is tried elsewhere", lambda: len({found.engine for found in first + tried(site)}) > 1, 120)
 
 
+def test_what_must_not_run_twice_is_stopped_by_its_node_and_only_then_replaced(site: Site) -> None:
+    one = worker(**{"x-mesh": {"on_disconnect": {"stop_after": "10s"}}})
+    site.deploy("lease", one=one)
+    (first,) = site.containers("lease_one")
+    site.lab.cut(first.engine)
+    cut_at, seen = time.monotonic(), []
+    while time.monotonic() < cut_at + 90 and not (seen and seen[-1][1] - {first.id}):
+        seen.append((time.monotonic() - cut_at, site.ids("lease_one")))
+        assert len(seen[-1][1]) <= 1, f"it runs twice: {seen[-1]}"
+    stopped = next(at for at, ids in seen if first.id not in ids)
+    assert stopped >= 8, f"stopped {stopped:.1f} s after the cut, the lease was 10 s"
+    assert seen[-1][1] - {first.id}, f"not replaced within 90 s: {seen[-1]}"
+    assert seen[-1][0] >= 20, f"replaced {seen[-1][0]:.1f} s after the cut: 10 s, its grace of 2 s and 10 s must pass"
+    site.lab.heal(first.engine)
+    site.all_ready()
+    site.settle("lease_one", 1)
+    (second,) = site.containers("lease_one")
+    assert second.engine != first.engine
+    signal_all(site.lab, second.engine, signal.SIGKILL, "agent")  # now nobody there could stop it
+    site.wait("it is told", lambda: f"confirm-dead {second.engine}" in site.meshctl("service", "ps", "lease_one").out)
+    site.lab.kill(second.engine)
+    site.meshctl("node", "confirm-dead", "-f", second.engine)
+    site.wait("it runs elsewhere", lambda: bool(site.ids("lease_one") - {second.id}), 15)
+
+
 def failed(site: Site) -> list[TaskView]:
     return [task for task in site.tasks("crash_web", ended=True) if task.state == "failed"]
 

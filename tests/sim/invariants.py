@@ -91,6 +91,11 @@ class Watchman:
                 elif life.view.alive and life.view.id in self._ended:
                     self._violated(f"{life.view.name} had ended and was started again")
 
+        for (service, slot), lives in self._world.live().items() if self._world.alone else ():
+            if service in self._world.alone and len(lives) > 1:
+                where = ", ".join(f"{life.view.name} on {node}" for node, life in lives)
+                self._violated(f"slot {slot} of {service} runs twice, and must not: {where}")
+
         guarded = self._world.guarded
         for container, name in list(guarded.containers.items()) if guarded is not None else ():
             if container in self._world.nodes[name].engine.stopped:

@@ -119,6 +119,8 @@ class World:
 
     guarded: Any = None
     """While the store is lost or an older one: what may not be stopped (`tests.sim.stores`)."""
+    alone: set[str] = field(default_factory=set)
+    """Services of which no slot may ever run twice."""
     restored: bool = False
     """The store was made anew at least once: services that its backup did not know may run on."""
 

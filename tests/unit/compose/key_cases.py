@@ -296,6 +296,19 @@ _honoured(
 )
 
 _honoured(
+    "x-mesh.on_disconnect x-mesh.on_disconnect.stop_after",
+    "x-mesh: {on_disconnect: {stop_after: 30s}}",
+    lambda d: d.spec.task.stop_after,
+    30.0,
+)
+_honoured(
+    "x-mesh.on_reconnect",
+    "x-mesh: {on_disconnect: keep, on_reconnect: keep-original}",
+    lambda d: (d.spec.task.stop_after, d.spec.on_reconnect),
+    (0.0, "keep-original"),
+)
+
+_honoured(
     "x-mesh.publish",
     "ports: ['8080:80']\nx-mesh: {publish: local}",
     lambda d: [(port.mode, port.local) for port in _task(d).container.ports],

@@ -244,6 +244,14 @@ def test_an_unknown_key_that_belongs_elsewhere_is_shown_the_way() -> None:
         ("extends: nobody", 'there is no service "nobody"'),
         ("extends: web", "in a circle: web -> web"),
         ("x-mesh: {restrat: {}}", "did you mean `restart`?"),
+        ("x-mesh: {on_disconnect: stop}", "write keep, or {stop_after: 30s}"),
+        ("x-mesh: {on_disconnect: {stop_after: 5s}}", "write at least 10s"),
+        ("x-mesh: {on_disconnect: {}}", "write at least 10s"),
+        ("x-mesh: {on_reconnect: keep}", "keep-original"),
+        (
+            "x-mesh: {on_disconnect: {stop_after: 1m}}\n    deploy: {update_config: {order: start-first}}",
+            "start-first runs two tasks of a slot beside each other",
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_with_what_to_write(body: str, said: str) -> None:

@@ -1,0 +1,300 @@
+"""What must not run twice (`on_disconnect: stop_after`) does not, whatever falls silent: leases."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from agent import leases
+from controller import census
+from schemas import subjects
+from schemas.api import DeployStack, GiveOrder, ServiceDeploy, UpdateNode
+from schemas.leases import replaceable_after
+from schemas.spec import ContainerSpec, RestartPolicy, ServiceSpec, TaskSpec, UpdatePolicy
+from tests.sim.invariants import Violated, Watchman
+from tests.sim.loop import run
+from tests.sim.world import World, in_world, silence_logs
+
+NAME = "shop_one"
+STOP_AFTER, GRACE = 12.0, 2.0
+WHOLE = replaceable_after(STOP_AFTER, GRACE)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    silence_logs()
+
+
+def one(image: str = "app:1", **task: Any) -> DeployStack:
+    spec = ServiceSpec(
+        name=NAME,
+        stack="shop",
+        task=TaskSpec(
+            container=ContainerSpec(image=image, stop_grace=GRACE),
+            restart=RestartPolicy(max_delay=5.0),
+            **{"stop_after": STOP_AFTER, **task},
+        ),
+        update=UpdatePolicy(monitor=0.0),
+    )
+    return DeployStack(stack="shop", services=(ServiceDeploy(spec=spec, replicas=1),))
+
+
+class Stage:
+    """A world with the service in it, watched from the beginning."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.watchman = Watchman(world)
+        self.watchman.holder = world.leader()
+        self.watchman.epoch = world.broker.state.existing().entries[subjects.EPOCH].sequence
+        world.alone.add(NAME)
+
+    @property
+    def at(self) -> str:
+        """Where it runs; "" nowhere."""
+        lives = [lives for (service, _), lives in self.world.live().items() if service == NAME]
+        return lives[0][0][0] if lives else ""
+
+    async def begin(self) -> str:
+        """Deploy it; where it runs."""
+        await self.world.ask("stack.deploy", one())
+        await self.world.until(lambda: bool(self.at), 30, "it runs")
+        return self.at
+
+    async def stops(self, within: float) -> float:
+        return await self.world.until(lambda: not self.at, within, "its node stops it")
+
+    async def runs_elsewhere(self, node: str, within: float) -> float:
+        return await self.world.until(lambda: self.at not in ("", node), within, "it runs elsewhere")
+
+
+def play(story: Callable[[Stage], Awaitable[None]], seed: int = 1) -> None:
+    async def whole(world: World) -> None:
+        stage = Stage(world)
+
+        async def watch() -> None:
+            while True:
+                stage.watchman.look_at_engines()
+                await asyncio.sleep(0.05)
+
+        world.processes["watch"] = world.group.create_task(watch())
+        await story(stage)
+        stage.watchman.raise_if_any()
+
+    run(in_world(seed, whole))
+
+
+def test_a_node_that_is_cut_off_stops_it_in_time_and_only_then_it_is_replaced() -> None:
+    async def story(stage: Stage) -> None:
+        node = await stage.begin()
+        await asyncio.sleep(10)
+        stage.world.cut(node)
+        took = await stage.stops(STOP_AFTER + GRACE)
+        assert took >= STOP_AFTER - 2, f"stopped after {took:.1f} s: the lease was {STOP_AFTER:g} s"
+        took += await stage.runs_elsewhere(node, WHOLE)
+        assert WHOLE - 2 <= took <= WHOLE + 6
+        stage.world.plug(node)
+        await asyncio.sleep(10)
+        assert stage.at != node
+
+    play(story)
+
+
+def test_a_short_cut_stops_nothing() -> None:
+    async def story(stage: Stage) -> None:
+        node = await stage.begin()
+        container = stage.world.nodes[node].live()[0].view.id
+        await asyncio.sleep(10)
+        for _ in range(3):
+            stage.world.cut(node)
+            await asyncio.sleep(STOP_AFTER - 5)
+            stage.world.plug(node)
+            await asyncio.sleep(5)
+        assert [life.view.id for life in stage.world.nodes[node].live()] == [container]
+
+    play(story)
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_one_way_cuts_double_nothing(hears: bool) -> None:
+    async def story(stage: Stage) -> None:
+        node = await stage.begin()
+        stage.world.broker.partition(f"agent-{node}", outbound=hears, inbound=not hears)
+        await stage.stops(STOP_AFTER + GRACE + 3)
+        await asyncio.sleep(WHOLE + 10)
+        stage.world.broker.heal(f"agent-{node}")
+        await stage.world.until(lambda: bool(stage.at), 30, "it runs again")
+
+    play(story)
+
+
+def test_a_dead_agent_on_a_machine_that_lives_waits_for_a_person() -> None:
+    async def story(stage: Stage) -> None:
+        node = await stage.begin()
+        stage.world.crash_agent(node)
+        await asyncio.sleep(3 * WHOLE)
+        assert stage.at == node
+        controller = stage.world.controllers[stage.world.leader()]
+        texts = " ".join(reason.text for reason in controller.mirror.records.rollouts[NAME].reasons)
+        assert f"meshctl node confirm-dead {node}" in texts
+        assert "its agent has ended" in texts
+        stage.world.power_off(node)  # a person goes there and pulls the plug
+        await stage.world.ask("order.give", GiveOrder(kind="node.confirm-dead", node=node))
+        await stage.runs_elsewhere(node, 5)
+
+    play(story)
+
+
+def test_an_engine_that_hangs_and_is_then_cut_off_waits_for_its_return() -> None:
+    async def story(stage: Stage) -> None:
+        node = await stage.begin()
+        stage.world.nodes[node].engine.faults.hang = True
+        await stage.world.until(lambda: node not in stage.world.ready(), 120, "it is told")
+        stage.world.cut(node)
+        await asyncio.sleep(3 * WHOLE)
+        assert stage.at == node
+        stage.world.nodes[node].engine.faults.hang = False
+        await stage.stops(30)
+        stage.world.plug(node)
+        await stage.world.until(lambda: bool(stage.at), 30, "it runs again")
+
+    play(story)
+
+
+def test_a_machine_without_power_is_replaced_after_the_lease_and_comes_back_empty() -> None:
+    async def story(stage: Stage) -> None:
+        node = await stage.begin()
+        stage.world.power_off(node)
+        await stage.runs_elsewhere(node, WHOLE + 6)
+        stage.world.power_on(node)
+        await asyncio.sleep(20)
+        assert stage.at != node
+
+    play(story)
+
+
+def test_a_node_and_the_leader_lost_together_wait_from_the_takeover_on() -> None:
+    async def story(stage: Stage) -> None:
+        node = await stage.begin()
+        await asyncio.sleep(10)
+        stage.world.cut(node)
+        await asyncio.sleep(STOP_AFTER)
+        stage.world.crash_controller(stage.world.leader(), advise=False)
+        took = await stage.runs_elsewhere(node, WHOLE + 10)
+        assert took >= WHOLE, "the new leader does not know whom the old one has answered"
+
+    play(story)
+
+
+def test_draining_and_updating_stop_it_first() -> None:
+    async def story(stage: Stage) -> None:
+        node = await stage.begin()
+        await stage.world.ask("node.update", UpdateNode(node=node, availability="drain"))
+        await stage.runs_elsewhere(node, 20)
+        await stage.world.ask("stack.deploy", one("app:2"))
+        await asyncio.sleep(20)
+        assert stage.at
+
+    play(story)
+
+
+async def any_trouble(stage: Stage, rng: random.Random) -> None:
+    """Ninety seconds of what leases must bear: links, leaders and clocks; one thing at a time for each machine."""
+    world = stage.world
+    end = world.now + 90
+
+    async def machines() -> None:
+        while world.now < end:
+            await asyncio.sleep(rng.uniform(0, 10))
+            node = stage.at or rng.choice(sorted(world.nodes))
+            match rng.choice(("cut", "cut", "deaf", "dumb", "late", "agent", "power")):
+                case "cut":
+                    await _broken(world, f"agent-{node}", rng)
+                case "deaf":
+                    await _broken(world, f"agent-{node}", rng, outbound=False)
+                case "dumb":
+                    await _broken(world, f"agent-{node}", rng, inbound=False)
+                case "late":
+                    await _broken(world, f"agent-{node}", rng, hold=True)
+                case "agent":
+                    world.crash_agent(node)
+                    await asyncio.sleep(rng.uniform(0.1, 40))
+                    world.start_agent(node)
+                case "power":
+                    world.power_off(node)
+                    await asyncio.sleep(rng.uniform(0.5, 60))
+                    world.power_on(node)
+
+    async def leaders() -> None:
+        while world.now < end:
+            await asyncio.sleep(rng.uniform(0, 20))
+            name = world.leader()
+            match rng.choice(("kill", "stall", "cut", "writes", "")) if name else "":
+                case "kill":
+                    world.crash_controller(name, advise=rng.random() < 0.5)
+                    await asyncio.sleep(rng.uniform(0.1, 8))
+                    world.start_controller(name)
+                case "stall":
+                    await _broken(world, f"controller-{name}", rng, hold=True)
+                case "cut":
+                    await _broken(world, f"controller-{name}", rng, inbound=rng.random() < 0.5)
+                case "writes":
+                    world.broker.pause_writes(rng.uniform(1, 9), late=rng.random() < 0.5)
+                case _:
+                    pass
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(machines())
+        group.create_task(leaders())
+
+
+async def _broken(
+    world: World,
+    user: str,
+    rng: random.Random,
+    *,
+    outbound: bool = True,
+    inbound: bool = True,
+    hold: bool = False,
+) -> None:
+    world.broker.partition(user, outbound=outbound, inbound=inbound, hold=hold)
+    await asyncio.sleep(rng.uniform(0.5, 60))
+    world.broker.heal(user)
+
+
+def tell(seed: int) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.begin()
+        await any_trouble(stage, random.Random(seed))
+        await stage.world.until(lambda: bool(stage.at), 3 * WHOLE, "it runs in the end")
+
+    play(story, seed)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_it_never_runs_twice_whatever_falls_silent(seed: int) -> None:
+    tell(seed)
+
+
+PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "the leader does not wait": lambda patch: patch.setattr(census, "held_until", lambda *_: 0.0),
+    "the agent does not stop": lambda patch: patch.setattr(leases, "standing_of", lambda *_: "free"),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTS)
+def test_the_watchman_catches(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    PLANTS[bug](monkeypatch)
+    caught = 0
+    for seed in range(12):
+        try:
+            tell(seed)
+        except BaseExceptionGroup as group:
+            caught += group.subgroup(Violated) is not None
+        if caught:
+            break
+    assert caught, "no seed has shown it"
