@@ -107,3 +107,18 @@ def decoded(record: BackupRecord) -> Wire | None:
     """The record, if it is of a kind that is looked into. Raises BadMessage."""
     kind = SINGLE.get(record.key) or KINDS.get(record.key.partition(".")[0])
     return decode(record.content, kind) if kind is not None else None
+
+
+INTENT = ("service", "revision", "stack", "node", "order", "network", "config", "secret")
+"""First tokens of the keys that people's wishes stand in: lost, they would be lost for good."""
+
+
+def written_meanwhile(before: Backup | None, now: Backup | None) -> tuple[str, ...]:
+    """The keys of people's wishes that were written or deleted between two looks at the store, sorted. Pure."""
+    was, is_ = (_wishes(backup) for backup in (before, now))
+    return tuple(sorted(key for key in was.keys() | is_.keys() if was.get(key) != is_.get(key)))
+
+
+def _wishes(backup: Backup | None) -> dict[str, bytes]:
+    records = backup.records if backup is not None else ()
+    return {record.key: record.content for record in records if record.key.partition(".")[0] in INTENT}

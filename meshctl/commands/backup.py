@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from meshctl.backup import Checked, check_backup, take_backup
+from meshctl.backup import Checked, check_backup, take_backup, written_meanwhile
 from meshctl.backupfile import load_backup, save_backup
 from meshctl.client import Mesh
 from meshctl.lazy import Group
@@ -82,13 +82,14 @@ def restore(session: Session, path: Path, yes: bool, replicas: str | None) -> No
     _refuse_if(check_backup(backup), path)
 
     async def work(mesh: Mesh) -> None:
+        seen = await _left(mesh, session)
         found = await _look(mesh, backup)
         why = f"the backup of {iso(backup.head.at)} (generation {backup.head.generation}, {backup.head.sequence})"
         recovery = plan_recovery(backup, found, rebuild=False, why=why, now=session.now)
         _show(recovery, found)
         if not yes:
             click.confirm("Make the store anew?", abort=True)
-        await _apply(session, mesh, recovery, found, path, replicas)
+        await _apply(session, mesh, recovery, found, path, replicas, seen)
 
     session.run(work)
 
@@ -112,7 +113,8 @@ def recover(session: Session, path: Path | None, preview: bool, replicas: str | 
     given = load_backup(path) if path is not None else None
 
     async def work(mesh: Mesh) -> None:
-        backup = given or await _left(mesh, session)
+        seen = await _left(mesh, session)
+        backup = given or seen
         found = await _look(mesh, backup)
         source = f"the backup {path}" if given else "what is left of the store" if backup else "no backup"
         recovery = plan_recovery(backup, found, rebuild=True, why=f"{source} and what agents obey", now=session.now)
@@ -122,7 +124,7 @@ def recover(session: Session, path: Path | None, preview: bool, replicas: str | 
             return
         if found.leader and not force:
             raise Refused(f"{found.leader} leads, and its store is well: nothing is to be recovered", hint="--force")
-        await _apply(session, mesh, recovery, found, path or Path("state"), replicas)
+        await _apply(session, mesh, recovery, found, path or Path("state"), replicas, seen)
 
     session.run(work)
 
@@ -147,17 +149,26 @@ def _show(recovery: Recovery, found: Found) -> None:
 
 
 async def _apply(
-    session: Session, mesh: Mesh, recovery: Recovery, found: Found, beside: Path, replicas: str | None
+    session: Session,
+    mesh: Mesh,
+    recovery: Recovery,
+    found: Found,
+    beside: Path,
+    replicas: str | None,
+    seen: Backup | None,
 ) -> None:
+    """Raises Refused where somebody's wish has reached the store since it was `seen`: it would be lost."""
     from bus.nats_admin import recreate_state
     from meshctl.restoring import laggards, new_leader, restore_store
 
     count = int(replicas) if replicas else await _replicas(mesh)
     left = await _left(mesh, session)
+    _refuse_if_written(seen, left)
     if left is not None:
         kept = beside.with_name(f"{beside.name}.replaced-{left.head.generation}-{left.head.sequence}")
         save_backup(kept, left)
         click.echo(f"what was there is kept in {kept}")
+    _refuse_if_written(left, await _left(mesh, session))
     sequence = await restore_store(
         mesh.bus, lambda first: recreate_state(mesh.bus, count, first), recovery, found.views
     )
@@ -166,6 +177,16 @@ async def _apply(
     click.echo(f"{beat.holder} leads it")
     for name, why in sorted((await laggards(mesh.bus, sequence, LEADER_WITHIN)).items()):
         click.echo(f"warning: {name} has not taken it in: {why}", err=True)
+
+
+def _refuse_if_written(before: Backup | None, now: Backup | None) -> None:
+    keys = written_meanwhile(before, now)
+    if keys:
+        told = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+        raise Refused(
+            f"the store was written to since you looked ({told}): nothing was done",
+            hint="look again, and keep others from deploying meanwhile",
+        )
 
 
 async def _replicas(mesh: Mesh) -> int:

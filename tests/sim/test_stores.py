@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
+from schemas import subjects
 from schemas.api import ScaleServices
+from schemas.assignment import Applied
+from schemas.errors import MeshError
+from schemas.liveness import Heartbeat
+from schemas.wire import encode
 from tests.sim import stores
 from tests.sim.invariants import Violated, Watchman, records
 from tests.sim.loop import run
@@ -103,6 +109,38 @@ def test_a_rolled_back_store_is_told_and_recovered_with_what_is_newer() -> None:
         assert "shop_new" in world.controllers[world.leader()].mirror.records.services
 
     run(in_world(3, story))
+
+
+@pytest.mark.parametrize("lie", [(1, 10**6), (40, 3)])
+def test_an_agent_that_claims_a_later_assignment_freezes_the_leader_and_recovering_helps(lie: tuple[int, int]) -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        before, truth = lives(world), world.nodes["n1"].agent
+        assert truth is not None
+        claimed = Applied(generation=lie[0], sequence=lie[1])
+        beat = Heartbeat(
+            node="n1", instance=truth.membership.identity.instance, boot="boot-1", count=1, applied=claimed
+        )
+        liar = world.broker.connect("agent-n1")
+
+        async def lying() -> None:
+            while True:
+                with contextlib.suppress(MeshError):
+                    await liar.core.request(subjects.heartbeat("n1"), encode(beat), timeout=1.0)
+                await asyncio.sleep(0.5)
+
+        world.processes["liar"] = world.group.create_task(lying())
+        await world.until(lambda: "store.rolled_back" in troubles(world), 10, "the leader decides nothing more")
+        await asyncio.sleep(20)
+        assert lives(world) == before
+        recovery = await stores.recover(world, None)
+        assert (recovery.mesh.generation, recovery.first_sequence) > lie
+        await led_anew(world, recovery.mesh.generation)
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 7}))
+        await world.until(lambda: world.running("shop_web") == slots(7), 30, "the mesh works again, lie or no lie")
+        assert before < lives(world)
+
+    run(in_world(4, story))
 
 
 def test_restoring_an_older_backup_does_what_it_wants_and_no_more() -> None:

@@ -249,7 +249,7 @@ def test_an_unknown_key_that_belongs_elsewhere_is_shown_the_way() -> None:
         ("x-mesh: {on_disconnect: {}}", "write at least 10s"),
         ("x-mesh: {on_reconnect: keep}", "keep-original"),
         (
-            "x-mesh: {on_disconnect: {stop_after: 1m}}\n    deploy: {update_config: {order: start-first}}",
+            "x-mesh: {on_disconnect: {stop_after: 1m}}\ndeploy: {update_config: {order: start-first}}",
             "start-first runs two tasks of a slot beside each other",
         ),
     ],

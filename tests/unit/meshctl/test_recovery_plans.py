@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshctl.backup import check_backup
+from meshctl.backup import check_backup, written_meanwhile
 from meshctl.recovery import MARGIN, Found, Recovery, plan_recovery
 from schemas.assignment import Applied, AssignedTask, Assignment
 from schemas.backup import Backup, BackupHead, record_of
@@ -152,3 +152,17 @@ def test_a_backup_whose_records_do_not_fit_is_told() -> None:
     assert check_backup(backup()).problems == ()
     problems = check_backup(backup(service__web=ServiceRecord(name="web", target=7))).problems
     assert problems == ("service.web: its revision 7 is not there",)
+
+
+def test_wishes_that_reach_the_store_after_the_look_are_told_and_the_leaders_progress_is_not() -> None:
+    head = BackupHead(mesh_id="m", generation=1, sequence=9)
+    old = (record_of("service.web", b"1", 1, 0.0), record_of("rollout.web", b"1", 2, 0.0))
+    new = (record_of("service.web", b"2", 8, 0.0), record_of("rollout.web", b"7", 9, 0.0))
+    more = (*old, record_of("secret.key.abc", b"1", 9, 0.0))
+    before = Backup(head=head, records=old)
+    assert written_meanwhile(before, before) == ()
+    assert written_meanwhile(before, Backup(head=head, records=(old[0], new[1]))) == ()
+    assert written_meanwhile(before, Backup(head=head, records=new)) == ("service.web",)
+    assert written_meanwhile(before, Backup(head=head, records=more)) == ("secret.key.abc",)
+    assert written_meanwhile(before, None) == ("service.web",)
+    assert written_meanwhile(None, None) == ()
