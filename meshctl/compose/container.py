@@ -192,7 +192,7 @@ def _devices(at: At | None) -> tuple[Device, ...]:
             parts = text(item).split(":")
             parts += [parts[0]] if len(parts) == 1 else []
             parts += ["rwm"] if len(parts) == 2 else []
-        good = len(parts) == 3 and parts[0].startswith("/") and parts[1].startswith("/")
+        good = len(parts) == 3 and all(path.startswith("/") and ":" not in path for path in parts[:2])
         if not good or not re.fullmatch(r"[rwm]{1,3}", parts[2]):
             item.refuse(
                 f"{quote(text(item))} is no device" if not item.is_mapping else "no device",
