@@ -212,9 +212,6 @@ class Elector:
                 group.create_task(self._until_over(), name="until over")
         except* Over:
             pass
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            # A group whose child fails as its owner is cancelled forgets the cancellation (Python before 3.13).
-            raise asyncio.CancelledError
         log.info("leadership.lost", epoch=epoch, name=self._office.name, why=self._why)
         if self._leaving and self.leads:
             await self._give_away(epoch)
