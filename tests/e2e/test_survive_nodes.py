@@ -68,7 +68,9 @@ def test_what_must_not_run_twice_is_stopped_by_its_node_and_only_then_replaced(s
     (second,) = site.containers("lease_one")
     assert second.engine != first.engine
     signal_all(site.lab, second.engine, signal.SIGKILL, "agent")  # now nobody there could stop it
-    site.wait("it is told", lambda: f"confirm-dead {second.engine}" in site.meshctl("service", "ps", "lease_one").out)
+    told = f"meshctl node confirm-dead {second.engine}"
+    site.wait("it is told", lambda: told in site.meshctl("service", "inspect", "lease_one").out)
+    assert site.ids("lease_one") == {second.id}
     site.lab.kill(second.engine)
     site.meshctl("node", "confirm-dead", "-f", second.engine)
     site.wait("it runs elsewhere", lambda: bool(site.ids("lease_one") - {second.id}), 15)
