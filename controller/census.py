@@ -13,8 +13,8 @@ from typing import Literal, TypeAlias
 
 from controller.nodes import NodeView
 from controller.task_ids import age
-from controller.world import Stored, World
-from schemas.assignment import AssignedTask, Assignment
+from controller.world import World
+from schemas.assignment import AssignedTask
 from schemas.leases import replaceable_after
 from schemas.observation import Observation, ObservedTask
 from schemas.spec import TaskSpec
@@ -104,9 +104,7 @@ def take_census(
         theirs = {task.id: task for task in observed if task.service in services}
         if not mine and not theirs:
             continue
-        pair = (world.generation, stored.sequence) if stored is not None else (0, 0)
-        for task in (*_assigned(view, mine, theirs, pair, moving), *_strays(view, mine, theirs)):
-        for task in (*_assigned(view, mine, theirs, stored, world.generation), *_strays(view, mine, theirs)):
+        for task in (*_assigned(world, view, mine, theirs, moving), *_strays(view, mine, theirs)):
             found[task.service][task.slot].append(task)
     for slots in found.values():
         for tasks in slots.values():
@@ -115,33 +113,38 @@ def take_census(
 
 
 def _assigned(
+    world: World,
     view: NodeView,
     mine: Iterable[AssignedTask],
     theirs: Mapping[str, ObservedTask],
-    pair: tuple[int, int],
     moving: Mapping[str, str],
 ) -> Iterable[Task]:
-    fixed = not view.editable
-    for task in mine:
-        seen = theirs.get(task.id)
-        life = life_of(view, task, seen, applied=_has_applied(view.observation, pair))
-        target = "" if view.leaving else moving.get(task.id, "")
-        leaving = view.leaving or bool(target)
-        yield Task(task.id, task.service, task.slot, view.name, task.spec, life, task, seen, fixed, leaving, target)
-    stored: Stored[Assignment] | None,
-    generation: int,
-) -> Iterable[Task]:
+    stored = world.assignments.get(view.name)
     specs = stored.record.specs if stored is not None else {}
-    pair = (generation, stored.sequence) if stored is not None else (0, 0)
-    fixed, leaving = not view.editable, view.leaving
+    pair = (world.generation, stored.sequence) if stored is not None else (0, 0)
+    fixed = not view.editable
     for task in mine:
         seen = theirs.get(task.id)
         life = life_of(view, task, seen, applied=_has_applied(view.observation, pair))
         spec = specs.get(task.spec)
         alone = spec is not None and spec.stop_after > 0
         held = held_until(view, spec) if life == "lost" and spec is not None else 0.0
+        target = "" if view.leaving or alone else moving.get(task.id, "")
+        leaving = view.leaving or bool(target)
         yield Task(
-            task.id, task.service, task.slot, view.name, task.spec, life, task, seen, fixed, leaving, alone, held
+            task.id,
+            task.service,
+            task.slot,
+            view.name,
+            task.spec,
+            life,
+            task,
+            seen,
+            fixed,
+            leaving,
+            target,
+            alone=alone,
+            held_until=held,
         )
 
 

@@ -30,8 +30,12 @@ def leave_nodes(work: Work, round_: Round) -> None:
             replaced = next((other for other in others if not other.leaving), None)
             if replaced is not None:
                 _leave(work, round_, task, f"; {replaced.id} on {replaced.node} is up in its place")
-            elif (task.life != "up" and not task.target) or work.record.mode == "global" or _at_once(round_, task):
-            elif task.life != "up" or work.record.mode == "global" or task.alone or _at_once(round_, task):
+            elif (
+                (task.life != "up" and not task.target)
+                or work.record.mode == "global"
+                or task.alone
+                or _at_once(round_, task)
+            ):
                 _leave(work, round_, task)
 
 
