@@ -41,6 +41,9 @@ SEARCH = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 LIMIT = 20.0
 """Seconds that a program gets."""
 
+NEIGHBOUR_TRIES = 3
+"""A neighbour that asks us something at the same moment is known without having answered us: then once more."""
+
 _DNAT = ["-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT"]
 _RULES = (["-o", BRIDGES, *_DNAT], ["-i", BRIDGES, *_DNAT])
 _PARENTS = ("FORWARD", "DOCKER-USER")
@@ -157,9 +160,12 @@ class LinuxMachine:
         return await reaching.ask(address, size)
 
     async def neighbour(self, address: str) -> bool:
-        await self._survey.forget_neighbour(address)
-        await reaching.reach(address, 53)
-        return await self._survey.neighbour(address)
+        for _ in range(NEIGHBOUR_TRIES):
+            await self._survey.forget_neighbour(address)
+            await reaching.reach(address, 53)
+            if (answered := await self._survey.neighbour(address)) is not None:
+                return answered
+        return False
 
     async def examine(self) -> Examination:
         _, listed = await self._run("iptables", "-w", "-S", "FORWARD")

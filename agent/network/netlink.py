@@ -21,8 +21,8 @@ EVERYBODY = "00:00:00:00:00:00"
 BRIDGE_PORT_INFO, HAIRPIN = "IFLA_PROTINFO", "IFLA_BRPORT_MODE"
 AF_BRIDGE, AF_INET = 7, 2
 NTF_SELF = 2
-UNRESOLVED = 0x01 | 0x20
-"""Neighbours that are asked for, or did not answer."""
+REACHABLE, UNRESOLVED = 0x02, 0x01 | 0x20
+"""Neighbours that have answered; that are asked for, or did not answer. Others are only known from their own asking."""
 LOCAL, UNICAST = 2, 1
 
 Attributes = Mapping[str, Any]
@@ -109,9 +109,12 @@ class Netlink:
             }
         return tuple(sorted(found))
 
-    async def neighbour(self, address: str) -> bool:
-        """Whether it is known on a bridge of the mesh who has this address."""
-        return any(each.get("lladdr") and not each["state"] & UNRESOLVED for each in await self._neighbours(address))
+    async def neighbour(self, address: str) -> bool | None:
+        """Whether who has this address has answered on a bridge of the mesh. None: it has only asked us something."""
+        states = [each["state"] for each in await self._neighbours(address) if each.get("lladdr")]
+        if any(state & REACHABLE for state in states):
+            return True
+        return None if any(not state & UNRESOLVED for state in states) else False
 
     async def forget_neighbour(self, address: str) -> None:
         """Have it found out anew who has this address."""

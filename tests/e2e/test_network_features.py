@@ -179,7 +179,8 @@ def test_the_doctor_finds_what_is_broken_and_why(kit: Site) -> None:
         found = doctor(kit)
         assert {(node, peer) for node, peer, _ in found} >= {("node-1", "node-2"), ("node-3", "node-2")}, found
         assert any("tunnel packets do not get through" in why for _, peer, why in found if peer == "node-2"), found
-        assert not {node for node, peer, _ in found if "node-2" not in (node, peer)}, found
+        others = {why for node, peer, why in found if "node-2" not in (node, peer)}
+        assert all("published" in why for why in others), found  # what others publish, tasks on node-2 may answer
     rule = "'iifname \"br-m*\" udp dport 53 drop'"
     with broken(kit, "node-2", FILTER.format(rule), "nft delete table inet wall"):
         found = doctor(kit)
