@@ -41,12 +41,15 @@ def main() -> None:
     options = _options(sys.argv[1:])
     configure_logging()
     end_at_once_on_signals()
+    error: Exception | None = None
     try:
         config = config_of(options, boot_id())
         credentials = read_credentials(options.credentials, name=f"agent {config.node}")
         asyncio.run(_main(config, credentials, options.engine, options.data))
     except* (MeshError, OSError) as group:
-        sys.exit(_explained(_first(group)))
+        error = _first(group)
+    if error is not None:
+        sys.exit(_explained(error))
     end()
 
 

@@ -102,6 +102,7 @@ class Leader:
         self.alarms, self._wake_at, self._too_large = (), None, {}
         self.answered.clear()
         self._writer = Writer(self._seat.bus.state, Fence(epoch))
+        deposed = False
         try:
             await self._observe()
             async with asyncio.TaskGroup() as group:
@@ -112,9 +113,11 @@ class Leader:
                 group.create_task(self._readopter(epoch).run(), name="readopter")
                 group.create_task(self._keep_confirming(), name="leases")
         except* Fenced:
-            raise Fenced from None
+            deposed = True
         finally:
             self._seat.hearing.end()
+        if deposed:
+            raise Fenced
 
     def _readopter(self, epoch: int) -> Readopter:
         return Readopter(self._seat.bus, self._seat.mirror, self._seat.hearing, self._writer.submit, epoch)

@@ -118,11 +118,14 @@ class Following:
 
     async def _fetch(self, keys: list[str]) -> None:
         for start in range(0, len(keys), AT_ONCE):
+            failed: list[Exception] = []
             try:
                 async with asyncio.TaskGroup() as group:
                     reads = [group.create_task(self._store.read_near(key)) for key in keys[start : start + AT_ONCE]]
             except* MeshError as errors:
-                raise errors.exceptions[0] from None
+                failed.extend(errors.exceptions)
+            if failed:
+                raise failed[0]
             for read in reads:
                 entry = read.result()
                 if entry is not None:
