@@ -10,6 +10,8 @@ import datetime
 import time
 from typing import Protocol
 
+import schemas.timeouts  # noqa: F401  (time-outs as later Pythons have them)
+
 
 class Clock(Protocol):
     """What tells the time."""
