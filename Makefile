@@ -29,6 +29,6 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-## make soak    thousands of simulated stories, until stopped
+## make soak    thousands of simulated stories, until stopped; their total by commit goes to docs/RELIABILITY.md
 soak: setup
-	@.venv/bin/python -m tests.sim --soak $$(date +%s)
+	@.venv/bin/python -m tests.sim --soak $$(date +%s)000

@@ -12,7 +12,11 @@ import time
 import traceback
 import warnings
 
+from tests.sim import totals
 from tests.sim.chaos import Result, run_seed
+
+NOTE_EVERY = 25
+"""Seeds of a soak between two notes of its total."""
 
 
 def main() -> None:
@@ -30,6 +34,8 @@ def main() -> None:
     parser.add_argument("--story", action="store_true", help="print what was done to the world, and the trace's hash")
     options = parser.parse_args()
     clean, failed, started, seed = 0, 0, time.monotonic(), options.first
+    commit = totals.commit_here() if options.soak else ""
+    noted = (0, 0)
     try:
         while options.soak or seed < options.first + options.count:
             result = outcome_of(seed, options.seconds)
@@ -37,8 +43,13 @@ def main() -> None:
             if result.failure or options.story:
                 tell_of(result)
             seed += 1
+            if options.soak and clean + failed - sum(noted) >= NOTE_EVERY:
+                totals.note(commit, clean - noted[0], failed - noted[1])
+                noted = (clean, failed)
     except KeyboardInterrupt:
         pass
+    if options.soak:
+        totals.note(commit, clean - noted[0], failed - noted[1])
     print(f"{clean} seeds clean, {failed} failed, from {options.first}, in {time.monotonic() - started:.0f} s")
     sys.exit(1 if failed else 0)
 
