@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 import traceback
@@ -36,8 +37,12 @@ def main() -> None:
     clean, failed, started, seed = 0, 0, time.monotonic(), options.first
     commit = totals.commit_here() if options.soak else ""
     noted = (0, 0)
+    stopped: list[int] = []
+    # asyncio's own handler would need a thread's voice, which a simulated loop has not: a story is told to its end.
+    signal.signal(signal.SIGINT, lambda number, _frame: stopped.append(number))
+    signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
     try:
-        while options.soak or seed < options.first + options.count:
+        while not stopped and (options.soak or seed < options.first + options.count):
             result = outcome_of(seed, options.seconds)
             clean, failed = clean + (not result.failure), failed + bool(result.failure)
             if result.failure or options.story:
@@ -46,10 +51,9 @@ def main() -> None:
             if options.soak and clean + failed - sum(noted) >= NOTE_EVERY:
                 totals.note(commit, clean - noted[0], failed - noted[1])
                 noted = (clean, failed)
-    except KeyboardInterrupt:
-        pass
-    if options.soak:
-        totals.note(commit, clean - noted[0], failed - noted[1])
+    finally:
+        if options.soak:
+            totals.note(commit, clean - noted[0], failed - noted[1])
     print(f"{clean} seeds clean, {failed} failed, from {options.first}, in {time.monotonic() - started:.0f} s")
     sys.exit(1 if failed else 0)
 
@@ -59,8 +63,6 @@ def outcome_of(seed: int, seconds: float) -> Result:
     try:
         return run_seed(seed, seconds)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
         lines = [line for line in traceback.format_exception(error) if line.strip()]
         return Result(seed, "", 0.0, (), f"{type(error).__name__}: {error}\n{''.join(lines[-6:])}")
 
