@@ -170,13 +170,21 @@ def with_entry(view: View, entry: Entry) -> View:
         return msgspec.structs.replace(view, publish=record, sequences=sequences)
     if noun == "alloc":
         allocations = {key: each for key, each in view.allocations.items() if key != name}
+        endpoints = view.endpoints
         if entry.value is not None:
-            allocations[name] = decode(entry.value, AllocationRecord)
-        return msgspec.structs.replace(view, allocations=allocations, sequences=sequences)
+            allocations[name] = record = decode(entry.value, AllocationRecord)
+            endpoints = {key: each for key, each in endpoints.items() if not _given_up(view, key, each, record, entry)}
+        return msgspec.structs.replace(view, allocations=allocations, endpoints=endpoints, sequences=sequences)
     endpoints = {key: each for key, each in view.endpoints.items() if key != name}
     if entry.value is not None:
         endpoints[name] = decode(entry.value, EndpointsRecord)
     return msgspec.structs.replace(view, endpoints=endpoints, sequences=sequences)
+
+
+def _given_up(view: View, key: str, held: EndpointsRecord, allotted: AllocationRecord, entry: Entry) -> bool:
+    """Whether a later allotment has no such service any more: its end was not heard, its address may be another's."""
+    ours = held.network == allotted.network and held.service not in allotted.services
+    return ours and view.sequences.get(f"endpoints.{key}", 0) < entry.sequence
 
 
 def backends_in(view: View, key: str) -> set[str]:

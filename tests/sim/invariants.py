@@ -17,8 +17,9 @@ from schemas.records import EpochRecord, RolloutRecord, ServiceRecord
 from schemas.wire import decode
 from tests.sim.world import UNMANAGED, World
 
-STILL = 3.0
-"""Seconds for which a decision from before the store went may still be on its way to an engine."""
+STILL = 6.0
+"""Seconds for which a decision from before the store went may still be on its way to an engine: 2 until the leader has
+noticed (`controller.follower.COMPARE_EVERY`), a slow answer, what stopping takes. An engine that hangs takes longer."""
 
 LEADER_KEYS = ("rollout.", "desired.", "liveness.", "brake", "alloc.", "endpoints.", "job.")
 
@@ -98,9 +99,11 @@ class Watchman:
 
         guarded = self._world.guarded
         for container, name in list(guarded.containers.items()) if guarded is not None else ():
+            if self._world.nodes[name].engine.faults.hang:
+                guarded.hung[name] = self._world.now
             if container in self._world.nodes[name].engine.stopped:
                 del guarded.containers[container]
-                if self._world.now - guarded.since > STILL:
+                if self._world.now - guarded.hung.get(name, guarded.since) > STILL:
                     self._violated(f"{container[:12]} on {name} was stopped while the store was not what it was")
 
     def note(self, what: str) -> None:

@@ -13,12 +13,15 @@ from bus.memory_stream import MemoryStream
 from controller.controller import Controller
 from meshctl.backup import take_backup
 from meshctl.recovery import Recovery, plan_recovery
-from meshctl.restoring import look_around, restore_store
+from meshctl.restoring import laggards, look_around, restore_store
 from schemas.assignment import Assignment
 from schemas.backup import Backup, read_backup, write_backup
 from schemas.errors import MeshError, StoreMissing
 from schemas.wire import decode
 from tests.sim.world import World
+
+LAGGARDS_PATIENCE = 30.0
+"""Seconds; as `meshctl state recover` has it."""
 
 
 @dataclass
@@ -28,6 +31,8 @@ class Guarded:
     since: float
     containers: dict[str, str] = field(default_factory=dict)
     """Id -> node."""
+    hung: dict[str, float] = field(default_factory=dict)
+    """Node -> when its engine was last seen hanging since: what it was told before, it does afterwards."""
 
 
 def guard(world: World) -> None:
@@ -59,8 +64,10 @@ def lose_store(world: World) -> None:
 
 
 def roll_back(world: World, checkpoint: MemoryStream) -> None:
-    """The state stream is an older one again."""
-    guard(world)
+    """The state stream is an older one again. Where nothing was stored since, it is what it was: the leader goes on."""
+    stream = world.broker.state.stream
+    if stream is None or stream.last > checkpoint.last:
+        guard(world)
     world.broker.roll_back(checkpoint)
 
 
@@ -74,7 +81,8 @@ async def recover(world: World, backup: Backup | None, *, rebuild: bool = True, 
                 base = await _left(world)
             found = await look_around(world.operator, base)
             recovery = plan_recovery(base, found, rebuild=rebuild, why="a test", now=world.operator_clock.wall())
-            await restore_store(world.operator, lambda first: _recreate(world, first), recovery, found.views)
+            views = found.views
+            sequence = await restore_store(world.operator, lambda first: _recreate(world, first), recovery, views)
         except MeshError as error:
             world.say(f"  recover: {error.code} {error.message}")
             if world.now > deadline:
@@ -82,6 +90,7 @@ async def recover(world: World, backup: Backup | None, *, rebuild: bool = True, 
             await asyncio.sleep(1.0)
         else:
             world.guarded, world.restored = None, True
+            await laggards(world.operator, sequence, LAGGARDS_PATIENCE)
             return recovery
 
 
