@@ -140,7 +140,8 @@ class Following:
         except BadMessage as error:
             log.error("network.not_understood", key=entry.key, error=str(error))
             return False
-        for task in backends_in(self.view, entry.key) - backends_in(view, entry.key):
+        keys = {entry.key, *(f"endpoints.{key}" for key in self.view.endpoints.keys() - view.endpoints.keys())}
+        for task in set[str]().union(*(backends_in(self.view, key) - backends_in(view, key) for key in keys)):
             self.left[task] = entry.sequence
         while len(self.left) > 10_000:
             self.left.pop(next(iter(self.left)))
@@ -172,8 +173,10 @@ def with_entry(view: View, entry: Entry) -> View:
         allocations = {key: each for key, each in view.allocations.items() if key != name}
         endpoints = view.endpoints
         if entry.value is not None:
-            allocations[name] = record = decode(entry.value, AllocationRecord)
-            endpoints = {key: each for key, each in endpoints.items() if not _given_up(view, key, each, record, entry)}
+            allocations[name] = allotted = decode(entry.value, AllocationRecord)
+            endpoints = {
+                key: each for key, each in endpoints.items() if not _given_up(view, key, each, allotted, entry)
+            }
         return msgspec.structs.replace(view, allocations=allocations, endpoints=endpoints, sequences=sequences)
     endpoints = {key: each for key, each in view.endpoints.items() if key != name}
     if entry.value is not None:
