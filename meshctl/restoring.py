@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 
@@ -32,6 +33,10 @@ LISTEN = 2.5 * max(CONTROLLER_PERIOD, HEARTBEAT_PERIOD)
 
 ASK_TIMEOUT = 5.0
 ASK_AGAIN = 0.3
+PATIENCE = 30.0
+"""Seconds in which servers that have just come up must have found leaders for their streams (4 to 9 are usual)."""
+
+T = TypeVar("T")
 ASK_AT_ONCE = 32
 WRITE_TRIES = 50
 RETRY = 0.1
@@ -59,6 +64,23 @@ class _Heard:
         self.sequence = max(self.sequence, sequence)
 
 
+async def persistently(work: Callable[[], Awaitable[T]], patience: float = PATIENCE) -> T:
+    """Do it again while the servers do not answer: after an outage they choose leaders for their streams at first.
+
+    Raises:
+        Unreachable: for `patience` seconds nobody answers.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    while True:
+        try:
+            return await work()
+        except Unreachable:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(ASK_AGAIN)
+
+
 async def look_around(bus: Bus, backup: Backup | None) -> Found:
     """Listen and ask: which agents answer, what they obey, and the furthest that anything knows of."""
     heard = _Heard()
@@ -66,7 +88,7 @@ async def look_around(bus: Bus, backup: Backup | None) -> Found:
         _note_node(heard, record.key, record.content)
     async with asyncio.TaskGroup() as group:
         group.create_task(_listen(bus, heard))
-        group.create_task(_look_into_stores(bus, heard))
+        group.create_task(persistently(lambda: _look_into_stores(bus, heard)))
     views: dict[str, AssignmentView] = {}
     room = asyncio.Semaphore(ASK_AT_ONCE)
     async with asyncio.TaskGroup() as group:

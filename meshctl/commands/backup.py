@@ -131,8 +131,10 @@ def recover(session: Session, path: Path | None, preview: bool, replicas: str | 
 
 async def _left(mesh: Mesh, session: Session) -> Backup | None:
     """What is left of the store."""
+    from meshctl.restoring import persistently
+
     try:
-        return await take_backup(mesh.bus, session.clock)
+        return await persistently(lambda: take_backup(mesh.bus, session.clock))
     except StoreMissing:
         return None
 
@@ -191,9 +193,11 @@ def _refuse_if_written(before: Backup | None, now: Backup | None) -> None:
 
 async def _replicas(mesh: Mesh) -> int:
     """On how many servers a stream of this mesh was kept. Raises UsageError where no stream is left to tell."""
+    from meshctl.restoring import persistently
+
     for store in (mesh.bus.state, mesh.bus.observed, mesh.bus.events):
         try:
-            return (await store.info()).replicas
+            return (await persistently(store.info)).replicas
         except StoreMissing:
             continue
     raise UsageError("no stream is left that tells on how many servers they are kept", hint="--replicas 3")

@@ -47,6 +47,8 @@ def summary(diagnoses: Iterable[Diagnosis], silent: Mapping[str, str]) -> str:
     nodes = len({each.node for each in diagnoses}) + len(silent)
     if bad:
         return f"{bad} of {len(found) + len(silent)} checks on {nodes} nodes failed"
+    if not found:
+        return f"no node has a network of the mesh: nothing to check on {nodes} nodes"
     return f"{len(found)} checks on {nodes} nodes: all is well"
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bus.memory import MemoryBroker
 from bus.port import Bus
-from meshctl.restoring import laggards
+from meshctl.restoring import laggards, persistently
 from schemas import subjects
+from schemas.errors import Unreachable
 from schemas.liveness import ControllerBeat
 from schemas.wire import encode
 
@@ -42,3 +45,22 @@ async def test_who_stays_behind_is_named_with_the_reason() -> None:
     c2 = ControllerBeat(name="c2", sequence=7)
     behind, _ = await asked((ControllerBeat(name="c1", sequence=105),), (c2,), patience=3)
     assert behind == {"c2": "it is at 7, the store began at 100"}
+
+
+async def test_servers_that_do_not_answer_yet_are_asked_again() -> None:
+    left = [Unreachable("no answer"), Unreachable("no answer")]
+
+    async def ask() -> int:
+        if left:
+            raise left.pop()
+        return 3
+
+    assert await persistently(ask) == 3
+
+
+async def test_who_never_answers_is_told_in_the_end() -> None:
+    async def ask() -> int:
+        raise Unreachable("no answer")
+
+    with pytest.raises(Unreachable):
+        await persistently(ask, patience=0.5)
