@@ -183,7 +183,7 @@ class Hearing:
         if stored.record.removed:
             return f"node {heartbeat.node} was removed from the mesh"
         if stored.record.instance != heartbeat.instance:
-            return f"the name {heartbeat.node} belongs to another agent ({stored.record.instance[:12]})"
+            return f"node name {heartbeat.node} is taken by another agent ({stored.record.instance[:12]})"
         return self.usurped(heartbeat.node, heartbeat.boot)
 
     def usurped(self, node: str, boot: str) -> str:

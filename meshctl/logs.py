@@ -120,7 +120,7 @@ async def _push(heap: list[tuple[str, int, LogLine]], index: int, lines: AsyncGe
 
 
 async def _pages(mesh: Mesh, source: Source, reading: Reading) -> AsyncGenerator[LogLine, None]:
-    request = ReadLogs(task=source.task, tail=reading.tail, since=reading.since)
+    request, told = ReadLogs(task=source.task, tail=reading.tail, since=reading.since), 0
     while True:
         try:
             page = await mesh.log_page(source.node, request)
@@ -132,9 +132,11 @@ async def _pages(mesh: Mesh, source: Source, reading: Reading) -> AsyncGenerator
             return
         for line in page.lines:
             yield line
+        told += len(page.lines)
         reading.cursors[source.task] = page.cursor
         if page.ended:
             reading.over.add(source.task)
-        if page.ended or not page.lines:
+        # A task that writes on and on has always more to say than its last lines were when they were asked for.
+        if page.ended or not page.lines or 0 <= reading.tail <= told:
             return
         request = ReadLogs(task=source.task, cursor=page.cursor)
