@@ -9,6 +9,7 @@ import click
 
 from meshctl.format.output import Listing, Style, check_form, render_listing, render_objects
 from meshctl.session import Session
+from schemas.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,3 +62,11 @@ def print_listing(session: Session, listing: Listing, form: str, quiet: bool, no
 def print_objects(values: list[Any], form: str) -> None:
     """Print what `inspect` shows."""
     click.echo(render_objects(values, Style(form="json" if form == "table" else form)))
+
+
+def revision_pair(text: str, example: str) -> tuple[int, int]:
+    """The two numbers of `A..B`. Raises UsageError, with an `example` of the command."""
+    first, dots, second = text.partition("..")
+    if not (dots and first.isdigit() and second.isdigit()):
+        raise UsageError(f"'{text}' is not A..B", hint=f"e.g. {example} 3..4")
+    return int(first), int(second)

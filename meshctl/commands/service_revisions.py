@@ -7,14 +7,14 @@ from itertools import pairwise
 import click
 
 from meshctl.client import Mesh
-from meshctl.commands.options import listing_options, print_listing, wait_options
+from meshctl.commands.options import listing_options, print_listing, revision_pair, wait_options
 from meshctl.commands.service import known_services, service_group, wait_for_services
 from meshctl.format.output import Column, Listing
 from meshctl.format.times import ago, duration, parse_duration
 from meshctl.session import Session, pass_session
 from meshctl.views.differences import differences
 from meshctl.waiting import Goal
-from schemas.errors import NotFound, UsageError
+from schemas.errors import NotFound
 from schemas.revisionapi import History, RevisionView
 
 REVISIONS = (
@@ -48,19 +48,17 @@ def history(session: Session, service: str, form: str, quiet: bool, no_trunc: bo
 @pass_session
 def diff(session: Session, service: str, revisions: str) -> None:
     """Show what differs between two revisions of a service."""
-    first, dots, second = revisions.partition("..")
-    if not (dots and first.isdigit() and second.isdigit()):
-        raise UsageError(f"'{revisions}' is not A..B", hint=f"e.g. meshctl service diff {service} 3..4")
+    first, second = revision_pair(revisions, f"meshctl service diff {service}")
 
     async def work(mesh: Mesh) -> History:
         return await mesh.history(service)
 
     kept = {view.number: view.spec for view in session.run(work).revisions}
-    for number in (int(first), int(second)):
+    for number in (first, second):
         if number not in kept:
             hint = "kept are " + ", ".join(map(str, sorted(kept)))
             raise NotFound(f"service {service} has no revision {number}", hint=hint)
-    lines = differences(kept[int(first)], kept[int(second)])
+    lines = differences(kept[first], kept[second])
     click.echo("\n".join(lines) if lines else f"revisions {first} and {second} are the same")
 
 

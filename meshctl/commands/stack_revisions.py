@@ -7,7 +7,7 @@ from itertools import pairwise
 import click
 
 from meshctl.client import Mesh
-from meshctl.commands.options import listing_options, print_listing, wait_options
+from meshctl.commands.options import listing_options, print_listing, revision_pair, wait_options
 from meshctl.commands.stack import stack_group, wait_for_stack
 from meshctl.format.output import Column, Listing
 from meshctl.format.times import ago, duration, parse_duration
@@ -48,16 +48,13 @@ def history(session: Session, stack: str, form: str, quiet: bool, no_trunc: bool
 @pass_session
 def diff(session: Session, stack: str, revisions: str) -> None:
     """Show what differs between two revisions of a stack, service by service."""
-    first, dots, second = revisions.partition("..")
-    if not (dots and first.isdigit() and second.isdigit()):
-        raise UsageError(f"'{revisions}' is not A..B", hint=f"e.g. meshctl stack diff {stack} 3..4")
-    wanted = (int(first), int(second))
+    wanted = first, second = revision_pair(revisions, f"meshctl stack diff {stack}")
 
     async def work(mesh: Mesh) -> StackHistory:
         return await mesh.stack_history(stack, wanted)
 
     views = {view.number: view for view in session.run(work).revisions}
-    lines = differences_between(views[wanted[0]], views[wanted[1]])
+    lines = differences_between(views[first], views[second])
     click.echo("\n".join(lines) if lines else f"revisions {first} and {second} are the same")
 
 
