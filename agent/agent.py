@@ -16,7 +16,8 @@ import structlog
 from agent.assignments import Assignments
 from agent.brought import Brought
 from agent.drifting import DriftWatch
-from agent.engine.port import Engine, Owner
+from agent.engine.labels import Owner
+from agent.engine.port import Engine
 from agent.engine_health import EngineHealth
 from agent.files import Files
 from agent.guards import guarded

@@ -7,7 +7,7 @@ that somebody stopped has ended: that is the restart policy's concern.
 
 from __future__ import annotations
 
-from agent.engine.port import ImageInfo, Setup
+from agent.engine.model import ImageInfo, Setup
 from schemas.drift import Difference
 from schemas.spec import ContainerSpec
 

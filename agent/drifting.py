@@ -10,7 +10,8 @@ import structlog
 
 from agent.drift import differences, in_words, moved_tag, to_replace
 from agent.engine.container import TaskContext, plan_container
-from agent.engine.port import Container, Engine, EngineEvent
+from agent.engine.model import Container, EngineEvent
+from agent.engine.port import Engine
 from agent.engine.setups import planned_setup
 from agent.guards import sleep_unless
 from agent.ledger import Ledger

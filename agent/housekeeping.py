@@ -12,7 +12,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import structlog
 
 from agent.brought import Brought
-from agent.engine.port import LABEL_SERVICE, LABEL_SLOT, LABEL_TASK, Container, Engine, EngineInfo
+from agent.engine.labels import LABEL_SERVICE, LABEL_SLOT, LABEL_TASK
+from agent.engine.model import Container, EngineInfo
+from agent.engine.port import Engine
 from agent.ledger import Ledger
 from agent.local import LocalTask
 from agent.pre_start import init_spec

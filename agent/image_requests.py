@@ -6,7 +6,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, cast
 
 from agent.engine.archive import ArchiveReader
-from agent.engine.port import Engine, ImageInfo
+from agent.engine.model import ImageInfo
+from agent.engine.port import Engine
 from schemas.errors import ImageUnavailable
 from schemas.nodeapi import ImageList, ImageView, ListImages, ResolvedImage, ResolveImage
 

@@ -10,7 +10,9 @@ import structlog
 
 from agent.brought import Brought
 from agent.engine.container import TaskContext
-from agent.engine.port import LABEL_INIT, Container, Engine, ImageInfo, Owner
+from agent.engine.labels import LABEL_INIT, Owner
+from agent.engine.model import Container, ImageInfo
+from agent.engine.port import Engine
 from agent.local import LocalTask
 from agent.pre_start import (
     AwaitInit,

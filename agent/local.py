@@ -6,7 +6,8 @@ import re
 
 import msgspec
 
-from agent.engine import port
+from agent.engine.labels import LABEL_REVISION, LABEL_SERVICE, LABEL_SLOT, LABEL_SPEC, LABEL_STACK, LABEL_TASK
+from agent.engine.model import Container
 from schemas.assignment import AssignedTask
 from schemas.observation import ENDED, BoundPort, Health, ObservedTask, TaskState
 from schemas.wire import Count, Seconds, Wire
@@ -86,11 +87,11 @@ def local_task(assigned: AssignedTask, now: float, predecessor: str = "") -> Loc
     )
 
 
-def task_of_container(container: port.Container, now: float) -> LocalTask | None:
+def task_of_container(container: Container, now: float) -> LocalTask | None:
     """The task that a container was made for, by its labels; None: they are not such labels."""
     labels = container.labels
-    task, service, slot = (labels.get(key, "") for key in (port.LABEL_TASK, port.LABEL_SERVICE, port.LABEL_SLOT))
-    revision = labels.get(port.LABEL_REVISION, "")
+    task, service, slot = (labels.get(key, "") for key in (LABEL_TASK, LABEL_SERVICE, LABEL_SLOT))
+    revision = labels.get(LABEL_REVISION, "")
     if not (task and service and slot):
         return None
     return LocalTask(
@@ -98,8 +99,8 @@ def task_of_container(container: port.Container, now: float) -> LocalTask | None
         service=service,
         slot=slot,
         revision=int(revision) if revision.isdecimal() else 0,
-        spec=labels.get(port.LABEL_SPEC, ""),
-        stack=labels.get(port.LABEL_STACK, ""),
+        spec=labels.get(LABEL_SPEC, ""),
+        stack=labels.get(LABEL_STACK, ""),
         since=now,
         image=container.image,
         predecessor=root_of(task) if is_successor(task) else "",

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from agent.engine.port import Container
+from agent.engine.model import Container
 from agent.local import LocalTask
 from schemas.nodeapi import LogLine
 from schemas.observation import LOG_TAIL_LINES, LOG_TAIL_WIDTH

@@ -15,7 +15,9 @@ from typing import TypeAlias
 import msgspec
 
 from agent.engine.container import TaskContext, plan_container
-from agent.engine.port import LABEL_INIT, LABEL_TASK, Container, ContainerPlan
+from agent.engine.labels import LABEL_INIT, LABEL_TASK
+from agent.engine.model import Container
+from agent.engine.plans import ContainerPlan
 from schemas.assignment import container_name
 from schemas.spec import ContainerSpec, HealthCheck, PreStart, TaskSpec
 

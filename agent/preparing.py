@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from agent.brought import Brought
-from agent.engine.port import ImageInfo
+from agent.engine.model import ImageInfo
 from agent.guards import sleep_unless
 from agent.pulling import Needed, Pulls
 from schemas.assignment import Assignment

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from agent.brought import Brought
-from agent.engine.port import Engine, ImageInfo, PullProgress
+from agent.engine.model import ImageInfo, PullProgress
+from agent.engine.port import Engine
 from agent.guards import guarded
 from agent.telling import Teller
 from schemas.clock import Clock

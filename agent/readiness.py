@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.engine.port import Container, Engine
+from agent.engine.model import Container
+from agent.engine.port import Engine
 from agent.local import LocalTask
 from schemas.errors import MeshError
 from schemas.spec import ReadyCheck

@@ -15,7 +15,8 @@ from typing import cast
 import msgspec
 import structlog
 
-from agent.engine.port import LABEL_INIT, LABEL_SERVICE, LABEL_SLOT, LABEL_TASK, Container, EngineEvent, EventGap, Owner
+from agent.engine.labels import LABEL_INIT, LABEL_SERVICE, LABEL_SLOT, LABEL_TASK, Owner
+from agent.engine.model import Container, EngineEvent, EventGap
 from agent.guards import guarded
 from agent.local import LocalTask, is_successor, local_task, task_of_container
 from agent.pre_start import is_init, orphaned_inits

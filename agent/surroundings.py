@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from agent.engine.port import Engine, EngineInfo, Owner
+from agent.engine.labels import Owner
+from agent.engine.model import EngineInfo
+from agent.engine.port import Engine
 from agent.guards import sleep_unless
 from agent.network import port as network
 from schemas.errors import MeshError

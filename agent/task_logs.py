@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from agent.engine.port import LABEL_TASK, Engine, LogQuery
+from agent.engine.labels import LABEL_TASK
+from agent.engine.plans import LogQuery
+from agent.engine.port import Engine
 from agent.ledger import Ledger
 from agent.reconciler import Reconciler
 from schemas.errors import NotFound

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from agent.engine.port import Container
+from agent.engine.model import Container
 from agent.local import LocalTask
 from agent.network.model import mesh_addresses
 from schemas.observation import TaskState

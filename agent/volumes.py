@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from agent.engine.port import LABEL_SERVICE, LABEL_TASK, Engine
+from agent.engine.labels import LABEL_SERVICE, LABEL_TASK
+from agent.engine.port import Engine
 from agent.ledger import Ledger
 from agent.reconciler import Reconciler
 from agent.surroundings import Surveyor

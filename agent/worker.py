@@ -17,7 +17,10 @@ import structlog
 
 from agent.brought import Brought
 from agent.engine.container import TaskContext, plan_container
-from agent.engine.port import LABEL_TASK, Container, Engine, ImageInfo, LogQuery, Owner
+from agent.engine.labels import LABEL_TASK, Owner
+from agent.engine.model import Container, ImageInfo
+from agent.engine.plans import LogQuery
+from agent.engine.port import Engine
 from agent.engine_health import EngineHealth
 from agent.guards import sleep_unless
 from agent.initing import Failed, Inits, Waiting

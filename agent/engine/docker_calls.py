@@ -25,8 +25,10 @@ from agent.engine.docker_views import (
     listed_ports,
     volume_views,
 )
+from agent.engine.labels import Owner
 from agent.engine.logs import frames_of, lines_of_frames, lines_of_text, plan_fetch
-from agent.engine.port import Container, ContainerPlan, EngineInfo, ImageInfo, LogQuery, Owner, Volume, VolumePlan
+from agent.engine.model import Container, EngineInfo, ImageInfo, Volume
+from agent.engine.plans import ContainerPlan, LogQuery, VolumePlan
 from schemas.errors import Conflict, EngineError
 from schemas.nodeapi import LogLine
 from schemas.observation import BoundPort

@@ -11,7 +11,8 @@ from typing import Any
 from agent.engine.docker_calls import Api, connect
 from agent.engine.docker_errors import translated
 from agent.engine.docker_views import event_view
-from agent.engine.port import EngineEvent, EventGap, Owner
+from agent.engine.labels import Owner
+from agent.engine.model import EngineEvent, EventGap
 from schemas.clock import Clock
 from schemas.errors import MeshError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from agent.engine.archive import ArchiveReader
 from agent.engine.docker_calls import Api, image, images, save
-from agent.engine.port import ImageInfo
+from agent.engine.model import ImageInfo
 from schemas.errors import BadMessage
 
 

@@ -10,7 +10,9 @@ import docker.errors
 from docker.types import IPAMConfig, IPAMPool
 
 from agent.engine.docker_views import Json
-from agent.engine.port import EngineNetwork, Join, NetworkPlan, Owner, owner_of
+from agent.engine.labels import Owner, owner_of
+from agent.engine.model import EngineNetwork
+from agent.engine.plans import Join, NetworkPlan
 from schemas.errors import Conflict
 
 Api = docker.APIClient

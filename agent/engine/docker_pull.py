@@ -14,7 +14,7 @@ import docker.errors
 from agent.engine.docker_calls import Api, split_reference
 from agent.engine.docker_errors import image_error
 from agent.engine.docker_views import progress_view
-from agent.engine.port import PullProgress
+from agent.engine.model import PullProgress
 from schemas.errors import ImageUnavailable
 
 

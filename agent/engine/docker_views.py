@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from agent.engine.docker_texts import explain
 from agent.engine.logs import nanoseconds_of
-from agent.engine.port import (
+from agent.engine.model import (
     Container,
     ContainerState,
     EngineEvent,

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from agent.engine.port import LogQuery
+from agent.engine.plans import LogQuery
 from schemas.errors import UsageError
 from schemas.nodeapi import LogLine, LogPage
 

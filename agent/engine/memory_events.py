@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from agent.engine.port import EngineEvent, EventGap, Owner
+from agent.engine.labels import Owner
+from agent.engine.model import EngineEvent, EventGap
 
 EVENTS_KEPT = 1024
 """Events that wait for one reader; one that is slower loses them all and is told so."""

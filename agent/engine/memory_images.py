@@ -10,7 +10,7 @@ import msgspec
 
 from agent.engine.archive import ArchivedImage
 from agent.engine.memory_life import Program
-from agent.engine.port import ImageInfo
+from agent.engine.model import ImageInfo
 from schemas.errors import ImageUnavailable
 
 

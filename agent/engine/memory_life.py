@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from agent.engine.logs import stamp_text
-from agent.engine.port import Container, ContainerPlan, EngineEvent, EventAction, Setup
+from agent.engine.model import Container, EngineEvent, EventAction, Setup
+from agent.engine.plans import ContainerPlan
 from agent.engine.setups import planned_setup
 from schemas.clock import Clock
 from schemas.errors import EngineError

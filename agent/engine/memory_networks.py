@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
-from agent.engine.port import EngineNetwork, NetworkPlan, Owner, owner_of
+from agent.engine.labels import Owner, owner_of
+from agent.engine.model import EngineNetwork
+from agent.engine.plans import NetworkPlan
 from schemas.errors import Conflict
 
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Set
 from typing import Literal, cast
 
-from agent.engine.port import ContainerPlan
+from agent.engine.plans import ContainerPlan
 from schemas.errors import EngineError
 from schemas.observation import BoundPort
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.engine.port import ContainerPlan, ContainerState, Join, Setup
+from agent.engine.model import ContainerState, Setup
+from agent.engine.plans import ContainerPlan, Join
 
 DEFAULT_NETWORK = "bridge"
 

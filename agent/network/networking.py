@@ -14,7 +14,9 @@ from ipaddress import IPv4Network
 
 import structlog
 
-from agent.engine.port import LABEL_NETWORK, Engine, Join, NetworkPlan, Owner
+from agent.engine.labels import LABEL_NETWORK, Owner
+from agent.engine.plans import Join, NetworkPlan
+from agent.engine.port import Engine
 from agent.files import Files
 from agent.guards import guarded, sleep_unless
 from agent.ledger import Ledger

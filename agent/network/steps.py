@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from agent.engine.port import EngineNetwork
+from agent.engine.model import EngineNetwork
 from agent.network.model import Bridge
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent.engine.port import Join
+from agent.engine.plans import Join
 from schemas.spec import TaskSpec
 
 

@@ -21,7 +21,7 @@ from agent.agent import Agent, AgentConfig
 from agent.engine.memory import MemoryEngine
 from agent.engine.memory_images import MemoryRegistry
 from agent.engine.memory_life import Life, Program
-from agent.engine.port import EngineInfo
+from agent.engine.model import EngineInfo
 from agent.files import MemoryFiles
 from agent.network.memory import MemoryMachine
 from agent.surroundings import Machine

@@ -13,9 +13,12 @@ import pytest
 
 from agent.engine.container import TaskContext, plan_container
 from agent.engine.docker import DockerEngine
+from agent.engine.labels import Owner
 from agent.engine.memory import MemoryEngine
 from agent.engine.memory_life import Program
-from agent.engine.port import Container, ContainerPlan, Engine, Owner
+from agent.engine.model import Container
+from agent.engine.plans import ContainerPlan
+from agent.engine.port import Engine
 from lab import images
 from schemas.clock import SystemClock
 from schemas.spec import ContainerSpec, HealthCheck, TaskSpec

@@ -10,8 +10,10 @@ from contextlib import aclosing
 import pytest
 
 from agent.engine.archive import build_archive
+from agent.engine.labels import Owner
 from agent.engine.memory import MemoryEngine
-from agent.engine.port import EngineEvent, EventGap, LogQuery, Owner, VolumePlan
+from agent.engine.model import EngineEvent, EventGap
+from agent.engine.plans import LogQuery, VolumePlan
 from agent.engine.setups import planned_setup
 from schemas.errors import Conflict, EngineError, ImageUnavailable, MeshError, NotFound, Refused
 from schemas.spec import Mount, Port, Resources

@@ -11,7 +11,9 @@ import pytest
 
 from agent.engine import docker as module
 from agent.engine.docker import DockerEngine
-from agent.engine.port import EngineEvent, EventGap, LogQuery, Owner, PullProgress
+from agent.engine.labels import Owner
+from agent.engine.model import EngineEvent, EventGap, PullProgress
+from agent.engine.plans import LogQuery
 from schemas.clock import SystemClock
 from schemas.errors import EngineError, EngineUnavailable, ImageUnavailable
 from schemas.spec import Device, HealthCheck, LogDriver, Mount, Port, Resources, Ulimit

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.agent import Agent, AgentConfig
+from agent.engine.labels import Owner
 from agent.engine.memory import MemoryEngine
 from agent.engine.memory_images import MemoryRegistry
 from agent.engine.memory_life import Program
-from agent.engine.port import Container, Engine, Owner
+from agent.engine.model import Container
+from agent.engine.port import Engine
 from agent.files import Files, MemoryFiles
 from bus.memory import LoopClock, MemoryBroker
 from bus.port import Bus, Committed, From, Put

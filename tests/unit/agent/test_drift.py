@@ -11,7 +11,7 @@ import pytest
 
 from agent.drift import differences, in_words, moved_tag, to_replace
 from agent.engine.memory_life import Program
-from agent.engine.port import ImageInfo, Setup
+from agent.engine.model import ImageInfo, Setup
 from schemas.drift import AskDrift, DriftReport
 from schemas.spec import Resources, TaskSpec
 from tests.unit.agent.rehearsal import OWNER, Rehearsal, assigned, play, spec_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.engine.port import Container, EngineInfo
+from agent.engine.model import Container, EngineInfo
 from agent.housekeeping import removable_containers, removable_images
 from agent.local import LocalTask
 from schemas.assignment import AssignedTask, Assignment

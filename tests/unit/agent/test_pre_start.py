@@ -10,7 +10,7 @@ import pytest
 
 from agent.engine.container import TaskContext
 from agent.engine.memory_life import Program
-from agent.engine.port import Container
+from agent.engine.model import Container
 from agent.pre_start import (
     AwaitInit,
     InitFailed,

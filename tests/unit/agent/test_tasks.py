@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.engine.port import Container
+from agent.engine.model import Container
 from agent.local import LocalTask
 from agent.tasks import (
     FORWARD,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from agent.engine.container import TaskContext, named_volumes, plan_container
-from agent.engine.port import Owner, VolumePlan
+from agent.engine.labels import Owner
+from agent.engine.plans import VolumePlan
 from schemas.spec import (
     ContainerSpec,
     Device,

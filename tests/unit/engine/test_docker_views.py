@@ -21,7 +21,7 @@ from agent.engine.docker_views import (
     progress_view,
     volume_views,
 )
-from agent.engine.port import EngineEvent, PullProgress, Volume
+from agent.engine.model import EngineEvent, PullProgress, Volume
 from schemas.observation import BoundPort
 
 NEVER = "0001-01-01T00:00:00Z"

@@ -20,7 +20,7 @@ from agent.engine.logs import (
     stamp_text,
     take_page,
 )
-from agent.engine.port import LogQuery
+from agent.engine.plans import LogQuery
 from schemas.errors import UsageError
 from schemas.nodeapi import LogLine, LogPage
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from agent.engine.container import TaskContext, plan_container
+from agent.engine.labels import Owner
 from agent.engine.memory import MemoryEngine
 from agent.engine.memory_images import MemoryRegistry
 from agent.engine.memory_life import Program
-from agent.engine.port import ContainerPlan, EngineEvent, EventGap, LogQuery, Owner
+from agent.engine.model import EngineEvent, EventGap
+from agent.engine.plans import ContainerPlan, LogQuery
 from schemas.clock import SystemClock
 from schemas.errors import EngineError, EngineUnavailable, ImageUnavailable, NotFound
 from schemas.spec import ContainerSpec, HealthCheck, TaskSpec

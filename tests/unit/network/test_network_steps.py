@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.engine.port import EngineNetwork, Owner
+from agent.engine.labels import Owner
+from agent.engine.model import EngineNetwork
 from agent.network.model import Bridge, wanted
 from agent.network.networking import network_plan
 from agent.network.steps import DropDevice, DropNetwork, Found, MakeNetwork, MakeTunnel, SetPeer, Tunnel, steps_to
