@@ -15,6 +15,7 @@ import structlog
 
 from agent.assignments import Assignments
 from agent.brought import Brought
+from agent.desk import AT_ONCE, Desk
 from agent.drifting import DriftWatch
 from agent.engine.labels import Owner
 from agent.engine.port import Engine
@@ -48,7 +49,6 @@ from agent.transfers import Transfers
 from agent.volumes import VolumeDesk
 from agent.wall_clock import WallClock
 from agent.wants import to_observe
-from agent.worker import AT_ONCE, Desk
 from bus.port import Bus
 from schemas.clock import Clock
 from schemas.errors import MeshError

@@ -15,13 +15,14 @@ from typing import cast
 import msgspec
 import structlog
 
+from agent.desk import Desk
 from agent.engine.labels import LABEL_INIT, LABEL_SERVICE, LABEL_SLOT, LABEL_TASK, Owner
 from agent.engine.model import Container, EngineEvent, EventGap
 from agent.guards import guarded
 from agent.local import LocalTask, is_successor, local_task, task_of_container
 from agent.pre_start import is_init, orphaned_inits
 from agent.wants import END, KEEP, Wanted, forgettable, stands_for, wanted_tasks
-from agent.worker import Desk, Worker
+from agent.worker import Worker
 from schemas.assignment import AssignedTask, Assignment, container_name
 from schemas.errors import MeshError
 from schemas.spec import TaskSpec

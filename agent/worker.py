@@ -7,30 +7,21 @@ changed it. No failure of one task's step reaches another task.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 import msgspec
 import structlog
 
-from agent.brought import Brought
-from agent.engine.container import TaskContext, plan_container
-from agent.engine.labels import LABEL_TASK, Owner
-from agent.engine.model import Container, ImageInfo
+from agent.desk import Desk
+from agent.engine.labels import LABEL_TASK
+from agent.engine.model import Container
 from agent.engine.plans import LogQuery
-from agent.engine.port import Engine
-from agent.engine_health import EngineHealth
 from agent.guards import sleep_unless
-from agent.initing import Failed, Inits, Waiting
-from agent.leases import Leases
-from agent.ledger import Ledger
+from agent.initing import Failed, Waiting
 from agent.local import LocalTask
-from agent.network.tasks import Links, TaskNetworks
+from agent.making import Maker
 from agent.postmortem import log_tail, post_mortem
-from agent.pulling import Needed, Pulls
-from agent.readiness import Readiness
 from agent.tasks import (
     Create,
     Kill,
@@ -47,50 +38,22 @@ from agent.tasks import (
     next_step,
     pulled,
 )
-from agent.telling import Teller
 from agent.wants import KEEP, Wanted
 from schemas.assignment import container_name
-from schemas.clock import Clock
 from schemas.errors import EngineUnavailable, MeshError, NotFound
 from schemas.nodeapi import LogLine
-from schemas.observation import NodeFacts
 from schemas.postmortem import POST_MORTEM_LINES
 from schemas.spec import TaskSpec
-
-AT_ONCE = 8
-"""Containers that are being made or started at the same time."""
 
 LINK_LOOK, STOP_LOOK = 0.1, 0.05
 """Seconds until it is looked again whether a container may be made on its networks, or may be stopped."""
 
 RETRY_FIRST, RETRY_MOST = 0.5, 10.0
 
-ERROR_WIDTH = 1000
-"""Characters kept of an error: a registry or an engine may say anything, and it is stored in several places."""
+IDLE = 3600.0
+"""Seconds that a worker sleeps when it has nothing to do: the list of all containers wakes it, if nothing else does."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Desk:
-    """What all workers share."""
-
-    owner: Owner
-    engine: Engine
-    health: EngineHealth
-    ledger: Ledger
-    pulls: Pulls
-    brought: Brought
-    teller: Teller
-    clock: Clock
-    chance: random.Random
-    facts: Callable[[], NodeFacts]
-    networks: TaskNetworks
-    readiness: Readiness
-    leases: Leases
-    slots: asyncio.Semaphore
-    created: Callable[[], None]
-    """Called after each new container."""
 
 
 class Worker:
@@ -106,8 +69,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._wanted: Wanted = KEEP
         self._epoch = 0
-        self._waits_for = ""
-        self._inits = Inits(desk.engine, desk.owner, desk.pulls, desk.brought, self.wake)
+        self._maker = Maker(desk, task, self.wake)
 
     def want(self, wanted: Wanted, *, epoch: int) -> None:
         """What is to become of the task, by the assignment of that epoch."""
@@ -179,8 +141,8 @@ class Worker:
                 return until - now
             case Pull():
                 return await self._pull(task)
-            case Create() if self._links().why:
-                return self._wait_for_networks(self._links().why)
+            case Create() if self._maker.must_wait(self._wanted.spec):
+                return LINK_LOOK
             case Create() if self._wanted.spec is not None and self._wanted.spec.pre_start:
                 return await self._prepare(task, self._wanted.spec)
             case Stop(grace=grace) if self._wanted.intent != "cease" and not self._desk.networks.may_stop(
@@ -201,7 +163,8 @@ class Worker:
             case Create():
                 await self._create(task)
             case Start(container=container):
-                await self._start(task, container)
+                self._changing()
+                await self._note_failure(task, await self._maker.start(container, self._wanted.spec))
             case Stop(container=container, grace=grace):
                 self._changing(stops=self._tries.stops + 1)
                 await engine.stop(container, grace=grace)
@@ -229,46 +192,30 @@ class Worker:
         return task.ended or bool(task.container) or self._wanted.intent == "end"
 
     async def _clear_inits(self, task: LocalTask) -> float:
-        await self._inits.clear(task)
+        await self._maker.clear(task)
         await self._note(task, msgspec.structs.replace(task, inits=0))
         return 0.0
 
     async def _prepare(self, task: LocalTask, spec: TaskSpec) -> float:
         """What runs before the task's container, then that."""
-        links = self._links()
-        if links.never:
-            await self._note(task, failed(task, links.never))
-            return 0.0
-        if task.inits != len(spec.pre_start):
-            task = msgspec.structs.replace(task, inits=len(spec.pre_start))
-            self._desk.ledger.put(task)
-            await self._desk.ledger.flush()
-        result: Waiting | Failed | None
-        async with self._desk.slots:
-            try:
-                result = await self._inits.bring(task, spec, self._context(task, links))
-            except EngineUnavailable:
-                raise
-            except Exception as error:
-                result = Failed(_one_line(error))
+        result = await self._maker.prepare(task, spec)
+        task = self._desk.ledger.tasks.get(self._id, task)
         match result:
             case Waiting(seconds=seconds):
                 return seconds
-            case Failed(why=why, container=container):
-                await self._note(task, failed(task, why), log_of=container)
+            case Failed():
+                await self._note_failure(task, result)
             case None:
                 await self._create(task)
         return 0.0
 
-    def _links(self) -> Links:
-        spec = self._wanted.spec
-        return self._desk.networks.links(spec) if spec is not None else Links()
+    async def _create(self, task: LocalTask) -> None:
+        self._changing()
+        await self._note_failure(task, await self._maker.create(task, self._wanted.spec))
 
-    def _wait_for_networks(self, why: str) -> float:
-        if why != self._waits_for:
-            log.info("task.waits", task=self._id, why=why)
-        self._waits_for = why
-        return LINK_LOOK
+    async def _note_failure(self, task: LocalTask, failure: Failed | None) -> None:
+        if failure is not None:
+            await self._note(task, failed(task, failure.why), log_of=failure.container)
 
     def _changing(self, **tries: int) -> None:
         self._stale = True
@@ -289,74 +236,15 @@ class Worker:
         return found if ours else None
 
     async def _pull(self, task: LocalTask) -> float:
-        spec = self._wanted.spec
-        if spec is None:
-            await self._note(task, failed(task, "the assignment does not hold the spec of this task"))
-            return 0.0
-        result = self._desk.pulls.take(Needed.of(spec.container), self._id, self.wake)
-        match result:
+        found = await self._maker.pull(task, self._wanted.spec)
+        match found:
             case None:
                 return IDLE
-            case ImageInfo():
-                await self._desk.brought.used(result.id, task.service)
-                await self._note(task, pulled(task, result.id))
-            case EngineUnavailable():
-                raise result
-            case _:
-                await self._note(task, failed(task, _one_line(result)))
+            case Failed():
+                await self._note_failure(task, found)
+            case image:
+                await self._note(task, pulled(task, image))
         return 0.0
-
-    async def _create(self, task: LocalTask) -> None:
-        spec = self._wanted.spec
-        if spec is None:
-            await self._note(task, failed(task, "the assignment does not hold the spec of this task"))
-            return
-        links = self._links()
-        if links.never:
-            await self._note(task, failed(task, links.never))
-            return
-        self._changing()
-        async with self._desk.slots:
-            try:
-                plan = plan_container(spec, self._context(task, links), task.image)
-                id_ = await self._desk.engine.create(plan)
-            except EngineUnavailable:
-                raise
-            except Exception as error:
-                await self._note(task, failed(task, _one_line(error)))
-                return
-        self._desk.created()
-        log.debug("task.created", task=task.id, container=id_)
-
-    async def _start(self, task: LocalTask, container: str) -> None:
-        self._changing()
-        joins = self._links().joins[1:]
-        async with self._desk.slots:
-            try:
-                if joins:
-                    await self._desk.engine.attach(container, joins)
-                await self._desk.engine.start(container)
-            except EngineUnavailable:
-                raise
-            except Exception as error:
-                await self._note(task, failed(task, _one_line(error)))
-
-    def _context(self, task: LocalTask, links: Links) -> TaskContext:
-        facts = self._desk.facts()
-        return TaskContext(
-            owner=self._desk.owner,
-            task=task.id,
-            service=task.service,
-            slot=task.slot,
-            revision=task.revision,
-            spec_hash=task.spec,
-            stack=task.stack,
-            hostname=facts.hostname,
-            os=facts.os,
-            architecture=facts.architecture,
-            joins=links.joins,
-            dns=links.dns,
-        )
 
     async def _note(self, before: LocalTask, news: LocalTask, *, log_of: str = "") -> None:
         """The task is so now: in the ledger, in the observation and as events. `log_of`: another container's words."""
@@ -381,13 +269,3 @@ class Worker:
         except MeshError as error:
             log.info("task.log_not_read", task=self._id, error=str(error))
             return ()
-
-
-IDLE = 3600.0
-"""Seconds that a worker sleeps when it has nothing to do: the list of all containers wakes it, if nothing else does."""
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    hint = getattr(error, "hint", "")
-    return (f"{text} ({hint})" if hint else text)[:ERROR_WIDTH]

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from agent.worker import AT_ONCE
+from agent.desk import AT_ONCE
 from bus.logs import configure_logging
 from lab import images
 from lab.bringup import bring_up

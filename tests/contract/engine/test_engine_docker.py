@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
-from agent.engine import docker as module
+from agent.engine import docker_line as module
 from agent.engine.docker import DockerEngine
 from agent.engine.labels import Owner
 from agent.engine.model import EngineEvent, EventGap, PullProgress
