@@ -7,53 +7,27 @@ Docker: the same agent runs in the simulator.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import structlog
 
-from agent.assignments import Assignments
-from agent.brought import Brought
 from agent.desk import AT_ONCE, Desk
 from agent.drifting import DriftWatch
 from agent.engine.labels import Owner
-from agent.engine.port import Engine
-from agent.engine_health import EngineHealth
-from agent.files import Files
 from agent.guards import guarded
-from agent.heartbeats import Heartbeats
 from agent.held import HeldDesk
 from agent.housekeeping import Housekeeping
 from agent.image_requests import ImageDesk
-from agent.journal import Journal
-from agent.leadership import Leadership
-from agent.leases import Leases
-from agent.ledger import Ledger
-from agent.membership import Membership
 from agent.network.doctor import Doctor, State
 from agent.network.networking import Networking
-from agent.network.port import Machine as NetworkMachine
 from agent.network.tasks import NoNetworks
-from agent.observing import Observer
-from agent.preparing import Preparer
-from agent.pulling import Pulls
-from agent.readiness import Readiness
+from agent.parts import Parts
 from agent.reconciler import Reconciler
 from agent.requests import Requests
 from agent.succession import Succession
-from agent.surroundings import Machine, Surveyor, agent_version
+from agent.surroundings import agent_version
 from agent.task_logs import TaskLogs
-from agent.telling import Teller
-from agent.transfers import Transfers
 from agent.volumes import VolumeDesk
-from agent.wall_clock import WallClock
-from agent.wants import to_observe
-from bus.port import Bus
-from schemas.clock import Clock
 from schemas.errors import MeshError
-from schemas.liveness import Heartbeat
-from schemas.observation import Observation
 
 LEAVE_WITHIN = 1.0
 """Seconds that a last word may take."""
@@ -61,71 +35,8 @@ LEAVE_WITHIN = 1.0
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class AgentConfig:
-    """What the operator says of this agent. `boot`: the kernel's boot id."""
-
-    node: str
-    boot: str
-    machine: Machine = field(default_factory=Machine)
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
-class Agent:
+class Agent(Parts):
     """See the module."""
-
-    def __init__(
-        self,
-        config: AgentConfig,
-        bus: Bus,
-        engine: Engine,
-        files: Files,
-        clock: Clock,
-        chance: random.Random,
-        machine: NetworkMachine | None = None,
-    ) -> None:
-        """`machine`: what networks of the mesh are made with; None: this node has none."""
-        self._config = config
-        self._bus = bus
-        self._engine = engine
-        self._files = files
-        self._clock = clock
-        self._chance = chance
-        node = config.node
-        self._machine = machine
-        self.networking: Networking | None = None
-        self.surveyor = Surveyor(engine, config.machine, machine)
-        self.membership = Membership(
-            node, bus.core, files, chance, boot=config.boot, labels=config.labels, facts=lambda: self.surveyor.facts
-        )
-        self.journal = Journal(node, files, bus.events, clock, may_send=lambda: self.membership.confirmed)
-        self.teller = Teller(node, self.journal, clock)
-        self.ledger = Ledger(files, self.journal)
-        self.health = EngineHealth(self.teller, clock)
-        self.brought = Brought(files, clock)
-        self.pulls = Pulls(engine, self.teller, self.brought, clock)
-        self.readiness = Readiness(engine)
-        self.preparer = Preparer(self.pulls, self.brought)
-        self.transfers = Transfers(engine, files, self.brought, self.teller, clock)
-        self.leadership = Leadership(clock)
-        self.assignments = Assignments(node, bus.state, files, chance, may_obey=lambda: self.membership.confirmed)
-        self.observer = Observer(
-            bus.observed, files, self.ledger, self.membership, self.leadership, clock, chance, compose=self._observation
-        )
-        self.heartbeats = Heartbeats(
-            bus.core,
-            self.membership,
-            self.leadership,
-            self.assignments,
-            self.health,
-            clock,
-            chance,
-            compose=self._heartbeat,
-        )
-        self.heartbeats.answers.append(WallClock(self.teller, clock).heard)
-        self.leases = Leases(files, self.leadership, clock, config.boot, obeyed=self._obeyed)
-        self.heartbeats.answers.append(self.leases.heard)
-        self.reconciler: Reconciler | None = None
 
     async def run(self) -> None:
         """Work until cancelled. Raises OSError: the data directory can't be used at all."""
@@ -142,12 +53,6 @@ class Agent:
                 group.create_task(guarded(name, work), name=name)
             await self.membership.known.wait()
             self._furnish(group)
-
-    def _obeyed(self) -> tuple[int, int]:
-        """What the workers go by: not what was only taken in."""
-        held, reconciler = self.assignments.held, self.reconciler
-        by = reconciler.assignment if reconciler is not None else None
-        return held.applied.pair if held is not None and held.assignment is by else (0, 0)
 
     async def _load(self) -> None:
         await self.membership.load()
@@ -291,45 +196,6 @@ class Agent:
         self.health.listeners.append(self.observer.mark)
         self.observer.stored_listeners.append(reconciler.forget)
         self.observer.mark()
-
-    def _heartbeat(self, count: int) -> Heartbeat:
-        return Heartbeat(
-            node=self._config.node,
-            instance=self.membership.identity.instance,
-            boot=self._config.boot,
-            count=count,
-            applied=self.assignments.applied,
-            observed=self.observer.stored,
-            engine=self.health.trouble,
-            untold=self.observer.trouble,
-            endpoints=self._endpoints(),
-            wall=max(0.0, self._clock.wall()),
-        )
-
-    def _endpoints(self) -> int:
-        """How far the networks' records hold here; 1: not known (yet), so that others wait for this node."""
-        if self._machine is None or self.surveyor.networking:
-            return 0
-        return max(1, self.networking.applied if self.networking is not None else 0)
-
-    def _observation(self, counter: int) -> Observation:
-        reconciler = self.reconciler
-        tasks = to_observe(self.ledger.tasks.values(), reconciler.wanted) if reconciler else ()
-        return Observation(
-            node=self._config.node,
-            instance=self.membership.identity.instance,
-            boot=self._config.boot,
-            counter=counter,
-            applied=self.assignments.applied,
-            tasks=tuple(task.observed() for task in tasks),
-            volumes=self.surveyor.volumes,
-            prepared=dict(sorted(self.preparer.prepared.items())),
-            ports_taken=self.surveyor.ports_taken,
-            facts=self.surveyor.facts,
-            engine=self.health.trouble,
-            troubles=dict(self.networking.state().troubles) if self.networking is not None else {},
-            at=max(0.0, self._clock.wall()),
-        )
 
     async def leave(self) -> None:
         """Say good-bye: containers run on. Called after `run` was cancelled; never raises."""

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import structlog
 
-from agent.agent import Agent, AgentConfig
+from agent.agent import Agent
 from agent.engine.docker import DockerEngine
 from agent.files import DataDirectory
 from agent.network.machine import LinuxMachine
+from agent.parts import AgentConfig
 from agent.surroundings import Machine, agent_version
 from bus.credentials import read_credentials
 from bus.ending import end, end_at_once_on_signals, on_signals

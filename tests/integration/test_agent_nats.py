@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from agent.agent import Agent, AgentConfig
+from agent.agent import Agent
 from agent.engine.memory import MemoryEngine
 from agent.files import DataDirectory
+from agent.parts import AgentConfig
 from bus.nats import connect, open_bus
 from bus.nats_admin import create_mesh
 from bus.port import Committed, From, Put

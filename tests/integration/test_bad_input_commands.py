@@ -21,10 +21,11 @@ from typing import TypeVar
 
 import pytest
 
-from agent.agent import Agent, AgentConfig
+from agent.agent import Agent
 from agent.engine.memory import MemoryEngine
 from agent.engine.memory_life import Program
 from agent.files import MemoryFiles
+from agent.parts import AgentConfig
 from bus.credentials import read_credentials, write_credentials
 from bus.nats import connect
 from bus.nats_admin import create_mesh

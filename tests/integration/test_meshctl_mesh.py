@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.agent import Agent, AgentConfig
+from agent.agent import Agent
 from agent.engine.memory import MemoryEngine
 from agent.engine.memory_life import Program
 from agent.files import MemoryFiles
+from agent.parts import AgentConfig
 from bus.credentials import write_credentials
 from bus.nats import connect
 from controller.config import Config

@@ -17,13 +17,14 @@ from typing import Any
 
 import structlog
 
-from agent.agent import Agent, AgentConfig
+from agent.agent import Agent
 from agent.engine.memory import MemoryEngine
 from agent.engine.memory_images import MemoryRegistry
 from agent.engine.memory_life import Life, Program
 from agent.engine.model import EngineInfo
 from agent.files import MemoryFiles
 from agent.network.memory import MemoryMachine
+from agent.parts import AgentConfig
 from agent.surroundings import Machine
 from bus.memory import LoopClock, MemoryBroker
 from bus.port import agent_user, controller_user

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.agent import Agent, AgentConfig
+from agent.agent import Agent
 from agent.engine.labels import Owner
 from agent.engine.memory import MemoryEngine
 from agent.engine.memory_images import MemoryRegistry
@@ -17,6 +17,7 @@ from agent.engine.memory_life import Program
 from agent.engine.model import Container
 from agent.engine.port import Engine
 from agent.files import Files, MemoryFiles
+from agent.parts import AgentConfig
 from bus.memory import LoopClock, MemoryBroker
 from bus.port import Bus, Committed, From, Put
 from schemas import subjects
