@@ -71,11 +71,11 @@ def _line(*argv: str) -> str:
 
 
 def measure_rules(rounds: int) -> None:
-    """The agent's own code and nft, in a network namespace of its own, at 10 backends a service."""
+    """The agent's own code and the kernel, in a network namespace of its own, at 10 backends a service."""
     print(f"{'rules: services x 10 backends':34} {'decide ms':>10} {'nft ms':>8} {'nft CPU ms':>11}")
     for services in (1000, 5000):
         for what, text, took in sizes.changes(services):
-            walls, cpus = zip(*(sizes.apply(sizes.before(services, what), text) for _ in range(rounds)), strict=True)
+            walls, cpus = zip(*sizes.apply(sizes.before(services, what), text, rounds), strict=True)
             row = f"{took * 1e3:>10.1f} {statistics.median(walls) * 1e3:>8.1f} {statistics.median(cpus) * 1e3:>11.1f}"
             print(f"{services:>5} {what:28} {row}", flush=True)
     print()

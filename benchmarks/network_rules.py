@@ -1,9 +1,13 @@
-"""For benchmarks/network.py: rules of many services, what changes them, and nft alone in a network namespace."""
+"""For benchmarks/network.py: rules of many services, what changes them, and the kernel in a network namespace."""
 
 from __future__ import annotations
 
-import resource
+import asyncio
+import json
+import os
+import random
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -12,8 +16,10 @@ from pathlib import Path
 import msgspec
 
 from agent.network import rules
+from agent.network.machine import LinuxMachine
 from agent.network.model import View, Wanted, wanted
 from agent.network.names import names_of
+from agent.network.rules import gone
 from schemas.network import AllocationRecord, Backend, EndpointsRecord, NodeRange
 
 NETWORK, NODE = "big", "n1"
@@ -76,29 +82,29 @@ def before(services: int, what: str) -> str:
     return "" if what == "all at once" else rules.whole(decide(view(services)).rules)
 
 
-def apply(standing: str, text: str) -> tuple[float, float]:
-    """Seconds that nft takes for the change, and its seconds of CPU."""
-    hold = subprocess.Popen(["unshare", "-n", "sleep", "100"])
-    try:
-        while not _own_namespace(hold.pid):
-            time.sleep(0.002)
-        enter = ["nsenter", "-t", str(hold.pid), "-n", "nft", "-f", "-"]
-        if standing:
-            subprocess.run(enter, input=standing, text=True, check=True)
-            time.sleep(SETTLE)
-        used, began = _used(), time.perf_counter()
-        subprocess.run(enter, input=text, text=True, check=True)
-        return time.perf_counter() - began, _used() - used
-    finally:
-        hold.kill()
-        hold.wait()
+def apply(standing: str, text: str, rounds: int) -> list[tuple[float, float]]:
+    """Seconds that the change takes as the agent makes it, and its seconds of CPU; that often."""
+    argv = ["unshare", "-n", sys.executable, __file__, str(rounds)]
+    told = json.dumps([standing, text])
+    done = subprocess.run(argv, input=told, stdout=subprocess.PIPE, text=True, check=True, env=environment())
+    return [(wall, cpu) for wall, cpu in json.loads(done.stdout)]
 
 
-def _own_namespace(pid: int) -> bool:
-    own, other = Path("/proc/self/ns/net"), Path(f"/proc/{pid}/ns/net")
-    return other.readlink() != own.readlink()
+def environment() -> dict[str, str]:
+    """With the project's own modules."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
 
 
-def _used() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+async def _apply_here(standing: str, text: str, rounds: int) -> list[tuple[float, float]]:
+    machine, took = LinuxMachine(random.Random(1)), list[tuple[float, float]]()
+    for _ in range(rounds):
+        await machine.rules(standing or gone())
+        await asyncio.sleep(SETTLE)
+        began, used = time.perf_counter(), time.process_time()
+        await machine.rules(text)
+        took.append((time.perf_counter() - began, time.process_time() - used))
+    return took
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(_apply_here(*json.load(sys.stdin), rounds=int(sys.argv[1])))))

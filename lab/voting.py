@@ -71,9 +71,12 @@ def counts(lab: Lab, node: str) -> Counts:
 class Voters:
     """Votes that pour in on nodes (default: on all) for as long as the context is open: short connections."""
 
-    def __init__(self, lab: Lab, pause: float = 0.05, nodes: Sequence[str] = ()) -> None:
-        pages = [_url(lab, node, VOTE) for node in nodes or lab.nodes]
-        enter = ("nsenter", "-t", str(lab.rack.switch_pid()), "-n", "--")
+    def __init__(
+        self, lab: Lab, pause: float = 0.05, nodes: Sequence[str] = (), *, net: Path | None = None, page: str = ""
+    ) -> None:
+        """`net`: the network namespace in which they sit (default: the switch's). `page`: instead of the nodes'."""
+        pages = [page] if page else [_url(lab, node, VOTE) for node in nodes or lab.nodes]
+        enter = ("nsenter", f"--net={net or Path(f'/proc/{lab.rack.switch_pid()}/ns/net')}", "--")
         self._argv = (*enter, sys.executable, "-I", "-S", voters.__file__, str(pause), *pages)
         self._last = b"{}"
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,7 +1,7 @@
 """This machine: netlink, `nft`, `iptables`, /proc/sys/net and sockets. The small part of an agent that needs rights.
 
 It needs CAP_NET_ADMIN (links, routes, rules) and CAP_NET_BIND_SERVICE (port 53 and published ports below 1024), and
-nothing of it reaches into containers. nft and iptables are run as programs: each call is one transaction.
+nothing of it reaches into containers. iptables is run as a program.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from agent.network import reaching
 from agent.network.conntrack import Conntrack
 from agent.network.dns_server import serve_names
 from agent.network.netlink import Netlink
+from agent.network.nftables import Nftables
 from agent.network.port import Asked, Examination, Reach, Resolve
 from agent.network.rules import TABLE, gone
 from agent.network.steps import (
@@ -59,13 +60,14 @@ class LinuxMachine:
         self._survey = Netlink()
         """Of its own: the kernel refuses a second list on one socket while one is under way."""
         self._conntrack = Conntrack()
+        self._nft = Nftables(lambda text: self._run("nft", "-f", "-", text=text))
         self._held: dict[tuple[str, int], socket.socket] = {}
 
     async def trouble(self) -> str:
         missing = [tool for tool in TOOLS if shutil.which(tool, path=SEARCH) is None]
         if missing:
             return f"networks need {' and '.join(missing)} on this machine"
-        code, said = await self._run("nft", "list", "tables")
+        code, said = await self._nft.run("list tables")
         if code:
             return f"networks need the right to change them (CAP_NET_ADMIN): {said}"
         return ""
@@ -77,7 +79,7 @@ class LinuxMachine:
         return reaching.own_address()
 
     async def has_rules(self) -> bool:
-        _, said = await self._run("nft", "list", "tables", "ip")
+        _, said = await self._nft.run("list tables ip")
         return f"table ip {TABLE}" in said.splitlines()
 
     async def routes(self) -> tuple[str, ...]:
@@ -105,7 +107,7 @@ class LinuxMachine:
                 assert_never(step)
 
     async def rules(self, text: str) -> None:
-        code, said = await self._run("nft", "-f", "-", text=text)
+        code, said = await self._nft.run(text)
         if code:
             raise EngineError(f"nft: {said}")
 
@@ -194,6 +196,7 @@ class LinuxMachine:
         await self._run("iptables", "-w", "-X", CHAIN)
         await self.reserve(frozenset())
         await self._netlink.close()
+        await self._nft.close()
 
     async def _iptables(self, *arguments: str) -> None:
         code, said = await self._run("iptables", "-w", *arguments)

@@ -1,0 +1,98 @@
+"""The real machine's networking, in a network namespace of its own: what the kernel takes, and what it says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from agent.network import rules
+from agent.network.memory_rules import MemoryTable
+from agent.network.model import Rules
+from agent.network.nftables import LIBRARY
+
+pytestmark = pytest.mark.docker
+
+LOAD = """
+import asyncio, json, random, sys
+from agent.network.machine import LinuxMachine
+from agent.network.nftables import Nftables
+from schemas.errors import EngineError
+
+async def main(library, texts):
+    machine, said = LinuxMachine(random.Random(1)), []
+    if library:
+        machine._nft = Nftables(machine._nft._program, library)
+    assert not await machine.has_rules()
+    for text in texts:
+        try:
+            await machine.rules(text)
+        except EngineError as error:
+            said.append(str(error))
+    assert await machine.has_rules()
+    _, listed = await machine._run("nft", "-j", "list", "table", "ip", "dockmesh")
+    await machine.clear()
+    assert not await machine.has_rules()
+    await machine.rules(texts[0])
+    assert await machine.has_rules(), "closed, it opens again"
+    print(json.dumps([json.loads(listed), said]))
+
+asyncio.run(main(*json.load(sys.stdin)))
+"""
+SMALL = Rules(
+    vips={("br-m1000", "10.200.224.1"): 2},
+    backends={("10.200.224.1", 0): "10.200.1.2", ("10.200.224.1", 1): "10.200.2.2"},
+    ports={("tcp", 8080): 1, ("udp", 53): 1},
+    port_backends={("tcp", 8080, 0): ("10.200.1.2", 80), ("udp", 53, 0): ("10.200.1.2", 53)},
+    local=frozenset({"10.200.1.2"}),
+    own=frozenset({"10.200.1.2"}),
+    subnets=frozenset({("br-m1000", "10.200.0.0/16")}),
+    virtual=frozenset({"10.200.224.0/19"}),
+)
+LESS = Rules(
+    vips={("br-m1000", "10.200.224.1"): 1},
+    backends={("10.200.224.1", 0): "10.200.2.2"},
+    subnets=SMALL.subnets,
+    virtual=SMALL.virtual,
+)
+WRONG = rules.change(SMALL, LESS)  # what it takes away is gone by then
+
+
+@pytest.mark.parametrize("library", ["", "libnothing.so"], ids=["by the library", "by the program"])
+def test_the_kernel_holds_what_the_table_in_memory_holds(library: str) -> None:
+    texts = [rules.whole(SMALL), rules.change(SMALL, LESS), rules.change(LESS, SMALL), rules.change(SMALL, LESS)]
+    listed, said = loaded(library, [*texts, WRONG])
+    held = MemoryTable()
+    for text in texts:
+        held.load(text)
+    found = {each["map"]["name"]: each["map"].get("elem", []) for each in listed["nftables"] if "map" in each}
+    assert {name: len(elements) for name, elements in found.items() if elements} == {
+        name: len(elements) for name, elements in held.maps.items() if elements and name in found
+    }
+    ((key, to),) = found["backends"]
+    assert key["concat"] == ["10.200.224.1", 0]
+    assert to == "10.200.2.2"
+    assert len(said) == 1, said
+    assert "nft: " in said[0], said
+    assert "No such file or directory" in said[0], said
+
+
+def test_the_library_is_what_nft_is_made_of_and_is_found() -> None:
+    done = subprocess.run(["ldd", "/usr/sbin/nft"], capture_output=True, text=True, check=True)
+    assert LIBRARY in done.stdout
+
+
+def loaded(library: str, texts: list[str]) -> tuple[Any, list[str]]:
+    """What stands after these texts, and what was said of those that were refused."""
+    done = subprocess.run(
+        ["unshare", "-n", sys.executable, "-c", LOAD],
+        input=json.dumps([library, texts]),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    listed, said = json.loads(done.stdout.splitlines()[-1])
+    return listed, said
