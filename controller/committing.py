@@ -12,7 +12,7 @@ from typing import assert_never
 
 from bus.batches import VALUE_BYTES
 from bus.port import Delete, Put, Write
-from controller.world import (
+from controller.changes import (
     Change,
     DropAllocation,
     DropEndpoints,
@@ -28,8 +28,8 @@ from controller.world import (
     PutRebalance,
     PutRollout,
     PutStackGood,
-    Stored,
 )
+from controller.world import Stored
 from schemas.assignment import Assignment
 from schemas.wire import encode
 

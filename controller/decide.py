@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from controller.brake import decide_brake
 from controller.census import Census, take_census
+from controller.changes import Fault
 from controller.draft import Draft
 from controller.failing import judge
 from controller.gates import company_first, dependencies_first, set_gates, with_dependencies
@@ -33,7 +34,7 @@ from controller.slots import Round, explain_unplaced, fill, fill_old, retire_dou
 from controller.task_ids import Mint
 from controller.updates import surge, update
 from controller.work import Past, Work, mark_retired, open_work
-from controller.world import Fault, World
+from controller.world import World
 from schemas.records import BrakeRecord, RolloutRecord
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from controller.census import Task
-from controller.world import PutAssignment, World
+from controller.changes import PutAssignment
+from controller.world import World
 from schemas.assignment import AssignedTask, Assignment
 from schemas.spec import TaskSpec
 

@@ -19,6 +19,7 @@ from bus import port
 from bus.logs import Waiting
 from bus.port import Bus, Committed, Fence, Outcome, Put, Write
 from bus.writer import Writer
+from controller.changes import Plan
 from controller.committing import fitting, writes_of
 from controller.elector import Fenced
 from controller.hearing import Hearing
@@ -26,7 +27,7 @@ from controller.mirror import Mirror
 from controller.readopting import Readopter
 from controller.streamtime import StreamTime
 from controller.teller import Teller
-from controller.world import Dirty, Plan, Stored, World
+from controller.world import Dirty, Stored, World
 from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.clock import Clock, iso

@@ -9,20 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
+from controller.changes import DropAllocation, DropEndpoints, NetworkChange, PutAllocation, PutEndpoints, PutPublish
 from controller.decide import Decided, Survey
 from controller.endpoints import backends_of, endpoints_of, publish
 from controller.networks import Needs, Taken, allot
 from controller.nodes import NodeView
 from controller.work import aim_of
-from controller.world import (
-    DropAllocation,
-    DropEndpoints,
-    NetworkChange,
-    PutAllocation,
-    PutEndpoints,
-    PutPublish,
-    World,
-)
+from controller.world import World
 from schemas.network import AllocationRecord, Attachment, PublishRecord
 from schemas.spec import ServiceSpec
 

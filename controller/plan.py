@@ -10,17 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from controller.census import services_on
-from controller.decide import Decided, Survey, decide, survey
-from controller.liveness import Judged
-from controller.networking import plan_networks
-from controller.nodes import NodeView
-from controller.progress import missing_revision, undecided
-from controller.reasons import grouped
-from controller.stackgood import plan_stacks
-from controller.work import Work
-from controller.world import (
+from controller.changes import (
     Change,
-    Dirty,
     DropNode,
     DropRollout,
     Fault,
@@ -29,8 +20,16 @@ from controller.world import (
     PutLiveness,
     PutRebalance,
     PutRollout,
-    World,
 )
+from controller.decide import Decided, Survey, decide, survey
+from controller.liveness import Judged
+from controller.networking import plan_networks
+from controller.nodes import NodeView
+from controller.progress import missing_revision, undecided
+from controller.reasons import grouped
+from controller.stackgood import plan_stacks
+from controller.work import Work
+from controller.world import Dirty, World
 from schemas.records import Reason
 
 HELD_RECHECK = 0.5

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from controller.world import DropStackGood, PutStackGood, StackChange, World
+from controller.changes import DropStackGood, PutStackGood, StackChange
+from controller.world import World
 from schemas.records import RolloutRecord, StackRecord
 from schemas.stacks import STACK_REVISIONS_KEPT, StackGoodRecord
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
+from controller.changes import Change, DropRollout, PutAssignment, PutRollout
 from controller.plan import plan
 from controller.work import slot_key
-from controller.world import Change, Dirty, DropRollout, Heard, PutAssignment, PutRollout, Stored, World
+from controller.world import Dirty, Heard, Stored, World
 from schemas import subjects
 from schemas.assignment import Applied, AssignedTask
 from schemas.observation import Observation, ObservedTask

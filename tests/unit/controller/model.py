@@ -9,22 +9,19 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from controller.plan import plan
-from controller.world import (
+from controller.changes import (
     Change,
-    Dirty,
     DropNode,
     DropRollout,
-    Heard,
     Plan,
     PutAssignment,
     PutBrake,
     PutLiveness,
     PutRebalance,
     PutRollout,
-    Stored,
-    World,
 )
+from controller.plan import plan
+from controller.world import Dirty, Heard, Stored, World
 from schemas.assignment import Applied, Assignment
 from schemas.observation import BoundPort, NodeFacts, Observation, ObservedTask
 from schemas.rebalance import RebalanceRecord

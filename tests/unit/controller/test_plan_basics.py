@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controller.world import Dirty, DropRollout, PutAssignment
+from controller.changes import DropRollout, PutAssignment
+from controller.world import Dirty
 from tests.unit.controller.model import Mesh, service_spec, three_nodes, turned_round
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from bus.port import Entry
 from controller.api.checks import check_service
+from controller.changes import PutAssignment
 from controller.plan import plan
 from controller.records import Garbage, Records
-from controller.world import PutAssignment
 from schemas.api import ServiceDeploy
 from schemas.errors import Refused
 from schemas.observation import BoundPort, Observation, ObservedTask

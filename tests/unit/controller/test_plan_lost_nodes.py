@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controller.world import PutAssignment
+from controller.changes import PutAssignment
 from tests.unit.controller.model import Mesh, service_spec, three_nodes
 
 

@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from controller.changes import PutAssignment
 from controller.plan import plan
-from controller.world import PutAssignment
 from schemas.spec import RestartPolicy, ServiceSpec
 from tests.unit.controller.model import EVERYTHING, GIB, Mesh, service_spec, turned_round
 

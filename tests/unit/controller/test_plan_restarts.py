@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from controller.census import Task
+from controller.changes import PutAssignment
 from controller.restarts import after_end, fresh_start
-from controller.world import PutAssignment
 from schemas.observation import ObservedTask
 from schemas.records import SlotHistory
 from schemas.spec import RestartPolicy

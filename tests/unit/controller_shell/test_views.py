@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bus.port import Entry
 from controller import task_views, views
+from controller.changes import DropRollout, PutAssignment, PutBrake, PutLiveness, PutRollout
 from controller.committing import writes_of
 from controller.highest import Highest, refusal
 from controller.records import Records
-from controller.world import DropRollout, PutAssignment, PutBrake, PutLiveness, PutRollout, Stored
+from controller.world import Stored
 from schemas.api import ListTasks, TaskView
 from schemas.assignment import AssignedTask, Assignment
 from schemas.observation import EndedTask, NodeFacts, Observation, ObservedTask, TaskState
