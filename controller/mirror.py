@@ -13,8 +13,9 @@ from typing import TypeAlias
 import structlog
 
 from bus.port import Bus, Entry
+from controller.dirtying import Marks, dirty_by, dirty_by_observation
 from controller.follower import Follower
-from controller.records import Garbage, Marks, Records, Seen, dirty_by, dirty_by_observation, observed_of
+from controller.records import Garbage, Records, Seen, observed_of
 from controller.world import Dirty
 from schemas import subjects
 from schemas.errors import BadMessage, TimedOut

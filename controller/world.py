@@ -1,8 +1,8 @@
 """What a round sees: the types between observing and planning. What it may change is in `controller.changes`.
 
 `World` is a view of the mirror (records as the stream shows them) and of what only this leader knows: when it
-heard whom. Nothing here decides. Times are *stream time*: seconds since 1970 as the last stored message had it, plus the leader's monotonic
-clock since then.
+heard whom. Nothing here decides. Times are *stream time*: seconds since 1970 as the last stored message had it, plus
+the leader's monotonic clock since then.
 """
 
 from __future__ import annotations

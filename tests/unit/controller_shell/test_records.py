@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bus.port import Entry
-from controller.records import Garbage, Marks, Records, Seen, dirty_by, dirty_by_observation, observed_of
+from controller.dirtying import Marks, dirty_by, dirty_by_observation
+from controller.records import Garbage, Records, Seen, observed_of
 from controller.world import Dirty
 from schemas.assignment import AssignedTask, Assignment
 from schemas.observation import NodeFacts, Observation, ObservedTask
