@@ -23,13 +23,14 @@ from controller.moves import NOTHING, Moving, follow_moves
 from controller.moving import leave_nodes, move
 from controller.nodes import NodeView, view_nodes
 from controller.orders import confirm_dead
-from controller.placement import Group, Site
+from controller.placement import Group
 from controller.preparing import tidy
 from controller.progress import progress_of
 from controller.replicated import wanted_slots
 from controller.restarts import failing_nodes
 from controller.rolling import advance, begin
 from controller.settle import settle
+from controller.site import Site
 from controller.slots import Round, explain_unplaced, fill, fill_old, retire_doubles, retire_unwanted
 from controller.task_ids import Mint
 from controller.updates import surge, update

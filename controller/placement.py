@@ -12,15 +12,13 @@ from dataclasses import dataclass
 
 from controller.company import Member, company_miss
 from controller.constraints import values_of
-from controller.draft import Draft
-from controller.ledger import Ledger, Needs
-from controller.nodes import NodeView
+from controller.ledger import Needs
 from controller.placement_filters import changing_miss, steady_miss
 from controller.reasons import Miss, nodes_text
-from controller.spread import Branch, Even, Key, Shelf, Spread, count_branches
-from controller.volumes import Pin, Slot, VolumeMap, named_volumes
-from controller.world import World
-from schemas.spec import ServiceSpec, TaskSpec
+from controller.site import Site
+from controller.spread import Branch, Even, Key, Spread, count_branches
+from controller.volumes import Pin, Slot, named_volumes
+from schemas.spec import ServiceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,52 +47,6 @@ class Holder:
 
 
 NO_PLACE = Refused("")
-
-
-class Site:
-    """The ground that all groups of a round build on."""
-
-    def __init__(self, world: World, draft: Draft, nodes: Mapping[str, NodeView]) -> None:
-        self.nodes = nodes
-        self.ledger = Ledger(draft, nodes)
-        self.limit = world.tasks_per_node
-        self._volumes: VolumeMap | None = None
-        self._world = world
-        self._draft = draft
-        self._eligible: dict[object, tuple[tuple[str, ...], Counter[Miss]]] = {}
-        self._shelves: dict[object, Shelf] = {}
-
-    @property
-    def volumes(self) -> VolumeMap:
-        """Read when the first spec with a named volume asks."""
-        if self._volumes is None:
-            self._volumes = VolumeMap(self._world, self._draft, self.nodes)
-        return self._volumes
-
-    def eligible(self, spec: TaskSpec) -> tuple[tuple[str, ...], Counter[Miss]]:
-        """Nodes that may take the spec as far as this round can't change it, and the others' misses."""
-        key = (spec.placement.constraints, spec.container.platform, bool(spec.container.networks))
-        found = self._eligible.get(key)
-        if found is None:
-            misses: Counter[Miss] = Counter()
-            good = []
-            for name, view in self.nodes.items():
-                miss = steady_miss(spec, view)
-                if miss is None:
-                    good.append(name)
-                elif view.record is None or not view.record.removed:
-                    misses[miss] += 1
-            found = self._eligible[key] = (tuple(good), misses)
-        return found
-
-    def shelf(self, spec: TaskSpec) -> Shelf:
-        """The eligible nodes in the order that groups without preferences share."""
-        key = (spec.placement.constraints, spec.container.platform, bool(spec.container.networks))
-        found = self._shelves.get(key)
-        if found is None:
-            nodes, _ = self.eligible(spec)
-            found = self._shelves[key] = Shelf(nodes, lambda node: self.ledger.room(node).tasks)
-        return found
 
 
 class Group:

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from controller.census import Task, take_census
 from controller.draft import Draft
 from controller.nodes import NodeView
-from controller.placement import Group, Site
+from controller.placement import Group
 from controller.restarts import failing_nodes
+from controller.site import Site
 from controller.work import Work, open_work, slot_key
 from controller.world import World
 from schemas.rebalance import Move
