@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
+import structlog
+
 from bus.batches import VALUE_BYTES
 from bus.port import Delete, Put, Write
 from controller.changes import (
@@ -31,7 +33,10 @@ from controller.changes import (
 )
 from controller.world import Stored
 from schemas.assignment import Assignment
+from schemas.records import Reason
 from schemas.wire import encode
+
+log = structlog.get_logger()
 
 
 def writes_of(changes: Sequence[Change], assignments: Mapping[str, Stored[Assignment]]) -> list[Write]:
@@ -73,3 +78,16 @@ def _adds(change: PutAssignment, assignments: Mapping[str, Stored[Assignment]]) 
     stored = assignments.get(change.node)
     before = {task.id for task in stored.record.tasks} if stored else set()
     return any(task.id not in before and task.desired == "running" for task in change.record.tasks)
+
+
+def still_too_large(records: Mapping[str, int], writes: Sequence[Write]) -> dict[str, int]:
+    """Of the records that no store would take, those that have not been written since."""
+    written = {write.key for write in writes}
+    return {key: size for key, size in records.items() if key not in written}
+
+
+def too_large_alarms(too_large: Mapping[str, int]) -> list[Reason]:
+    """What is to be said of records (key -> bytes) that can't be stored."""
+    for key, size in too_large.items():
+        log.error("record.too_large", key=key, bytes=size)
+    return [Reason(text=f"{key} would take {size:,} bytes: it is not stored") for key, size in too_large.items()]

@@ -19,9 +19,10 @@ from controller.elector import Elector, Office
 from controller.hearing import Hearing
 from controller.highest import Memory
 from controller.janitor import Janitor
-from controller.leader import Leader, Planner, Seat
+from controller.leader import Leader
 from controller.mirror import Mirror
 from controller.namesakes import Namesakes
+from controller.seat import Planner, Seat
 from controller.streamtime import StreamTime
 from controller.teller import Teller
 from schemas import subjects

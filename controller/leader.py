@@ -9,37 +9,26 @@ is decided.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
 import structlog
 
 from bus import port
 from bus.logs import Waiting
-from bus.port import Bus, Committed, Fence, Outcome, Put, Write
+from bus.port import Committed, Fence, Outcome, Put
 from bus.writer import Writer
 from controller.changes import Plan
-from controller.committing import fitting, writes_of
+from controller.committing import fitting, still_too_large, too_large_alarms, writes_of
+from controller.confirming import Confirmer
 from controller.elector import Fenced
-from controller.hearing import Hearing
-from controller.mirror import Mirror
 from controller.readopting import Readopter
-from controller.streamtime import StreamTime
-from controller.teller import Teller
-from controller.world import Dirty, Stored, World
-from schemas import subjects
-from schemas.assignment import Assignment
-from schemas.clock import Clock, iso
-from schemas.errors import MeshError, StoreMissing, TimedOut
+from controller.seat import Seat
+from controller.world import Dirty, World
+from schemas.clock import iso
+from schemas.errors import MeshError, TimedOut
 from schemas.events import Event
-from schemas.leases import CONFIRM_EVERY
-from schemas.records import CursorRecord, Reason
-from schemas.wire import encode
+from schemas.records import Reason
 
 log = structlog.get_logger()
-
-Planner: TypeAlias = Callable[[World, Dirty, float], Plan]
 
 GATHER = 0.01
 """Seconds for which more that happens at once may come into one round."""
@@ -53,19 +42,6 @@ MIRROR_WAIT = 2.0
 RETRY = 0.2
 CURSOR_EVERY = 5.0
 """Seconds at most between an event being told and the cursor saying so."""
-
-
-@dataclass(frozen=True)
-class Seat:
-    """What a leader works with."""
-
-    bus: Bus
-    mirror: Mirror
-    hearing: Hearing
-    teller: Teller
-    clock: Clock
-    time: StreamTime
-    plan: Planner
 
 
 class Leader:
@@ -95,7 +71,7 @@ class Leader:
     @property
     def frozen(self) -> str:
         """Why nothing may be decided on this store; "" if all is well."""
-        return self._seat.mirror.trouble or self._seat.hearing.rolled_back
+        return self._seat.frozen
 
     async def reign(self, epoch: int) -> None:
         """Lead until cancelled. Raises `controller.elector.Fenced`."""
@@ -112,7 +88,7 @@ class Leader:
                 group.create_task(self._rounds(), name="rounds")
                 group.create_task(self._watch_store(), name="watch store")
                 group.create_task(self._readopter(epoch).run(), name="readopter")
-                group.create_task(self._keep_confirming(), name="leases")
+                group.create_task(Confirmer(self._seat, self._writer.submit, epoch).run(), name="leases")
         except* Fenced:
             deposed = True
         finally:
@@ -221,9 +197,9 @@ class Leader:
         planned = seat.clock.monotonic()
         self._minted, self._wake_at = max(self._minted, plan.minted), plan.wake_at
         writes, too_large = fitting(writes_of(plan.changes, seat.mirror.records.assignments))
-        self._too_large = _still_too_large(self._too_large, writes) | too_large
+        self._too_large = still_too_large(self._too_large, writes) | too_large
         self._tell_faults(plan)
-        self.alarms = (*plan.alarms, *_alarms(self._too_large))
+        self.alarms = (*plan.alarms, *too_large_alarms(self._too_large))
         cursor = self._cursor()
         if cursor is not None and (writes or now >= self._cursor_due):
             self._cursor_due = now + CURSOR_EVERY
@@ -278,38 +254,10 @@ class Leader:
         await self._after_unknown()
         return False
 
-    async def _keep_confirming(self) -> None:
-        """While tasks that must not run twice are assigned: have the store say that this controller leads."""
-        seat = self._seat
-        while True:
-            await asyncio.sleep(CONFIRM_EVERY)
-            if not _leases_wanted(seat.mirror.records.assignments.values()):
-                continue
-            sent = seat.clock.monotonic()
-            if self.frozen:
-                if await self._leads_still():
-                    seat.hearing.confirmed(sent)
-                continue
-            outcome = await self._writer.submit([_cursor_write(seat)])
-            if isinstance(outcome, Committed):
-                seat.hearing.confirmed(sent)
-            elif isinstance(outcome, port.Fenced):
-                raise Fenced
-
-    async def _leads_still(self) -> bool:
-        """On a store that nothing may be written to: whether it shows no other leader."""
-        try:
-            entry = await self._seat.bus.state.read(subjects.EPOCH)
-        except StoreMissing:
-            return True
-        except MeshError:
-            return False
-        return entry is None or entry.sequence <= self._epoch
-
     async def _after_unknown(self) -> None:
         """Store something after what is in doubt, then look. Raises Fenced."""
         while True:
-            outcome = await self._writer.submit([_cursor_write(self._seat)])
+            outcome = await self._writer.submit([self._seat.cursor_write()])
             if isinstance(outcome, Committed):
                 self._waiting.over()
                 await self._resync("a round's outcome was unknown", outcome.sequence)
@@ -333,26 +281,4 @@ class Leader:
         """The cursor, if events were told since it was written."""
         if self._seat.teller.told <= self._seat.mirror.records.cursor.sequence:
             return None
-        return _cursor_write(self._seat)
-
-
-def _leases_wanted(assignments: Iterable[Stored[Assignment]]) -> bool:
-    return any(spec.stop_after for stored in assignments for spec in stored.record.specs.values())
-
-
-def _cursor_write(seat: Seat) -> Put:
-    cursor = seat.mirror.records.cursor
-    told = max(seat.teller.told, cursor.sequence)
-    return Put(subjects.EVENTS_CURSOR, encode(CursorRecord(sequence=told, extra=cursor.extra)))
-
-
-def _still_too_large(records: Mapping[str, int], writes: Sequence[Write]) -> dict[str, int]:
-    written = {write.key for write in writes}
-    return {key: size for key, size in records.items() if key not in written}
-
-
-def _alarms(too_large: Mapping[str, int]) -> list[Reason]:
-    """What is to be said of records (key -> bytes) that can't be stored."""
-    for key, size in too_large.items():
-        log.error("record.too_large", key=key, bytes=size)
-    return [Reason(text=f"{key} would take {size:,} bytes: it is not stored") for key, size in too_large.items()]
+        return self._seat.cursor_write()

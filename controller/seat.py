@@ -1,0 +1,45 @@
+"""What a leader works with, for its rounds and for what goes on beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bus.port import Bus, Put
+from controller.changes import Plan
+from controller.hearing import Hearing
+from controller.mirror import Mirror
+from controller.streamtime import StreamTime
+from controller.teller import Teller
+from controller.world import Dirty, World
+from schemas import subjects
+from schemas.clock import Clock
+from schemas.records import CursorRecord
+from schemas.wire import encode
+
+Planner: TypeAlias = Callable[[World, Dirty, float], Plan]
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What a leader works with."""
+
+    bus: Bus
+    mirror: Mirror
+    hearing: Hearing
+    teller: Teller
+    clock: Clock
+    time: StreamTime
+    plan: Planner
+
+    @property
+    def frozen(self) -> str:
+        """Why nothing may be decided on this store; "" if all is well."""
+        return self.mirror.trouble or self.hearing.rolled_back
+
+    def cursor_write(self) -> Put:
+        """The cursor as it is now: also a write that changes nothing, and tells what became of those before it."""
+        cursor = self.mirror.records.cursor
+        told = max(self.teller.told, cursor.sequence)
+        return Put(subjects.EVENTS_CURSOR, encode(CursorRecord(sequence=told, extra=cursor.extra)))
