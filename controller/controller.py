@@ -15,7 +15,7 @@ from bus.port import Bus
 from controller.api.desk import Desk
 from controller.api.server import Server
 from controller.config import Config
-from controller.elector import Elector, Office
+from controller.elector import Elector
 from controller.hearing import Hearing
 from controller.highest import Memory
 from controller.janitor import Janitor
@@ -23,6 +23,7 @@ from controller.leader import Leader
 from controller.mirror import Mirror
 from controller.namesakes import Namesakes
 from controller.seat import Planner, Seat
+from controller.standing import Office
 from controller.streamtime import StreamTime
 from controller.teller import Teller
 from schemas import subjects

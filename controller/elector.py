@@ -1,36 +1,29 @@
 """The election's shell: listens, stands, beats while leading. What to do is decided in `controller.election`.
 
-A takeover is one compare-and-set with a nonce in it. When its outcome is unknown the stream's leader is read until the
-nonce tells. While leading, "I lead" goes out every `LEADER_PERIOD`, and rounds run (`reign`); both end together.
+A takeover is one compare-and-set (`controller.standing`). While leading, "I lead" goes out every `LEADER_PERIOD`, and
+rounds run (`reign`); both end together.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import structlog
 
-from bus.port import Bus as BusPort
-from bus.port import Busy, Committed, Entry, Put, Unknown, controller_user
+from bus.port import Busy, Put, controller_user
 from controller import election as rules
 from controller.election import Election, Input
-from controller.highest import Highest, Memory, refusal
-from controller.mirror import Mirror
+from controller.highest import Highest, refusal
 from controller.records import Seen
+from controller.standing import STAND_TRIES, Candidate, Office
 from schemas import subjects
-from schemas.clock import Clock
-from schemas.errors import BadMessage, MeshError, Refused, StoreMissing, Unreachable
+from schemas.errors import BadMessage, MeshError, Unreachable
 from schemas.liveness import LEADER_PERIOD, LEADER_SILENCE, LeaderBeat
-from schemas.records import EpochRecord, MeshRecord
+from schemas.records import EpochRecord
 from schemas.wire import decode, encode
 
 log = structlog.get_logger()
-
-STAND_TRIES = 20
-"""Tries at one takeover while the server is busy with others' writes."""
 
 REMEMBER_EVERY = 1.0
 """Seconds between two looks whether the highest sequence is to be kept anew."""
@@ -47,18 +40,6 @@ class Over(Exception):
     """The reign has to end."""
 
 
-@dataclass(frozen=True)
-class Office:
-    """What an elector works with."""
-
-    name: str
-    bus: BusPort
-    mirror: Mirror
-    clock: Clock
-    rng: random.Random
-    memory: Memory
-
-
 class Elector:
     """One controller in the election. `barred`: why it does not stand; asked before each try, "" is fine."""
 
@@ -68,7 +49,7 @@ class Elector:
         self.trouble = ""
         self._office = office
         self._reign = reign
-        self._barred = barred
+        self._candidate = Candidate(office, barred, self._highest)
         self._remembered = Highest()
         self._heard_at = -LEADER_SILENCE
         """When a beat of the present epoch was last heard."""
@@ -132,70 +113,18 @@ class Elector:
             except TimeoutError:
                 return
 
-    # standing
-
     async def _stand(self) -> Input:
         """One try to take over; what came of it."""
         try:
-            mesh = await self._may_stand()
+            mesh = await self._candidate.may_stand()
+            self.trouble = ""
             if self._leaving:
                 return rules.Lost()
-            return await self._take(mesh)
+            return await self._candidate.take(mesh, self.election.epoch)
         except MeshError as error:
             if not isinstance(error, Unreachable):
                 self._trouble(error)
             return rules.Barred()
-
-    async def _may_stand(self) -> MeshRecord:
-        """The store's identity. Raises StoreMissing, or whatever says that this store may not be led."""
-        state = self._office.bus.state
-        info = await state.info()
-        entry = await state.read(subjects.MESH)
-        if entry is None or entry.value is None:
-            raise StoreMissing("the state stream holds no `mesh` record: nothing is created in its place")
-        mesh = decode(entry.value, MeshRecord)
-        end = Highest(mesh_id=mesh.mesh_id, generation=mesh.generation, sequence=info.last)
-        why = refusal(self._highest(), end) or self._office.mirror.trouble or self._barred()
-        if why:
-            raise Refused(why)
-        self.trouble = ""
-        return mesh
-
-    async def _take(self, mesh: MeshRecord) -> Input:
-        known = self.election.epoch
-        entry = await self._office.bus.state.read(subjects.EPOCH)
-        last = entry.sequence if entry else 0
-        holder = _holder(entry)
-        if last > known and holder not in ("", self._office.name):
-            return rules.Lost(last, holder)
-        nonce = f"{self._office.rng.getrandbits(64):016x}"
-        record = EpochRecord(mesh_id=mesh.mesh_id, holder=self._office.name, nonce=nonce, why=self._reason(holder))
-        write = Put(subjects.EPOCH, encode(record), expected=last)
-        for _ in range(STAND_TRIES):
-            outcome = await self._office.bus.state.commit([write])
-            if isinstance(outcome, Busy):
-                await asyncio.sleep(0.01)
-            elif isinstance(outcome, Committed):
-                return rules.Won(outcome.sequence)
-            elif isinstance(outcome, Unknown):
-                return await self._look(nonce)
-            else:
-                break
-        entry = await self._office.bus.state.read(subjects.EPOCH)
-        return rules.Lost(entry.sequence if entry else 0, _holder(entry))
-
-    def _reason(self, holder: str) -> str:
-        if holder in ("", self._office.name):
-            return "nobody led"
-        return f"nothing was heard of {holder}"
-
-    async def _look(self, nonce: str) -> Input:
-        """The takeover's outcome is unknown: the nonce tells. Raises Unreachable."""
-        entry = await self._office.bus.state.read(subjects.EPOCH)
-        record = _epoch_record(entry)
-        if entry is not None and record is not None and record.nonce == nonce:
-            return rules.Won(entry.sequence)
-        return rules.Lost(entry.sequence if entry else 0, record.holder if record else "")
 
     # leading
 
@@ -332,15 +261,3 @@ class Elector:
 
     def _chance(self) -> float:
         return self._office.rng.uniform(0, 1)
-
-
-def _epoch_record(entry: Entry | None) -> EpochRecord | None:
-    try:
-        return decode(entry.value, EpochRecord) if entry is not None and entry.value is not None else None
-    except BadMessage:
-        return None
-
-
-def _holder(entry: Entry | None) -> str:
-    record = _epoch_record(entry)
-    return record.holder if record else ""

@@ -17,10 +17,11 @@ from bus.port import CLOSED, Bus, Message
 from controller.mirror import Mirror
 from controller.pending import Pending
 from controller.streamtime import StreamTime
+from controller.suspicion import Suspicion
 from controller.world import Dirty, Heard
 from schemas import subjects
 from schemas.clock import Clock
-from schemas.errors import BadMessage, MeshError, Unreachable
+from schemas.errors import BadMessage, Unreachable
 from schemas.leases import CONFIRMED_FOR
 from schemas.liveness import (
     CONTROLLER_PERIOD,
@@ -66,8 +67,6 @@ class Hearing:
 
     def __init__(self, bus: Bus, mirror: Mirror, clock: Clock, time: StreamTime) -> None:
         self.epoch = 0
-        self.rolled_back = ""
-        """Why this store must be an old one: an agent has obeyed a later assignment than it holds; "" if none has."""
         self.pending = Pending(clock)
         self.on_controller: Callable[[ControllerBeat], None] = lambda _: None
         """Called with each controller's beat, the own ones, too."""
@@ -80,9 +79,7 @@ class Hearing:
         self._own_at = 0.0
         self._confirmed_at = float("-inf")
         self._hearing_since = 0.0
-        self._suspicion = (0, 0, "")
-        """The highest (generation, sequence) that an agent claims to obey and that the mirror did not show then."""
-        self._suspected = asyncio.Event()
+        self._suspicion = Suspicion(bus, mirror)
 
     async def run(self) -> None:
         """Listen for ever."""
@@ -90,7 +87,12 @@ class Hearing:
             group.create_task(self._hear_nodes(), name="heartbeats")
             group.create_task(self._hear_controllers(), name="controllers")
             group.create_task(self._hear_cuts(), name="node cuts")
-            group.create_task(self._verify(), name="verify")
+            group.create_task(self._suspicion.run(), name="suspicion")
+
+    @property
+    def rolled_back(self) -> str:
+        """Why this store must be an old one: an agent has obeyed a later assignment than it holds; "" if none has."""
+        return self._suspicion.rolled_back
 
     # what was heard
 
@@ -205,39 +207,7 @@ class Hearing:
         news = old is None or missed or old.suspect_at is not None or _changed(old.heartbeat, heartbeat)
         if news or (self.epoch and (verdict is None or verdict.verdict == "down")):
             self._mirror.mark(Dirty(nodes=frozenset({heartbeat.node}), everything=old is None))
-        mesh = self._mirror.records.mesh
-        if mesh is not None and heartbeat.applied.pair > (mesh.generation, self._mirror.sequence):
-            self._suspicion = max(self._suspicion, (*heartbeat.applied.pair, heartbeat.node))
-            self._suspected.set()
-        elif self.rolled_back:
-            self._suspected.set()
-
-    async def _verify(self) -> None:
-        """An agent obeys what the mirror does not show: the mirror is late, or the store is an old one."""
-        while True:
-            await self._suspected.wait()
-            self._suspected.clear()
-            try:
-                info = await self._bus.state.info()
-            except MeshError:
-                await asyncio.sleep(1.0)
-                self._suspected.set()
-                continue
-            self._judge(info.last)
-
-    def _judge(self, last: int) -> None:
-        mesh = self._mirror.records.mesh
-        generation, sequence, node = self._suspicion
-        ends = (mesh.generation if mesh else 0, last)
-        if (generation, sequence) > ends:
-            if not self.rolled_back:
-                log.error("store.rolled_back", node=node, obeys=(generation, sequence), ends=ends)
-            claim = f"node {node} obeys {(generation, sequence)}, the store ends at {ends}"
-            self.rolled_back = f"store.rolled_back: {claim}"
-        elif self.rolled_back:
-            log.info("store.recovered", ends=ends)
-            self.rolled_back = ""
-            self._mirror.mark(Dirty(everything=True))
+        self._suspicion.hear(heartbeat.node, heartbeat.applied.pair)
 
     def _answer(self, heartbeat: Heartbeat, refused: str) -> HeartbeatAnswer:
         mesh = self._mirror.records.mesh

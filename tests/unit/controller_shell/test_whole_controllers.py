@@ -273,7 +273,7 @@ def test_the_status_says_it_when_nobody_leads_though_controllers_are_heard() -> 
         async with mesh_of(controllers=2, agents=1) as mesh:
             await ready(mesh)
             for controller in mesh.controllers.values():
-                controller.elector._barred = lambda: "not today"
+                controller.elector._candidate._barred = lambda: "not today"
                 controller.elector._end("a test")
                 controller.elector._feed(rules.Deposed())
             await asyncio.sleep(4)
