@@ -202,7 +202,12 @@ _GUARDIANS: list[subprocess.Popen[bytes]] = []
 
 
 def pytest_configure() -> None:
-    """Have whatever this process starts killed when it ends."""
+    """Have whatever this process starts killed when it ends, and interruptible until then.
+
+    A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _GUARDIANS.append(guard())
 
 

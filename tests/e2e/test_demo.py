@@ -9,7 +9,7 @@ import pytest
 
 from lab import folders
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.docker, pytest.mark.alone, pytest.mark.timeout(400)]
 
 
 def test_the_demos_stories_hold_and_leave_nothing() -> None:

@@ -21,7 +21,7 @@ from lab.paths import labs_root
 from lab.plan import LAB_GROUP, LabPlan, make_plan
 from schemas.errors import Conflict, NotFound
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.alone]
 
 BUSYBOX = "dockmesh/busybox:1"
 
