@@ -42,7 +42,14 @@ def _download_and_unpack(packages: Sequence[str], without: Collection[str], root
         Path(folder).chmod(0o755)
         _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *wanted, folder=folder)
         for file in sorted(Path(folder).glob("*.deb")):
-            _run("dpkg", "-x", str(file), str(root))
+            extract(file, root)
+
+
+def extract(package: Path, root: Path) -> None:
+    """Unpack one package file; folders that are symbolic links in `root` stay so. Raises Unreachable: it can't be."""
+    with tempfile.NamedTemporaryFile(suffix=".tar") as files:
+        _run("sh", "-c", 'exec dpkg-deb --fsys-tarfile "$0" > "$1"', str(package), files.name)
+        _run("tar", "-x", "-p", "--keep-directory-symlink", "-f", files.name, "-C", str(root))
 
 
 def closure(packages: Sequence[str], without: Collection[str], depends: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

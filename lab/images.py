@@ -23,6 +23,8 @@ from schemas.wire import Manifest, decode
 DEFINITIONS = Path(__file__).parent.parent / "examples" / "images"
 KEPT = 24 * 3600.0
 """Seconds that an archive is kept after a newer one of its image has been made."""
+LAYOUT = "merged-usr"
+"""How packages are laid into an image; another name for another way, since archives are kept."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -84,6 +86,7 @@ def build(name: str, *, fresh: bool = False) -> Path:
 
 def fill(root: Path, definition: Definition, files: Path) -> None:
     """Make the file system of an image in `root`."""
+    merge_usr(root)
     debian.unpack(definition.packages, definition.without, root)
     for pattern in definition.drop:
         for path in sorted(root.glob(pattern)):
@@ -103,9 +106,16 @@ def fill(root: Path, definition: Definition, files: Path) -> None:
         shutil.copytree(files, root, dirs_exist_ok=True, symlinks=True)
 
 
+def merge_usr(root: Path) -> None:
+    """Have /bin, /sbin and /lib be names for what is below /usr: which of both packages use varies by release."""
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (root / "usr" / name).mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(f"usr/{name}")
+
+
 def _key(folder: Path) -> str:
-    """Names what the archive is made from: definition, files, and the system whose packages are taken."""
-    text = hashlib.sha256(f"{platform.machine()} {_release()}".encode())
+    """Names what the archive is made from: definition, files, the system whose packages are taken, their layout."""
+    text = hashlib.sha256(f"{LAYOUT} {platform.machine()} {_release()}".encode())
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             text.update(f"\0{path.relative_to(folder)}\0{path.stat().st_mode & 0o111}\0".encode())

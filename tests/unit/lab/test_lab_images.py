@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from lab.archive import write_archive
-from lab.debian import closure, dependencies
-from lab.images import DEFINITIONS, Definition, known
+from lab.debian import closure, dependencies, extract
+from lab.images import DEFINITIONS, Definition, known, merge_usr
 from schemas.wire import decode
 
 CONFIG = {"Cmd": ["/bin/true"]}
@@ -74,3 +78,20 @@ def test_images_of_the_same_files_share_their_layer_and_differ_in_what_they_say(
     assert [entry["RepoTags"] for entry in entries] == [["x:1"], ["y:1"]]
     assert entries[0]["Layers"] == entries[1]["Layers"]
     assert digests["x:1"] != digests["y:1"]
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="packages are made by dpkg-deb")
+@pytest.mark.parametrize("place", ["bin", "usr/bin"])
+def test_a_program_is_in_bin_wherever_its_package_has_it(place: str, tmp_path: Path) -> None:
+    (tmp_path / "made" / "DEBIAN").mkdir(parents=True)
+    (tmp_path / "made" / "DEBIAN" / "control").write_text(
+        "Package: tool\nVersion: 1\nArchitecture: all\nMaintainer: nobody <n@example.org>\nDescription: x\n"
+    )
+    (tmp_path / "made" / place).mkdir(parents=True)
+    (tmp_path / "made" / place / "busybox").write_text("program")
+    subprocess.run(["dpkg-deb", "--build", str(tmp_path / "made"), str(tmp_path / "tool.deb")], check=True)
+    root = tmp_path / "root"
+    merge_usr(root)
+    extract(tmp_path / "tool.deb", root)
+    assert (root / "bin" / "busybox").read_text() == (root / "usr" / "bin" / "busybox").read_text() == "program"
+    assert (root / "bin").is_symlink()
