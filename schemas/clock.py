@@ -10,7 +10,8 @@ import datetime
 import time
 from typing import Protocol
 
-import schemas.timeouts  # noqa: F401  (time-outs as later Pythons have them)
+import schemas.taskgroups
+import schemas.timeouts  # noqa: F401  (time-outs and task groups as later Pythons have them)
 
 
 class Clock(Protocol):
