@@ -31,6 +31,7 @@ from schemas.liveness import (
     Heartbeat,
     HeartbeatAnswer,
     heartbeat_period,
+    observation_period,
 )
 from schemas.wire import decode, encode
 
@@ -46,10 +47,6 @@ MISSED_AFTER = 1.25
 """Periods after which a beat comes late: the node was passed over meanwhile, and is to be looked at again."""
 
 ANSWERS_WITHIN = 2 * HEARTBEAT_PERIOD
-
-OBSERVE_EVERY = 1.0
-NODES_PER_OBSERVATION_SECOND = 1000
-"""How often a node may store an observation: the mesh takes in about a thousand a second."""
 
 AGENT_USER = "agent-"
 
@@ -218,7 +215,7 @@ class Hearing:
             epoch=self.epoch,
             generation=mesh.generation if mesh else 1,
             period=max(HEARTBEAT_PERIOD, heartbeat_period(members)),
-            observe_every=max(OBSERVE_EVERY, members / NODES_PER_OBSERVATION_SECOND),
+            observe_every=observation_period(members),
             desired=desired.sequence if desired and not refused else 0,
             endpoints=self._mirror.records.networks_at,
             endpoints_everywhere=self._everywhere(),

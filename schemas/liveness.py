@@ -26,6 +26,15 @@ def heartbeat_period(nodes: int) -> float:
     return max(HEARTBEAT_PERIOD, nodes / 5000)
 
 
+OBSERVATION_PERIOD = 0.2
+"""Seconds between two observations of a node in the long run, up to 200 nodes: a deploy waits for each of them."""
+
+
+def observation_period(nodes: int) -> float:
+    """Seconds between two observations of a node in a mesh of so many: the mesh takes in about a thousand a second."""
+    return max(OBSERVATION_PERIOD, nodes / 1000)
+
+
 class Heartbeat(Wire, frozen=True, kw_only=True):
     """`mesh.heartbeat.<node>`, a request. `count` is told back, so that the agent knows which one was answered."""
 
