@@ -15,6 +15,7 @@ import structlog
 
 from bus.port import CLOSED, Bus, Message
 from controller.mirror import Mirror
+from controller.passing import passes_on
 from controller.pending import Pending
 from controller.streamtime import StreamTime
 from controller.suspicion import Suspicion
@@ -236,12 +237,14 @@ class Hearing:
         return up and self._clock.monotonic() - self._confirmed_at <= CONFIRMED_FOR
 
     def _everywhere(self) -> int:
-        """Up to which record of networks every node has come that follows any and is not down."""
-        liveness = self._mirror.records.liveness
+        """Up to which record of networks every node has come that follows any and may be passing on by them."""
+        liveness, now = self._mirror.records.liveness, self._clock.monotonic()
         levels = [
             beat.heartbeat.endpoints
             for node, beat in self._beats.items()
-            if beat.heartbeat.endpoints and (verdict := liveness.get(node)) is not None and verdict.verdict != "down"
+            if beat.heartbeat.endpoints
+            and (verdict := liveness.get(node)) is not None
+            and passes_on(verdict, silent=now - beat.at, ended=_ended_for(beat, now))
         ]
         return min(levels, default=0)
 
@@ -266,6 +269,10 @@ class Hearing:
                     suspect_at, closed = beat.suspect_at or self._clock.monotonic(), message.data == CLOSED
                     self._beats[node] = _Beat(beat.heartbeat, beat.at, suspect_at, closed or beat.closed)
                     self._mirror.mark(Dirty(nodes=frozenset({node})))
+
+
+def _ended_for(beat: _Beat, now: float) -> float | None:
+    return now - beat.suspect_at if beat.closed and beat.suspect_at is not None else None
 
 
 def _changed(old: Heartbeat, new: Heartbeat) -> bool:
