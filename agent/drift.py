@@ -2,7 +2,7 @@
 
 What is compared is what can be changed without making the container anew: limits (`docker update`), the name,
 networks, a pause, Docker's restart policy; and whether the tag of its image names another image by now. A container
-that somebody stopped has ended: that is the restart policy's concern.
+that somebody stopped or killed over the engine's API has ended; that this was done by hand is told, too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ from schemas.spec import ContainerSpec
 
 TAG = "image tag"
 """Of no use to replace: a revision's image is pinned."""
+
+
+STOPPED = Difference(what="state", wanted="running", found="stopped by hand")
+
+END_SLACK = 5.0
+"""Seconds beyond the grace in which a signal counts as what has ended a container."""
 
 
 def differences(wanted: Setup, found: Setup) -> tuple[Difference, ...]:
@@ -45,6 +51,11 @@ def moved_tag(spec: ContainerSpec, runs: str, named: ImageInfo | None) -> tuple[
     if "@" in spec.image or spec.image.startswith("sha256:") or named is None or not runs or named.id == runs:
         return ()
     return (Difference(what=TAG, wanted=f"{spec.image} = {_short(runs)}", found=_short(named.id)),)
+
+
+def ended_by_hand(signalled: float, ended: float, grace: float) -> bool:
+    """Whether a signal by hand at `signalled` (seconds) is what ended a container that has `grace` seconds to end."""
+    return signalled > 0 and ended - signalled <= max(grace, 10.0) + END_SLACK
 
 
 def to_replace(found: tuple[Difference, ...]) -> tuple[Difference, ...]:

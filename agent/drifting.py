@@ -8,8 +8,9 @@ from dataclasses import replace
 import msgspec
 import structlog
 
-from agent.drift import differences, in_words, moved_tag, to_replace
+from agent.drift import STOPPED, differences, ended_by_hand, in_words, moved_tag, to_replace
 from agent.engine.container import TaskContext, plan_container
+from agent.engine.labels import LABEL_TASK
 from agent.engine.model import Container, EngineEvent
 from agent.engine.port import Engine
 from agent.engine.setups import planned_setup
@@ -19,7 +20,7 @@ from agent.local import LocalTask
 from agent.network.tasks import TaskNetworks
 from agent.reconciler import Reconciler
 from agent.telling import Teller
-from schemas.drift import FILES_TOLD, AskDrift, Difference, Drifted, DriftReport, Orphan
+from schemas.drift import FILES_TOLD, AskDrift, Difference, Drifted, DriftPolicy, DriftReport, Orphan
 from schemas.errors import MeshError, NotFound
 from schemas.spec import TaskSpec
 
@@ -50,6 +51,10 @@ class DriftWatch:
         self._asked = asyncio.Event()
         self._told: dict[str, tuple[Difference, ...]] = {}
         """By task: what was told last."""
+        self._signalled: dict[str, float] = {}
+        """By task: when its container got its last signal that this agent did not send."""
+        self._stopped: dict[str, DriftPolicy] = {}
+        """Tasks whose containers were ended by hand."""
         reconciler.event_listeners.append(self._heard)
 
     async def run(self) -> None:
@@ -66,29 +71,40 @@ class DriftWatch:
     def _heard(self, event: EngineEvent) -> None:
         if event.action in _CHANGES:
             self._asked.set()
+        task = self._ledger.tasks.get(event.labels.get(LABEL_TASK, ""))
+        if task is None or task.container != event.container or (spec := self._spec(task)) is None:
+            return
+        if event.action == "kill" and not task.asked:
+            self._signalled[task.id] = event.at
+        if event.action == "die" and ended_by_hand(
+            self._signalled.get(task.id, 0.0), event.at, spec.container.stop_grace
+        ):
+            self._stopped[task.id] = spec.drift
+            self._note(task, spec.drift, (STOPPED,))
 
     async def look(self) -> tuple[Drifted, ...]:
         """Compare all, and tell what is new. Raises MeshError."""
         found: list[Drifted] = []
         for task in sorted(self._ledger.tasks.values(), key=lambda task: task.id):
+            if (policy := self._stopped.get(task.id)) is not None:
+                found.append(_drifted(task, policy, (STOPPED,)))
+                continue
             if (spec := self._spec(task)) is None:
                 continue
             told = await self._compare(task, spec)
             if told:
-                found.append(
-                    Drifted(
-                        task=task.id,
-                        service=task.service,
-                        slot=task.slot,
-                        container=task.container,
-                        differences=told,
-                        policy=spec.drift,
-                    )
-                )
-            self._note(task, spec, told)
+                found.append(_drifted(task, spec.drift, told))
+            if task.id not in self._stopped:
+                self._note(task, spec.drift, told)
+        self._forget()
+        return tuple(found)
+
+    def _forget(self) -> None:
+        """What was of tasks that are history."""
         known = self._ledger.tasks
         self._told = {id_: told for id_, told in self._told.items() if id_ in known}
-        return tuple(found)
+        self._signalled = {id_: at for id_, at in self._signalled.items() if id_ in known}
+        self._stopped = {id_: policy for id_, policy in self._stopped.items() if id_ in known}
 
     def _spec(self, task: LocalTask) -> TaskSpec | None:
         """What the task should be; None: it is not to be compared."""
@@ -114,7 +130,7 @@ class DriftWatch:
         named = await self._engine.image(spec.container.image)
         return (*differences(wanted, seen), *moved_tag(spec.container, task.image, named))
 
-    def _note(self, task: LocalTask, spec: TaskSpec, found: tuple[Difference, ...]) -> None:
+    def _note(self, task: LocalTask, policy: DriftPolicy, found: tuple[Difference, ...]) -> None:
         if found == self._told.get(task.id, ()):
             return
         self._told[task.id] = found
@@ -131,10 +147,10 @@ class DriftWatch:
             slot=task.slot,
             container=task.container,
             differences=[msgspec.to_builtins(each) for each in found],
-            policy=spec.drift,
+            policy=policy,
         )
         mendable = to_replace(found)
-        if spec.drift == "replace" and mendable:
+        if policy == "replace" and mendable:
             current = self._ledger.tasks[task.id]
             self._ledger.put(msgspec.structs.replace(current, verdict=f"drifted: {in_words(mendable)}"))
             self._reconciler.wake(task.id)
@@ -162,6 +178,17 @@ class DriftWatch:
         left = [(one, "labels of a task, not its name: made from a copy of it") for one in self._reconciler.left_alone]
         gone = [(one, "ran before a task that nobody knows any more") for one in self._reconciler.orphaned]
         return tuple(_orphan(one, why) for one, why in sorted([*left, *gone], key=lambda pair: pair[0].name))
+
+
+def _drifted(task: LocalTask, policy: DriftPolicy, found: tuple[Difference, ...]) -> Drifted:
+    return Drifted(
+        task=task.id,
+        service=task.service,
+        slot=task.slot,
+        container=task.container,
+        differences=found,
+        policy=policy,
+    )
 
 
 def _orphan(container: Container, why: str) -> Orphan:

@@ -22,7 +22,7 @@ from bus.credentials import read_credentials
 from bus.ending import end, end_at_once_on_signals, on_signals
 from bus.logs import configure_logging
 from bus.nats import open_bus
-from bus.port import Credentials
+from bus.users import Credentials
 from schemas.clock import SystemClock
 from schemas.errors import MeshError, UsageError
 from schemas.subjects import is_token, suggest_token

@@ -16,9 +16,10 @@ from agent.files import Files
 from bus.logs import Waiting
 from bus.port import Core
 from schemas import subjects
-from schemas.api import Join, Joined, open_reply
 from schemas.errors import BadMessage, MeshError
+from schemas.memberapi import Join, Joined
 from schemas.observation import NodeFacts
+from schemas.replies import open_reply
 from schemas.wire import Wire, decode, encode
 
 FILE = "member.json"

@@ -20,7 +20,8 @@ from agent.files import Files
 from agent.leadership import Leadership
 from agent.ledger import Ledger
 from agent.membership import Membership
-from bus.port import Committed, Put, Store
+from bus.commits import Committed, Put
+from bus.port import Store
 from schemas.assignment import ASSIGNMENT_LIMIT
 from schemas.clock import Clock
 from schemas.errors import BadMessage, MeshError

@@ -105,6 +105,11 @@ def init_spec(spec: TaskSpec, step: PreStart) -> TaskSpec:
     return msgspec.structs.replace(spec, container=container, pre_start=())
 
 
+def containers_of(spec: TaskSpec) -> tuple[ContainerSpec, ...]:
+    """All that a task runs: its own container first, then what runs before it."""
+    return (spec.container, *(init_spec(spec, step).container for step in spec.pre_start))
+
+
 def plan_init(spec: TaskSpec, step: PreStart, index: int, context: TaskContext, image: str) -> ContainerPlan:
     """The create call of a step's container. `image`: the engine's own id of it."""
     plan = plan_container(init_spec(spec, step), context, image)

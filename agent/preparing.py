@@ -11,6 +11,7 @@ from collections.abc import Callable
 from agent.brought import Brought
 from agent.engine.model import ImageInfo
 from agent.guards import sleep_unless
+from agent.pre_start import containers_of
 from agent.pulling import Needed, Pulls
 from schemas.assignment import Assignment
 from schemas.errors import EngineUnavailable, MeshError
@@ -30,8 +31,10 @@ class Preparer:
         self._brought = brought
         self._wanted: dict[str, tuple[str, TaskSpec]] = {}
         self._asked = asyncio.Event()
+        self._here: dict[str, set[Needed]] = {}
+        """Spec hash -> those of its images that are here."""
         self.prepared: dict[str, str] = {}
-        """Spec hash -> "" (its image is here), or why it can't be had."""
+        """Spec hash -> "" (its images are here, also those of what runs before it), or why one can't be had."""
         self.listeners: list[Callable[[], None]] = []
         """Called after each change of `prepared`."""
 
@@ -43,6 +46,7 @@ class Preparer:
         wanted = {name: (service, assignment.specs[name]) for service, name in names if name in assignment.specs}
         if wanted != self._wanted:
             self._wanted = wanted
+            self._here = {name: here for name, here in self._here.items() if name in wanted}
             self._set({name: said for name, said in self.prepared.items() if name in wanted})
             self._asked.set()
 
@@ -57,15 +61,22 @@ class Preparer:
             await sleep_unless(self._asked, AGAIN if behind else 3600.0)
 
     async def _look(self, name: str, service: str, spec: TaskSpec) -> None:
-        result = self._pulls.take(Needed.of(spec.container), f"prepare {name}", self._asked.set)
-        match result:
-            case None | EngineUnavailable():
-                return
-            case ImageInfo():
-                await self._brought.used(result.id, service)
-                self._tell(name, "")
-            case MeshError():
-                self._tell(name, " ".join(str(result).split())[:ERROR_WIDTH])
+        """All its images are asked for at once; it is told once the last is here, or the first that can't be had."""
+        here = self._here.setdefault(name, set())
+        for needed in dict.fromkeys(map(Needed.of, containers_of(spec))):
+            if needed in here:
+                continue
+            result = self._pulls.take(needed, f"prepare {name}", self._asked.set)
+            match result:
+                case None | EngineUnavailable():
+                    continue
+                case ImageInfo():
+                    await self._brought.used(result.id, service)
+                    here.add(needed)
+                case MeshError():
+                    self._tell(name, " ".join(str(result).split())[:ERROR_WIDTH])
+        if here.issuperset(map(Needed.of, containers_of(spec))):
+            self._tell(name, "")
 
     def _tell(self, name: str, said: str) -> None:
         if name in self._wanted:

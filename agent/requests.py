@@ -14,9 +14,9 @@ import structlog
 from agent.guards import guarded
 from bus.port import Core, Message
 from schemas import subjects
-from schemas.api import reply_error, reply_with
 from schemas.errors import Internal, MeshError, NotFound
 from schemas.nodeapi import NODE_REQUESTS
+from schemas.replies import reply_error, reply_with
 from schemas.wire import Wire, decode
 
 AT_ONCE = 64

@@ -132,6 +132,7 @@ class Worker:
             return await self._clear_inits(task)
         if self._stale:
             self._view = await self._look(task)
+            task = self._desk.ledger.tasks.get(self._id, task)  # somebody may have noted a verdict meanwhile
         now = self._desk.clock.monotonic()
         step = next_step(self._wanted.intent, task, self._checked(task), self._tries, now)
         match step:

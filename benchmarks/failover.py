@@ -26,10 +26,10 @@ from lab.bringup import bring_up
 from lab.lab import Lab
 from lab.plan import make_plan
 from meshctl.client import Mesh
-from schemas.api import PutService, ScaleServices, ServiceDeploy
 from schemas.errors import MeshError
 from schemas.liveness import LeaderBeat
 from schemas.records import EpochRecord, LivenessRecord
+from schemas.serviceapi import PutService, ScaleServices, ServiceDeploy
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
 from schemas.subjects import EPOCH, LEADER, desired_key, liveness_key
 from schemas.version import VERSION

@@ -30,7 +30,7 @@ from lab.bringup import bring_up
 from lab.lab import Lab
 from lab.plan import make_plan
 from meshctl.client import Mesh
-from schemas.api import PutService, ServiceDeploy
+from schemas.serviceapi import PutService, ServiceDeploy
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec, UpdatePolicy
 from schemas.version import VERSION
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from bus.permissions import DIRECT_GET, agent_publishes, agent_subscribes
-from bus.port import agent_user, controller_user
+from bus.users import agent_user, controller_user
 from schemas import subjects
 
 MAX_PAYLOAD = 4 * 1024 * 1024

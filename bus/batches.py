@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bus.port import BATCH_BYTES, BATCH_MESSAGES, Put, Write
+from bus.commits import BATCH_BYTES, BATCH_MESSAGES, Put, Write
 from schemas.assignment import ASSIGNMENT_LIMIT
 
 WRITE_OVERHEAD = 64

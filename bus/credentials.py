@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from bus.port import Credentials
+from bus.users import Credentials
 from schemas.errors import NotFound, UsageError
 
 

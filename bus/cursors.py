@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bus.port import Committed, Put, Store
+from bus.commits import Committed, Put
+from bus.port import Store
 from schemas.errors import BadMessage, Unreachable
 from schemas.records import CursorRecord
 from schemas.subjects import cursor_key

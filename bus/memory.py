@@ -11,6 +11,7 @@ import asyncio
 import random
 from types import TracebackType
 
+from bus.commits import Put
 from bus.feed import Feed
 from bus.memory_core import CoreHub, MemoryCore
 from bus.memory_events import EventHub, MemoryEvents
@@ -19,7 +20,7 @@ from bus.memory_store import MemoryStore, StoreHub
 from bus.memory_stream import MemoryStream
 from bus.memory_wire import SERVER, MemoryWire
 from bus.permissions import check_controller
-from bus.port import CLOSED, Bus, Core, EventLog, Message, Put, Store, Subscription
+from bus.port import CLOSED, Bus, Core, EventLog, Message, Store, Subscription
 from schemas import subjects
 from schemas.clock import Clock
 from schemas.records import MeshRecord

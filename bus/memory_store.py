@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import TypeVar
 
 from bus.batches import check_batch
+from bus.commits import Busy, Committed, Fence, Outcome, Unknown, Write
 from bus.feed import Feed
 from bus.matching import matches
 from bus.memory_faults import CommitFault, Faults, Packet
 from bus.memory_stream import MemoryStream
 from bus.memory_wire import SERVER, Link, MemoryWire
 from bus.permissions import check_controller, check_publish, check_read, check_subscribe, node_of
-from bus.port import Busy, Committed, Entry, Fence, Gap, Outcome, Snapshot, StoreInfo, Unknown, Watch, Write
+from bus.port import Entry, Gap, Snapshot, StoreInfo, Watch
 from schemas.clock import Clock
 from schemas.errors import StoreMissing, Unreachable
 

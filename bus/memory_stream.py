@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bus.batches import fence_first
-from bus.port import Committed, Conflicted, Delete, Entry, Fence, Fenced, Outcome, Put, Snapshot, Write
+from bus.commits import Committed, Conflicted, Delete, Fence, Fenced, Outcome, Put, Write
+from bus.port import Entry, Snapshot
 from schemas.subjects import EPOCH
 
 REMEMBERED = 1000

@@ -18,7 +18,8 @@ from bus.nats_events import NatsEvents
 from bus.nats_line import Line
 from bus.nats_store import NatsStore, StoreNames
 from bus.permissions import check_controller
-from bus.port import Bus, Core, Credentials, EventLog, Store, Subscription
+from bus.port import Bus, Core, EventLog, Store, Subscription
+from bus.users import Credentials
 from schemas import subjects
 from schemas.clock import Clock
 from schemas.errors import Refused, Unreachable

@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from bus.commits import Committed, Put
 from bus.nats import NatsBus, connect
 from bus.nats_line import Line
-from bus.port import Bus, Committed, Credentials, Entry, Put
+from bus.port import Bus, Entry
+from bus.users import Credentials
 from schemas import subjects
 from schemas.assignment import ASSIGNMENT_LIMIT
 from schemas.clock import Clock, SystemClock

@@ -22,7 +22,7 @@ from nats.aio.subscription import Subscription as NatsPySubscription
 
 from bus.nats_calls import FLUSH_TIMEOUT, barrier, close, connect, publish, subscribe, translated, unsubscribe
 from bus.permissions import inbox_prefix
-from bus.port import Credentials
+from bus.users import Credentials
 from schemas.errors import Unreachable
 
 log = structlog.get_logger()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bus.batches import check_batch, fence_first
+from bus.commits import Busy, Committed, Conflicted, Fence, Fenced, Outcome, Put, Unknown, Write
 from bus.nats_line import Answer, Line
 from bus.nats_snapshot import take_snapshot
 from bus.nats_watch import NatsWatch
@@ -28,21 +29,7 @@ from bus.nats_wire import (
     write_headers,
 )
 from bus.permissions import check_controller, check_publish, check_read, check_subscribe, node_of
-from bus.port import (
-    Busy,
-    Committed,
-    Conflicted,
-    Entry,
-    Fence,
-    Fenced,
-    Outcome,
-    Put,
-    Snapshot,
-    StoreInfo,
-    Unknown,
-    Watch,
-    Write,
-)
+from bus.port import Entry, Snapshot, StoreInfo, Watch
 from schemas.errors import BadMessage, Refused, StoreMissing, Unreachable
 from schemas.subjects import EPOCH
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from bus.port import Delete, Entry, Fence, LoggedEvent, StoreInfo, Write
+from bus.commits import Delete, Fence, Write
+from bus.port import Entry, LoggedEvent, StoreInfo
 from schemas.errors import BadMessage, MeshError, Refused, StoreMissing, Unreachable
 from schemas.subjects import EPOCH
 

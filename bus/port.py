@@ -2,19 +2,17 @@
 
 One `Bus` has core messages (`core`), two stores of records (`state`, `observed`) and the event log (`events`).
 Methods raise `schemas.errors`: `Unreachable` when nobody answers in time, `StoreMissing` when the stream is not there.
-Only `commit` tells its outcome as a value, since each outcome asks for another next step.
+Only `commit` tells its outcome as a value (`bus.commits`), since each outcome asks for another next step.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Protocol
 
-BATCH_MESSAGES = 200
-BATCH_BYTES = 2 * 1024 * 1024
-"""The limits of one commit (DESIGN: limits)."""
+from bus.commits import Fence, Outcome, Write
 
 
 @dataclass(frozen=True)
@@ -35,71 +33,8 @@ class Gap:
     why: str
 
 
-@dataclass(frozen=True)
-class Put:
-    """Write `key`. `expected`: the sequence its last entry must have (0: there must be none); None: any."""
-
-    key: str
-    value: bytes
-    expected: int | None = None
-
-
-@dataclass(frozen=True)
-class Delete:
-    """Leave a tombstone at `key`."""
-
-    key: str
-    expected: int | None = None
-
-
-Write: TypeAlias = Put | Delete
-
 CLOSED = b"closed"
 """What an advisory says where the client's machine has closed the connection."""
-
-
-@dataclass(frozen=True)
-class Fence:
-    """The write stands only while the last entry of `election.epoch` has this sequence."""
-
-    epoch: int
-
-
-@dataclass(frozen=True)
-class Committed:
-    """All of the batch is stored; `sequence` is that of its last message, `first` of its first."""
-
-    sequence: int
-    first: int
-
-
-@dataclass(frozen=True)
-class Fenced:
-    """Nothing is stored: another leads."""
-
-
-@dataclass(frozen=True)
-class Conflicted:
-    """Nothing is stored: an `expected` did not hold (`why` names what the server said)."""
-
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Busy:
-    """Nothing is stored: the server had another write in flight; try again at once."""
-
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """It may or may not be stored: read before you go on."""
-
-    why: str = ""
-
-
-Outcome: TypeAlias = Committed | Fenced | Conflicted | Busy | Unknown
 
 
 @dataclass(frozen=True)
@@ -292,23 +227,3 @@ class Bus(Protocol):
         machine lives. Otherwise nothing more is known.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """How to connect: server URLs, user and password, as kept in a credentials file."""
-
-    servers: tuple[str, ...]
-    user: str = ""
-    password: str = field(default="", repr=False)
-    name: str = ""
-
-
-def agent_user(node: str) -> str:
-    """The user name with which a node's agent connects (told by disconnect advisories)."""
-    return f"agent-{node}"
-
-
-def controller_user(controller: str) -> str:
-    """The user name with which a controller connects (told by disconnect advisories)."""
-    return f"controller-{controller}"

@@ -13,19 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bus.batches import check_batch, write_bytes
-from bus.port import (
-    BATCH_BYTES,
-    BATCH_MESSAGES,
-    Busy,
-    Committed,
-    Conflicted,
-    Fence,
-    Fenced,
-    Outcome,
-    Store,
-    Unknown,
-    Write,
-)
+from bus.commits import BATCH_BYTES, BATCH_MESSAGES, Busy, Committed, Conflicted, Fence, Fenced, Outcome, Unknown, Write
+from bus.port import Store
 
 BUSY_TRIES = 50
 BUSY_WAIT = (0.005, 0.1)

@@ -13,7 +13,7 @@ from typing import assert_never
 import structlog
 
 from bus.batches import VALUE_BYTES
-from bus.port import Delete, Put, Write
+from bus.commits import Delete, Put, Write
 from controller.changes import (
     Change,
     DropAllocation,

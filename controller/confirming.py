@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from bus import port
-from bus.port import Committed, Outcome, Write
+from bus import commits
+from bus.commits import Committed, Outcome, Write
 from controller.elector import Fenced
 from controller.seat import Seat
 from controller.world import Stored
@@ -44,7 +44,7 @@ class Confirmer:
             outcome = await self._submit([seat.cursor_write()])
             if isinstance(outcome, Committed):
                 seat.hearing.confirmed(sent)
-            elif isinstance(outcome, port.Fenced):
+            elif isinstance(outcome, commits.Fenced):
                 raise Fenced
 
     async def _leads_still(self) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from bus.port import Busy, Put, controller_user
+from bus.commits import Busy, Put
+from bus.users import controller_user
 from controller import election as rules
 from controller.election import Election, Input
 from controller.highest import Highest, refusal

@@ -15,9 +15,9 @@ import structlog
 
 from bus.port import Core
 from schemas import subjects
-from schemas.api import open_reply
 from schemas.errors import ImageUnavailable, MeshError, Refused, Unreachable
 from schemas.nodeapi import ResolvedImage, ResolveImage
+from schemas.replies import open_reply
 from schemas.wire import encode
 
 log = structlog.get_logger()

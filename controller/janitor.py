@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from bus.port import BATCH_MESSAGES
+from bus.commits import BATCH_MESSAGES
 from controller.api.composition import pinned
 from controller.api.desk import Desk, Draft
 from controller.records import Records

@@ -12,9 +12,9 @@ import asyncio
 
 import structlog
 
-from bus import port
+from bus import commits
+from bus.commits import Committed, Fence, Outcome, Put
 from bus.logs import Waiting
-from bus.port import Committed, Fence, Outcome, Put
 from bus.writer import Writer
 from controller.changes import Plan
 from controller.committing import fitting, still_too_large, too_large_alarms, writes_of
@@ -249,7 +249,7 @@ class Leader:
             except TimedOut:
                 await self._resync("a round did not come back", outcome.sequence)
             return True
-        if isinstance(outcome, port.Fenced):
+        if isinstance(outcome, commits.Fenced):
             raise Fenced
         await self._after_unknown()
         return False
@@ -262,7 +262,7 @@ class Leader:
                 self._waiting.over()
                 await self._resync("a round's outcome was unknown", outcome.sequence)
                 return
-            if isinstance(outcome, port.Fenced):
+            if isinstance(outcome, commits.Fenced):
                 raise Fenced
             self._waiting.tell(f"the store takes no writes ({outcome})", epoch=self._epoch)
             await asyncio.sleep(RETRY)

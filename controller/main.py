@@ -19,7 +19,7 @@ from bus.credentials import read_credentials
 from bus.ending import end, end_at_once_on_signals, on_signals
 from bus.logs import configure_logging
 from bus.nats import connect
-from bus.port import Credentials
+from bus.users import Credentials
 from controller.config import Config
 from controller.controller import Controller
 from controller.highest import FileMemory, Memory

@@ -1,7 +1,8 @@
 """Images before anything is stopped: where a slot's next task will go, and whether its image is there.
 
 The assignment names what a node is to get ready (`Assignment.prepare`), the observation tells what is (`prepared`). A
-node whose agent does not prepare, or whose present task of the slot has the same image, needs nothing.
+node whose agent does not prepare, or whose present task of the slot has the same images, needs nothing. What runs
+before a task (`pre_start`) counts with it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from controller.census import Task
 from controller.slots import Round
 from controller.work import Work
+from schemas.spec import TaskSpec
 
 
 def prepare_ahead(work: Work, round_: Round, tasks: Iterable[Task]) -> None:
@@ -38,13 +40,24 @@ def _lacking(work: Work, round_: Round, task: Task, node: str) -> str:
     if seen is None or seen.prepared is None or not round_.nodes[node].editable:
         return ""
     old = round_.draft.spec(node, task.spec) if node == task.node else None
-    new = spec.task.container
     running = task.seen is not None and task.seen.state == "running"
-    if old is not None and running and new.image_id and old.container.image_id == new.image_id:
+    if old is not None and running and _images(spec.task) <= _images(old) - {""}:
         return ""
     work.preparing.add(node)
     round_.draft.prepare(node, work.name, work.spec_hash, spec.task)
     said = seen.prepared.get(work.spec_hash)
     if said is None:
-        return f"image {new.image} is on its way to node {node}"
-    return f"image {new.image} can't be had on node {node}: {said}" if said else ""
+        return f"{_named(spec.task)} is on its way to node {node}"
+    return f"{_named(spec.task)} can't be had on node {node}: {said}" if said else ""
+
+
+def _images(spec: TaskSpec) -> set[str]:
+    """The pinned images of all that a task runs; "": one that is not pinned."""
+    own = spec.container
+    steps = (step.image_id if step.image and step.image != own.image else own.image_id for step in spec.pre_start)
+    return {own.image_id, *steps}
+
+
+def _named(spec: TaskSpec) -> str:
+    others = sorted({step.image for step in spec.pre_start if step.image} - {spec.container.image})
+    return f"image {spec.container.image}" + (f" (with {', '.join(others)} for pre_start)" if others else "")

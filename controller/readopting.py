@@ -11,16 +11,17 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 import structlog
 
-from bus.port import Bus, Outcome, Put, Write
+from bus.commits import Outcome, Put, Write
+from bus.port import Bus
 from controller.hearing import Hearing
 from controller.mirror import Mirror
 from controller.nodes import to_readopt
 from controller.world import Stored
 from schemas import subjects
-from schemas.api import open_reply
 from schemas.assignment import Assignment
 from schemas.errors import MeshError
 from schemas.nodeapi import AssignmentView, ReadAssignment
+from schemas.replies import open_reply
 from schemas.wire import encode
 
 EVERY = 0.5

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from bus.port import Bus, Put
+from bus.commits import Put
+from bus.port import Bus
 from controller.changes import Plan
 from controller.hearing import Hearing
 from controller.mirror import Mirror

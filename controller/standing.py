@@ -11,7 +11,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bus.port import Bus, Busy, Committed, Entry, Put, Unknown
+from bus.commits import Busy, Committed, Put, Unknown
+from bus.port import Bus, Entry
 from controller import election as rules
 from controller.election import Input
 from controller.highest import Highest, Memory, refusal

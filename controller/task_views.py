@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from controller.records import Records
 from controller.work import slot_key
-from schemas.api import ListTasks, TaskDetail, TaskView
 from schemas.assignment import AssignedTask
 from schemas.errors import Refused
 from schemas.observation import EndedTask, Observation, ObservedTask
 from schemas.records import RevisionRecord, RolloutRecord, ServiceRecord
 from schemas.spec import ServiceSpec
+from schemas.taskapi import ListTasks, TaskDetail, TaskView
 
 PENDING_LISTED = 1000
 """Waiting slots of one service that are listed one by one."""

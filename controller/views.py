@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from controller.network_troubles import network_troubles
 from controller.records import Records
-from schemas.api import ControllerView, NodeView, ServiceList, ServiceView, Status, VolumeView
+from schemas.memberapi import NodeView
 from schemas.observation import NodeFacts, Observation
 from schemas.records import Reason, ServiceRecord
+from schemas.serviceapi import ServiceList, ServiceView
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
+from schemas.statusapi import ControllerView, Status
+from schemas.volumeapi import VolumeView
 
 Observations = Mapping[str, Observation]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bus.accounts import OPERATOR, Users
 from bus.credentials import write_credentials
-from bus.port import Credentials
+from bus.users import Credentials
 from lab import configs, folders, mesh
 from lab.lab import Lab
 from lab.paths import Tools

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bus.accounts import OPERATOR, Server, Users, Value, render_config
-from bus.port import Credentials, agent_user, controller_user
+from bus.users import Credentials, agent_user, controller_user
 from lab.paths import LabPaths
 from lab.plan import NATS_PORT, NETWORK, LabPlan, Machine, server_urls
 

@@ -10,12 +10,15 @@ from types import TracebackType
 from typing import TypeVar
 
 from bus.nats import connect
-from bus.port import Bus, Credentials
+from bus.port import Bus
+from bus.users import Credentials
 from schemas import subjects
-from schemas.api import ListNodes, ListTasks, NodeList, NodeView, TaskList, TaskView, open_reply
 from schemas.clock import SystemClock
 from schemas.errors import MeshError, TimedOut, Unreachable
 from schemas.liveness import LeaderBeat
+from schemas.memberapi import ListNodes, NodeList, NodeView
+from schemas.replies import open_reply
+from schemas.taskapi import ListTasks, TaskList, TaskView
 from schemas.wire import Wire, decode, encode
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bus.accounts import OPERATOR
 from bus.credentials import read_credentials
-from bus.port import Credentials
+from bus.users import Credentials
 from lab import folders
 from lab.engine_api import EngineApi
 from lab.paths import LabPaths, Tools, labs_root

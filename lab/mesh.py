@@ -8,7 +8,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from bus.nats_admin import create_mesh
-from bus.port import Credentials
+from bus.users import Credentials
 from lab.eye import Eye
 from schemas.errors import TimedOut, Unreachable
 

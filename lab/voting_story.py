@@ -16,7 +16,7 @@ from lab.lab import Lab
 from lab.stage import Stage
 from lab.story import check
 from lab.voting import STACK, STACK_FILE, TASKS, Told, Voters
-from schemas.api import TaskView
+from schemas.taskapi import TaskView
 
 PATIENCE = 40.0
 

@@ -16,9 +16,17 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from bus.port import Bus
-from schemas import api
 from schemas.errors import BadMessage, Internal, MeshError, TimedOut, Unreachable
+from schemas.replies import Reply
+from schemas.requests import Command
 from schemas.wire import decode, encode
+
+WRITE_TIMEOUT = 15.0
+DEPLOY_TIMEOUT = 180.0
+"""A deploy may make nodes pull images before it is answered."""
+
+NODE_TIMEOUT = 10.0
+"""Seconds that a node's agent has for an answer."""
 
 READ_TIMEOUT = 2.0
 READ_ATTEMPTS = 3
@@ -64,7 +72,7 @@ async def read(bus: Bus, subject: str, data: bytes, timeout: float) -> bytes:
         raise _no_controller(error, wrote=False) from error
 
 
-async def write(bus: Bus, subject: str, request: api.Command, timeout: float) -> bytes:
+async def write(bus: Bus, subject: str, request: Command, timeout: float) -> bytes:
     """Have something done, once. Raises Unreachable, TimedOut: it is not known whether it was done."""
     now = await _store_time(bus)
     until = request.until or (now + timeout + LAST_WORD if now else 0.0)
@@ -127,7 +135,7 @@ async def _answered(bus: Bus, subject: str, data: bytes, timeout: float) -> byte
     """An answer, whatever it says; but raises TimedOut where it says that the outcome is not known."""
     answer = await bus.core.request(subject, data, timeout=timeout)
     try:
-        fault = decode(answer, api.Reply).error
+        fault = decode(answer, Reply).error
     except BadMessage as error:
         raise unreadable(subject, error) from error
     if fault is not None and fault.code == TimedOut.code:

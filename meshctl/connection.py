@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from bus.port import Bus, Credentials
+from bus.port import Bus
+from bus.users import Credentials
 from schemas.clock import Clock
 from schemas.errors import Refused, Unreachable
 

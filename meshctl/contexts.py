@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from bus.port import Credentials
+from bus.users import Credentials
 from schemas.errors import NotFound, Unreachable, UsageError
 from schemas.subjects import is_token, suggest_token
 from schemas.wire import Wire, decode, encode

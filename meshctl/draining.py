@@ -11,8 +11,9 @@ import click
 from meshctl.client import Mesh
 from meshctl.format.times import duration
 from meshctl.views.states import ended
-from schemas.api import ServiceView, TaskView
 from schemas.errors import Refused, TimedOut, Unreachable
+from schemas.serviceapi import ServiceView
+from schemas.taskapi import TaskView
 
 LOOK_EVERY = 0.25
 SURE_AFTER = 3.0

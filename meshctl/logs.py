@@ -15,9 +15,9 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from meshctl.client import Mesh
-from schemas.api import TaskView
 from schemas.errors import MeshError, NotFound, Unreachable
 from schemas.nodeapi import LogLine, ReadLogs
+from schemas.taskapi import TaskView
 
 LOOK_EVERY = 1.0
 """Seconds between two looks for new tasks while following."""

@@ -15,17 +15,18 @@ from typing import TypeVar
 
 import structlog
 
-from bus.port import Bus, Committed, Put, Subscription, Write
+from bus.commits import Committed, Put, Write
+from bus.port import Bus, Subscription
 from bus.writer import split
 from meshctl.recovery import Found, Recovery
 from schemas import subjects
-from schemas.api import open_reply
 from schemas.backup import Backup
 from schemas.errors import BadMessage, MeshError, StoreMissing, TimedOut, Unreachable
 from schemas.liveness import CONTROLLER_PERIOD, HEARTBEAT_PERIOD, ControllerBeat, Heartbeat, LeaderBeat
 from schemas.nodeapi import AssignmentView, ReadAssignment
 from schemas.observation import Observation
 from schemas.records import CursorRecord, MeshRecord, NodeRecord
+from schemas.replies import open_reply
 from schemas.wire import decode, encode
 
 LISTEN = 2.5 * max(CONTROLLER_PERIOD, HEARTBEAT_PERIOD)

@@ -14,9 +14,10 @@ from meshctl.format.times import duration
 from meshctl.views.states import docker_state, ended, told_to_end, trouble, up
 from meshctl.views.status import reason_text
 from meshctl.views.tasks import in_order, slot_order, task_name
-from schemas.api import ServiceView, TaskView
 from schemas.errors import MeshError, RolloutFailed, TimedOut
 from schemas.records import RolloutRecord
+from schemas.serviceapi import ServiceView
+from schemas.taskapi import TaskView
 
 ENDS = 3
 """So many ends of one slot while waiting, and the deploy is called failed."""

@@ -11,8 +11,9 @@ import click
 from meshctl.client import Mesh
 from meshctl.format.times import duration
 from meshctl.waiting import Goal, Look, Waiting
-from schemas.api import ServiceView, TaskView
 from schemas.errors import TimedOut, Unreachable
+from schemas.serviceapi import ServiceView
+from schemas.taskapi import TaskView
 
 LOOK_EVERY = 0.25
 """Seconds between two looks; more when answers take long (as in a big mesh)."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.api import Ask, Command, Written
 from schemas.network import AllocationRecord, EndpointsRecord, NetworkRecord
+from schemas.requests import Ask, Command, Written
 from schemas.wire import Count, Token, Wire
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from schemas.api import Ask, ServiceDeploy
 from schemas.network import NetworkRecord
 from schemas.records import Reason
+from schemas.requests import Ask
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ServiceSpec
 from schemas.wire import Count, Seconds, Token, Wire
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.api import Ask, Command
 from schemas.rebalance import Move, RebalanceRecord
+from schemas.requests import Ask, Command
 from schemas.wire import Count, Wire
 
 

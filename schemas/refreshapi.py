@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.api import Command
+from schemas.requests import Command
 from schemas.wire import Count, Token, Wire
 
 

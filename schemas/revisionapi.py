@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.api import Ask, Command, DeployAnswer, Written
+from schemas.requests import Ask, Command, Written
+from schemas.serviceapi import DeployAnswer
 from schemas.spec import ServiceSpec
 from schemas.wire import Count, Seconds, Token, Wire
 

@@ -1,11 +1,47 @@
-"""Requests about a stack's revisions, and their answers."""
+"""Requests about stacks and their revisions, and their answers."""
 
 from __future__ import annotations
 
-from schemas.api import Ask, Command, DeployAnswer
+from schemas.network import NetworkRecord
+from schemas.requests import Ask, Command, Written
+from schemas.serviceapi import DeployAnswer, ServiceDeploy
 from schemas.spec import ServiceSpec
 from schemas.stacks import StackMember
 from schemas.wire import Count, Seconds, Token, Wire
+
+
+class DeployStack(Command, frozen=True, kw_only=True):
+    """stack.deploy. `prune`: services of the stack that are not named are removed."""
+
+    stack: Token
+    services: tuple[ServiceDeploy, ...]
+    networks: tuple[NetworkRecord, ...] = ()
+    """Those that the stack makes, and removes with it."""
+    prune: bool = False
+    resolve_image: str = "always"
+    """always | changed | never, as docker stack deploy has it; pinned: the services say it."""
+    expected: dict[str, str] = {}
+    """Of a plan: what it rests on (`StackPlan.base`). Conflict where that has moved on."""
+
+
+class RemoveStack(Command, frozen=True, kw_only=True):
+    """stack.remove."""
+
+    stack: Token
+
+
+class StackView(Wire, frozen=True, kw_only=True):
+    """A stack."""
+
+    stack: Token
+    revision: Count
+    services: dict[str, Count]
+
+
+class StackList(Wire, frozen=True, kw_only=True):
+    """The answer to stack.list."""
+
+    stacks: tuple[StackView, ...]
 
 
 class GetStackHistory(Ask, frozen=True, kw_only=True):
@@ -62,6 +98,9 @@ class StackRolledBack(DeployAnswer, frozen=True, kw_only=True):
 
 
 STACK_REQUESTS: dict[str, tuple[type[Wire], type[Wire]]] = {
+    "stack.deploy": (DeployStack, DeployAnswer),
+    "stack.remove": (RemoveStack, Written),
+    "stack.list": (Ask, StackList),
     "stack.history": (GetStackHistory, StackHistory),
     "stack.rollback": (RollbackStack, StackRolledBack),
 }

@@ -29,7 +29,8 @@ from bus.accounts import Cluster, Server, Users, render_config
 from bus.memory import MemoryBroker
 from bus.nats import connect
 from bus.nats_admin import create_mesh
-from bus.port import Bus, Credentials
+from bus.port import Bus
+from bus.users import Credentials
 from tests.guardian import guard
 
 PASSWORD = "word"

@@ -10,11 +10,11 @@ from controller.api.dependents import check_circles
 from controller.constraints import satisfied
 from controller.nodes import NodeView
 from controller.records import Records
-from schemas.api import ServiceDeploy
 from schemas.errors import Refused
 from schemas.leases import STOP_AFTER_LEAST
 from schemas.observation import Observation
 from schemas.placeholders import unknown_placeholders
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import SPEC_LIMIT, ServiceSpec
 from schemas.wire import encode
 

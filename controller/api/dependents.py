@@ -12,8 +12,8 @@ import msgspec
 
 from controller.api.intent import Intent, current, current_spec
 from controller.records import Records
-from schemas.api import ServiceDeploy
 from schemas.errors import Refused
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ServiceSpec
 from schemas.stacks import StackMember
 

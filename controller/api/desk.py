@@ -15,15 +15,16 @@ from difflib import get_close_matches
 from typing import Generic, TypeVar
 
 from bus.batches import check_batch
-from bus.port import Bus, Busy, Committed, Conflicted, Delete, Outcome, Put, StoreInfo, Unknown, Write
+from bus.commits import Busy, Committed, Conflicted, Delete, Outcome, Put, Unknown, Write
+from bus.port import Bus, StoreInfo
 from controller.elector import Elector
 from controller.hearing import Hearing
 from controller.leader import Leader
 from controller.mirror import Mirror
 from controller.records import Records
-from schemas.api import Ask
 from schemas.clock import Clock
 from schemas.errors import Conflict, NotFound, Refused, StoreMissing, TimedOut, Unreachable
+from schemas.requests import Ask
 from schemas.wire import Wire, encode
 
 A = TypeVar("A")

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from controller.records import Records
 from schemas import subjects
-from schemas.api import DeployStack
 from schemas.network import NetworkRecord
 from schemas.records import LivenessRecord, NodeRecord, ServiceRecord, StackRecord
+from schemas.stackapi import DeployStack
 from schemas.wire import Wire
 
 

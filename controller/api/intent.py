@@ -14,8 +14,8 @@ import msgspec
 from controller.api.composition import pinned_of
 from controller.records import Records
 from schemas import subjects
-from schemas.api import Deployed, ServiceDeploy
 from schemas.records import REVISIONS_KEPT, RevisionRecord, ServiceRecord
+from schemas.serviceapi import Deployed, ServiceDeploy
 from schemas.spec import Mode, ServiceSpec
 from schemas.wire import Wire
 

@@ -6,8 +6,8 @@ import msgspec
 
 from controller.api.desk import Desk, Draft
 from schemas import subjects
-from schemas.api import Join, Joined
 from schemas.errors import Refused, StoreMissing, Unreachable
+from schemas.memberapi import Join, Joined
 from schemas.records import NodeRecord
 
 

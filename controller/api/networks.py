@@ -13,10 +13,10 @@ from controller.networking import spec_of, taken_by_others
 from controller.networks import ceiling, refusal
 from controller.records import Records
 from schemas import subjects
-from schemas.api import Written
 from schemas.errors import Conflict, NotFound, Refused
 from schemas.netapi import CreateNetwork, InspectNetwork, ListNetworks, NetworkList, NetworkView, RemoveNetworks
 from schemas.network import NetworkRecord
+from schemas.requests import Written
 from schemas.spec import ServiceSpec
 from schemas.wire import Wire
 

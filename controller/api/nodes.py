@@ -9,9 +9,10 @@ import msgspec
 from controller import views
 from controller.api.desk import Desk, Draft, not_found
 from schemas import subjects
-from schemas.api import InspectNode, ListNodes, NodeList, NodeView, RemoveNode, UpdateNode, Written
 from schemas.errors import Refused
+from schemas.memberapi import InspectNode, ListNodes, NodeList, NodeView, RemoveNode, UpdateNode
 from schemas.records import NodeRecord
+from schemas.requests import Written
 
 LABELS_AT_MOST = 100
 LABEL_VALUE_LENGTH = 1024

@@ -7,9 +7,10 @@ import msgspec
 from controller.api.desk import Desk, Draft
 from controller.api.nodes import existing
 from schemas import subjects
-from schemas.api import GiveOrder, Written
 from schemas.errors import Refused
 from schemas.records import OrderRecord
+from schemas.requests import Written
+from schemas.statusapi import GiveOrder
 
 KINDS: tuple[str, ...] = ("brake.release", "node.confirm-dead", "rebalance")
 

@@ -12,8 +12,8 @@ from controller.api.checks import node_views
 from controller.api.desk import Desk
 from controller.api.intent import current_spec, with_pin
 from controller.constraints import platform_fits, satisfied
-from schemas.api import ServiceDeploy
 from schemas.errors import Refused
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ServiceSpec
 
 POLICIES = ("always", "changed", "never", "pinned")

@@ -15,9 +15,10 @@ from controller.api.intent import current, current_spec
 from controller.api.stacks import StackDraft, draft_stack, prepare_stack
 from controller.records import Records
 from controller.whatif import Foresight, foresee
-from schemas.api import Deployed, DeployStack, ServiceDeploy
 from schemas.planapi import PlannedService, PlanStack, StackPlan
+from schemas.serviceapi import Deployed, ServiceDeploy
 from schemas.spec import ServiceSpec
+from schemas.stackapi import DeployStack
 
 LOOKED_AHEAD = 5.0
 """Seconds of deciding, after which the rest is left out."""

@@ -19,9 +19,9 @@ from controller.api.desk import Desk, Draft, not_found
 from controller.api.intent import current, current_spec, intend, with_pin
 from controller.api.pinning import eligible
 from controller.records import Records
-from schemas.api import ServiceDeploy
 from schemas.errors import MeshError
 from schemas.refreshapi import RefreshAnswer, Refreshed, RefreshServices
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ServiceSpec
 
 ALWAYS = "always"

@@ -14,10 +14,11 @@ from controller.api.desk import Desk, Draft, not_found
 from controller.api.intent import current, going_back, has_failed, intend
 from controller.records import Records
 from schemas import subjects
-from schemas.api import DeployAnswer, Deployed, ServiceDeploy, Written
 from schemas.errors import NotFound, Refused
 from schemas.records import ServiceRecord
+from schemas.requests import Written
 from schemas.revisionapi import GetHistory, History, PauseServices, PromoteService, RevisionView, RollbackService
+from schemas.serviceapi import DeployAnswer, Deployed, ServiceDeploy
 from schemas.stacks import StackMember
 from schemas.wire import Wire
 

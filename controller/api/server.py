@@ -33,14 +33,11 @@ from controller.api import (
 )
 from controller.api.desk import Desk
 from schemas import subjects
-from schemas.api import AGENT_REQUESTS, REQUESTS, Command, reply_error, reply_with
+from schemas.api import REQUESTS
 from schemas.errors import BadMessage, Internal, MeshError, Refused, Unreachable
-from schemas.netapi import NETWORK_REQUESTS
-from schemas.planapi import PLAN_REQUESTS
-from schemas.rebalanceapi import REBALANCE_REQUESTS
-from schemas.refreshapi import REFRESH_REQUESTS
-from schemas.revisionapi import REVISION_REQUESTS
-from schemas.stackapi import STACK_REQUESTS
+from schemas.memberapi import AGENT_REQUESTS
+from schemas.replies import reply_error, reply_with
+from schemas.requests import Command
 from schemas.wire import decode
 
 log = structlog.get_logger()
@@ -85,16 +82,6 @@ HANDLERS: Mapping[str, Handler] = {
     "rebalance.stop": rebalancing.stop,
     "rebalance.get": rebalancing.get,
     "order.give": orders.give,
-}
-
-ALL_REQUESTS = {
-    **REQUESTS,
-    **NETWORK_REQUESTS,
-    **REVISION_REQUESTS,
-    **STACK_REQUESTS,
-    **PLAN_REQUESTS,
-    **REFRESH_REQUESTS,
-    **REBALANCE_REQUESTS,
 }
 
 AGENT_HANDLERS: Mapping[str, Callable[[Desk, str, Any], Awaitable[object]]] = {"join": joining.join}
@@ -150,7 +137,7 @@ class Server:
         name = message.subject.removeprefix("mesh.api.")
         if name not in HANDLERS:
             raise BadMessage(f"there is no request {name!r}", hint="is meshctl newer than the controllers?")
-        request = decode(message.data, ALL_REQUESTS[name][0])
+        request = decode(message.data, REQUESTS[name][0])
         until = request.until if isinstance(request, Command) else 0.0
         return await HANDLERS[name](dataclasses.replace(self._desk, until=until), request)
 

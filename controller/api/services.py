@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bus.port import BATCH_MESSAGES
+from bus.commits import BATCH_MESSAGES
 from controller import views
 from controller.api.checks import REPLICAS_LIMIT, check_service, warnings_for
 from controller.api.composition import Change, compose, in_its_stack, members_of
@@ -17,7 +17,10 @@ from controller.api.networks import check_attached
 from controller.api.pinning import pin_all
 from controller.api.stacks import removed
 from schemas import subjects
-from schemas.api import (
+from schemas.errors import Conflict, Refused
+from schemas.records import ServiceRecord
+from schemas.requests import Written
+from schemas.serviceapi import (
     DeployAnswer,
     InspectService,
     ListServices,
@@ -27,10 +30,7 @@ from schemas.api import (
     ServiceDeploy,
     ServiceList,
     ServiceView,
-    Written,
 )
-from schemas.errors import Conflict, Refused
-from schemas.records import ServiceRecord
 from schemas.spec import ServiceSpec
 from schemas.stacks import StackMember
 from schemas.wire import Wire

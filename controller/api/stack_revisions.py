@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bus.port import BATCH_MESSAGES
+from bus.commits import BATCH_MESSAGES
 from controller.api.composition import Change, compose, last_good, members_of, standing
 from controller.api.desk import Desk, Draft, not_found
 from controller.api.intent import current, going_back, has_failed
@@ -19,9 +19,9 @@ from controller.api.networks import check_attached
 from controller.api.stacks import removed
 from controller.records import Records
 from schemas import subjects
-from schemas.api import Deployed
 from schemas.errors import Conflict, NotFound, Refused
 from schemas.records import RevisionRecord, ServiceRecord, StackRecord
+from schemas.serviceapi import Deployed
 from schemas.spec import ServiceSpec
 from schemas.stackapi import GetStackHistory, RollbackStack, StackHistory, StackRevisionView, StackRolledBack
 from schemas.stacks import StackMember

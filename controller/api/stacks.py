@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bus.port import BATCH_MESSAGES
+from bus.commits import BATCH_MESSAGES
 from controller.api.checks import check_stack, warnings_for
 from controller.api.composition import Change, Composed, compose, members_of, standing
 from controller.api.dependents import dragged
@@ -17,19 +17,11 @@ from controller.api.intent import Intent, current, deployed_of, intend
 from controller.api.networks import check_attached, gone, stack_networks
 from controller.api.pinning import pin_all
 from schemas import subjects
-from schemas.api import (
-    Ask,
-    DeployAnswer,
-    Deployed,
-    DeployStack,
-    RemoveStack,
-    ServiceDeploy,
-    StackList,
-    StackView,
-    Written,
-)
 from schemas.errors import Conflict
 from schemas.records import ServiceRecord
+from schemas.requests import Ask, Written
+from schemas.serviceapi import DeployAnswer, Deployed, ServiceDeploy
+from schemas.stackapi import DeployStack, RemoveStack, StackList, StackView
 from schemas.stacks import StackMember
 from schemas.wire import Wire
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from controller import views
 from controller.api.desk import Desk
-from schemas.api import ControllerView, GetStatus, Status
 from schemas.records import Reason
+from schemas.statusapi import ControllerView, GetStatus, Status
 
 
 async def get(desk: Desk, request: GetStatus) -> Status:

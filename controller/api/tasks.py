@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from controller import task_views
 from controller.api.desk import Desk, not_found
-from schemas.api import InspectTask, ListTasks, TaskDetail, TaskList
 from schemas.errors import NotFound
+from schemas.taskapi import InspectTask, ListTasks, TaskDetail, TaskList
 
 
 async def list_all(desk: Desk, request: ListTasks) -> TaskList:

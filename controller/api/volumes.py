@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controller import views
 from controller.api.desk import Desk
-from schemas.api import ListVolumes, VolumeList
+from schemas.volumeapi import ListVolumes, VolumeList
 
 
 async def list_all(desk: Desk, request: ListVolumes) -> VolumeList:

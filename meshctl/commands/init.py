@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bus.credentials import read_credentials
-from bus.port import Credentials
+from bus.users import Credentials
 from meshctl.connection import connected
 from meshctl.contexts import credentials_for
 from meshctl.session import Session, pass_session, quiet_logs

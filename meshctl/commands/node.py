@@ -17,9 +17,10 @@ from meshctl.views.nodes import node_listing
 from meshctl.views.objects import plain
 from meshctl.views.selecting import NODE_KEYS, TASK_KEYS, node_admitted, task_admitted
 from meshctl.views.tasks import image_names, task_listing
-from schemas.api import NodeView, TaskView
 from schemas.errors import NotFound, Refused, UsageError
+from schemas.memberapi import NodeView
 from schemas.records import Availability
+from schemas.taskapi import TaskView
 
 
 @click.group(cls=Group, name="node")

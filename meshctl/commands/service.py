@@ -26,8 +26,9 @@ from meshctl.views.services import service_listing
 from meshctl.views.tasks import image_names, task_listing
 from meshctl.waiting import Goal
 from meshctl.watching import wait_until_gone, wait_until_running
-from schemas.api import ServiceView, TaskView
 from schemas.errors import NotFound, UsageError
+from schemas.serviceapi import ServiceView
+from schemas.taskapi import TaskView
 
 
 @click.group(cls=Group, name="service")

@@ -14,9 +14,9 @@ from meshctl.format.near import did_you_mean
 from meshctl.format.times import parse_moment
 from meshctl.logs import Reading, Source, follow, history, sources
 from meshctl.session import Session, pass_session
-from schemas.api import TaskView
 from schemas.errors import NotFound, UsageError
 from schemas.nodeapi import LogLine
+from schemas.taskapi import TaskView
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright_yellow", "bright_green")
 

@@ -16,8 +16,8 @@ from meshctl.format.times import duration, parse_duration
 from meshctl.pulls import telling_pulls
 from meshctl.session import Session, pass_session
 from meshctl.waiting import Goal
-from schemas.api import DeployAnswer, PutService, ServiceDeploy, ServiceView
 from schemas.errors import Conflict, UsageError
+from schemas.serviceapi import DeployAnswer, PutService, ServiceDeploy, ServiceView
 from schemas.subjects import is_token, suggest_token
 
 ATTEMPTS = 3

@@ -23,8 +23,10 @@ from meshctl.views.services import service_listing, stack_listing
 from meshctl.views.tasks import image_names, task_listing
 from meshctl.waiting import Goal
 from meshctl.watching import wait_until_gone, wait_until_running
-from schemas.api import DeployAnswer, DeployStack, ServiceView, StackList, TaskView
 from schemas.errors import NotFound, UsageError
+from schemas.serviceapi import DeployAnswer, ServiceView
+from schemas.stackapi import DeployStack, StackList
+from schemas.taskapi import TaskView
 
 if TYPE_CHECKING:
     from meshctl.compose.load import LoadedStack

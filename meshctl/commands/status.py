@@ -13,8 +13,10 @@ from meshctl.commands.options import format_option, print_objects
 from meshctl.session import Session, pass_session
 from meshctl.views.objects import plain
 from meshctl.views.status import status_text
-from schemas.api import NodeList, ServiceList, Status
 from schemas.errors import StoreMissing
+from schemas.memberapi import NodeList
+from schemas.serviceapi import ServiceList
+from schemas.statusapi import Status
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from meshctl.commands.options import format_option, print_objects
 from meshctl.lazy import Group
 from meshctl.session import Session, pass_session
 from meshctl.views.objects import dated, plain
-from schemas.api import TaskView
 from schemas.errors import NotFound, UsageError
+from schemas.taskapi import TaskView
 
 
 @click.group(cls=Group, name="task")

@@ -12,8 +12,8 @@ from meshctl.lazy import Group
 from meshctl.session import Session, pass_session
 from meshctl.views.images import volume_listing
 from meshctl.views.selecting import VOLUME_KEYS, volume_admitted
-from schemas.api import VolumeView
 from schemas.errors import NotFound, Refused, UsageError
+from schemas.volumeapi import VolumeView
 
 
 @click.group(cls=Group, name="volume")

@@ -1,4 +1,4 @@
-"""The Compose reader: files a person wrote become `schemas.api.ServiceDeploy`s, or one error that lists what is wrong.
+"""The Compose reader: files a person wrote become `ServiceDeploy`s, or one error that lists what is wrong.
 
 Three outcomes per key, no fourth: honoured, no effect (one warning), refused (file, line, key, remedy). The one list
 of keys is `meshctl.compose.keys`; docs/COMPOSE.md is made from it. Never asks the mesh, never starts anything; only

@@ -29,9 +29,9 @@ from meshctl.compose.sources import ComposeSource, Disk, read_source
 from meshctl.compose.tree import Mapping as MappingNode
 from meshctl.compose.tree import Where
 from meshctl.compose.yamltext import NODE_LIMIT, is_encodable, parse, values_in
-from schemas.api import ServiceDeploy
 from schemas.errors import ManifestError, UsageError
 from schemas.network import NetworkRecord
+from schemas.serviceapi import ServiceDeploy
 from schemas.subjects import is_token, suggest_token
 
 

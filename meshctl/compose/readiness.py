@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from meshctl.compose.cursor import At
 from meshctl.compose.problems import quote
 from meshctl.compose.scalars import duration, text, whole
+from meshctl.flags.targets import http_target, tcp_target
 from schemas.spec import ReadyCheck
-
-_HTTP = re.compile(r":?([0-9]{1,5})(/[\x21-\x7e]*)?")
-_TCP = re.compile(r":?([0-9]{1,5})")
-PORTS = range(1, 65_536)
 
 
 def read_ready(service: At) -> ReadyCheck | None:
@@ -25,8 +20,9 @@ def read_ready(service: At) -> ReadyCheck | None:
         return None
     asked = http or tcp
     assert asked is not None, "one of the two is there"
-    match = (_HTTP if http is not None else _TCP).fullmatch(text(asked))
-    if match is None or int(match[1]) not in PORTS:
+    port = tcp_target(text(asked))
+    target = http_target(text(asked)) if http is not None else port and (port, "/")
+    if not target:
         asked.refuse(f"{quote(text(asked))} is no port of the container", 'write ":8080/health" for http, 8080 for tcp')
         return None
     if service.get("network_mode") is not None and text(service.get("network_mode")) == "none":
@@ -34,8 +30,8 @@ def read_ready(service: At) -> ReadyCheck | None:
     default = ReadyCheck(port=1)
     return ReadyCheck(
         kind="http" if http is not None else "tcp",
-        port=int(match[1]),
-        path=(match[2] or "/") if http is not None else "/",
+        port=target[0],
+        path=target[1],
         interval=duration(at.get("interval"), default.interval) or default.interval,
         timeout=duration(at.get("timeout"), default.timeout) or default.timeout,
         retries=whole(at.get("retries"), default.retries, least=1, most=1_000_000),

@@ -17,8 +17,8 @@ from meshctl.compose.project import Project, has_placeholders
 from meshctl.compose.rollout import read_canary, read_progress_deadline, with_max_unavailable
 from meshctl.compose.scalars import chosen, texts
 from meshctl.compose.tree import Mapping, Node, Scalar, is_extension, is_null
-from schemas.api import ServiceDeploy
 from schemas.drift import DriftPolicy
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import SPEC_LIMIT, ServiceSpec, TaskSpec, UpdatePolicy
 from schemas.subjects import is_token, suggest_token
 from schemas.wire import encode

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bus.accounts import Server, Users, render_config
-from bus.port import Credentials, agent_user, controller_user
+from bus.users import Credentials, agent_user, controller_user
 from schemas.errors import UsageError
 from schemas.subjects import suggest_token
 

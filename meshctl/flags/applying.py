@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from meshctl.flags.checks import changed_health, changed_ready
 from meshctl.flags.table import GATHERINGS, SETTINGS, Gathering
-from meshctl.flags.values import parse_count, parse_words
+from meshctl.flags.values import parse_words
 from meshctl.format.near import did_you_mean
-from meshctl.format.times import parse_duration
 from schemas.errors import UsageError
-from schemas.spec import ContainerSpec, HealthCheck, LogDriver, ServiceSpec, TaskSpec
+from schemas.spec import ContainerSpec, LogDriver, ServiceSpec, TaskSpec
 
 Given = Mapping[str, Any]
 S = TypeVar("S")
@@ -64,7 +64,8 @@ def _settings(spec: ServiceSpec, given: Given) -> ServiceSpec:
         value = given.get(setting.field)
         if value is not None:
             spec = put(spec, setting.path, value if setting.switch else setting.parse(value, f"--{setting.name}"))
-    spec = put(spec, "task.container.healthcheck", _health(spec.task.container.healthcheck, given))
+    spec = put(spec, "task.container.healthcheck", changed_health(spec.task.container.healthcheck, given))
+    spec = put(spec, "task.container.ready", changed_ready(spec.task.container.ready, given))
     return put(spec, "task.container.logging", _logging(spec.task.container.logging, given))
 
 
@@ -110,26 +111,6 @@ def _must_be_there(gathering: Gathering, remove: Sequence[str], there: Sequence[
         if key not in there:
             hint = did_you_mean(key, there, "there is none" if not there else "meshctl service inspect shows them")
             raise UsageError(f"--{gathering.name}-rm: there is no '{key}'", hint=hint)
-
-
-def _health(old: HealthCheck | None, given: Given) -> HealthCheck | None:
-    if given.get("no_healthcheck"):
-        return HealthCheck(test=("NONE",))
-    names = {"interval": "health_interval", "timeout": "health_timeout", "start_period": "health_start_period"}
-    changes: dict[str, Any] = {
-        name: parse_duration(given[field], f"--{field.replace('_', '-')}")
-        for name, field in names.items()
-        if given.get(field) is not None
-    }
-    if given.get("health_retries") is not None:
-        changes["retries"] = parse_count(given["health_retries"], "--health-retries")
-    if given.get("health_cmd"):
-        changes["test"] = ("CMD-SHELL", given["health_cmd"])
-    if not changes:
-        return old
-    if old is None and "test" not in changes:
-        raise UsageError("there is no health check to change", hint="add --health-cmd COMMAND")
-    return HealthCheck(**changes) if old is None else replace(old, **changes)
 
 
 def _logging(old: LogDriver | None, given: Given) -> LogDriver | None:

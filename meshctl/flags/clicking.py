@@ -11,12 +11,18 @@ from meshctl.flags.table import GATHERINGS, SETTINGS, Gathering, Setting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-HEALTH = (
+CHECKS = (
     ("--health-cmd", "COMMAND", "A shell command that tells whether it is healthy."),
     ("--health-interval", "DURATION", "Between two checks."),
     ("--health-timeout", "DURATION", "A check may take so long."),
     ("--health-start-period", "DURATION", "Failures so early do not count."),
+    ("--health-start-interval", "DURATION", "Between two checks in the start period."),
     ("--health-retries", "N", "Failures in a row that make it unhealthy."),
+    ("--ready-http", ":PORT/PATH", "The agent asks there whether it is ready: for images without curl."),
+    ("--ready-tcp", "PORT", "The agent connects there instead."),
+    ("--ready-interval", "DURATION", "Between two of its checks."),
+    ("--ready-timeout", "DURATION", "Such a check may take so long."),
+    ("--ready-retries", "N", "Failures in a row that make it not ready again."),
     ("--log-driver", "DRIVER", "Docker's log driver."),
 )
 
@@ -24,14 +30,14 @@ HEALTH = (
 def create_flags(command: F) -> F:
     """All flags of `service create` that are told in the table."""
     for gathering in reversed(GATHERINGS):
-        command = _gathering(gathering, f"--{gathering.name}", gathering.short)(command)
+        command = _gathering(gathering, gathering.create, gathering.field)(command)
     return _both(command)
 
 
 def update_flags(command: F) -> F:
     """All flags of `service update` that are told in the table."""
     for gathering in reversed(GATHERINGS):
-        command = _gathering(gathering, f"--{gathering.name}-add", "")(command)
+        command = _gathering(gathering, (f"--{gathering.name}-add",), f"{gathering.field}_add")(command)
         text = f"Take back what --{gathering.name}-add gave."
         removal = click.option(f"--{gathering.name}-rm", multiple=True, metavar="KEY", help=text)
         command = removal(command)
@@ -41,9 +47,10 @@ def update_flags(command: F) -> F:
 def _both(command: F) -> F:
     for setting in reversed(SETTINGS):
         command = _setting(setting)(command)
-    for name, metavar, text in HEALTH:
+    for name, metavar, text in CHECKS:
         command = click.option(name, metavar=metavar, help=text)(command)
     command = click.option("--no-healthcheck", is_flag=True, help="Also none that the image brings.")(command)
+    command = click.option("--no-ready", is_flag=True, help="No check of readiness.")(command)
     return click.option("--log-opt", multiple=True, metavar="KEY=VALUE", help="An option of the log driver.")(command)
 
 
@@ -54,6 +61,5 @@ def _setting(setting: Setting) -> Callable[[F], F]:
     return click.option(*names, f"--{setting.name}", metavar=setting.metavar, help=setting.help)
 
 
-def _gathering(gathering: Gathering, flag: str, short: str) -> Callable[[F], F]:
-    names = [f"-{short}"] if short else []
-    return click.option(*names, flag, multiple=True, metavar=gathering.metavar, help=gathering.help)
+def _gathering(gathering: Gathering, flags: tuple[str, ...], field: str) -> Callable[[F], F]:
+    return click.option(*flags, field, multiple=True, metavar=gathering.metavar, help=gathering.help)

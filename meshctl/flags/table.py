@@ -22,6 +22,7 @@ from meshctl.flags.values import (
     parse_pair,
     parse_port,
     parse_ratio,
+    parse_service,
     parse_spread,
     parse_ulimit,
     parse_words,
@@ -67,13 +68,22 @@ class Gathering:
     key: Callable[[Any], str] | None = None
     """None: the path holds a mapping, `parse` gives (key, value)."""
     short: str = ""
+    also: tuple[str, ...] = ()
+    """Further names in `create`, as docker has them."""
 
     @property
     def field(self) -> str:
         """The name of click's parameter (with _add and _rm for `update`)."""
         return self.name.replace("-", "_")
 
+    @property
+    def create(self) -> tuple[str, ...]:
+        """Its names in `create`."""
+        short = (f"-{self.short}",) if self.short else ()
+        return (*short, *(f"--{name}" for name in (self.name, *self.also)))
 
+
+_DRIFT = "What follows when it is changed by hand: report, replace or ignore."
 _container, _limits, _reserve, _restart = "task.container.", "task.limits.", "task.reservations.", "task.restart."
 
 
@@ -117,6 +127,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("restart-max-attempts", _restart + "max_attempts", parse_count, "N", "Restarts before giving up."),
     Setting("restart-window", _restart + "window", parse_duration, "DURATION", "Attempts are counted in this."),
     Setting("replicas-max-per-node", "task.placement.max_per_node", parse_count, "N", "Most tasks on one node."),
+    Setting("endpoint-mode", "endpoint_mode", partial(one_of, allowed=("vip", "dnsrr")), "MODE", "vip or dnsrr."),
+    Setting("progress-deadline", "progress_deadline", parse_duration, "DURATION", "No progress so long: it failed."),
+    Setting("drift", "task.drift", partial(one_of, allowed=("report", "replace", "ignore")), "POLICY", _DRIFT),
+    Setting("stop-after", "task.stop_after", parse_duration, "DURATION", "Ends where the node is cut off so long."),
     *_policy("update", "update"),
     *_policy("rollback", "rollback"),
 )
@@ -168,5 +182,8 @@ GATHERINGS: tuple[Gathering, ...] = (
     Gathering("dns", _container + "dns", _text, "ADDRESS", "A name server.", key=str),
     Gathering("dns-search", _container + "dns_search", _text, "DOMAIN", "A search domain.", key=str),
     Gathering("dns-option", _container + "dns_options", _text, "OPTION", "An option of the resolver.", key=str),
-    Gathering("cap", _container + "cap_add", _text, "CAPABILITY", "A capability more.", key=str),
+    Gathering("cap", _container + "cap_add", _text, "CAPABILITY", "A capability more.", key=str, also=("cap-add",)),
+    Gathering("cap-drop", _container + "cap_drop", _text, "CAPABILITY", "A capability less.", key=str),
+    Gathering("affinity", "task.placement.affinity", parse_service, "SERVICE", "Only beside its tasks.", key=str),
+    Gathering("anti-affinity", "task.placement.anti_affinity", parse_service, "SERVICE", "Not beside them.", key=str),
 )

@@ -186,6 +186,13 @@ def parse_bearable(text: str, what: str) -> str:
     return text
 
 
+def parse_service(text: str, what: str) -> str:
+    """A service's full name."""
+    if not is_token(text):
+        raise UsageError(f"{what}: '{text}' can't be a service's name", hint="meshctl service ls shows them")
+    return text
+
+
 def parse_ratio(text: str, what: str) -> float:
     """A share between 0 and 1."""
     try:

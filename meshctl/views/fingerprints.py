@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from meshctl.format.output import Column, Listing
-from schemas.api import NodeView
+from schemas.memberapi import NodeView
 from schemas.observation import NodeFacts
 
 LEAST = 3

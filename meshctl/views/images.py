@@ -9,8 +9,8 @@ from meshctl.format.filters import Filters, is_one_of, starts_with
 from meshctl.format.output import Column, Listing
 from meshctl.format.sizes import decimal_size
 from meshctl.format.times import ago
-from schemas.api import VolumeView
 from schemas.nodeapi import ImageList, ImageView
+from schemas.volumeapi import VolumeView
 
 IMAGE_KEYS = ("reference", "node", "dangling")
 

@@ -9,7 +9,7 @@ from meshctl.format.output import Column, Listing, Row
 from meshctl.format.sizes import binary_size
 from meshctl.format.times import ago
 from meshctl.views.fingerprints import fingerprint, snowflakes
-from schemas.api import NodeView
+from schemas.memberapi import NodeView
 
 WORDS = {"ready": "Ready", "not-ready": "Not ready", "down": "Down", "unknown": "Unknown"}
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from meshctl.format.filters import Filters, has_labels, is_one_of, starts_with
 from meshctl.views.states import desired_state, docker_state
 from meshctl.views.tasks import task_name
-from schemas.api import NodeView, ServiceView, TaskView, VolumeView
 from schemas.errors import UsageError
+from schemas.memberapi import NodeView
+from schemas.serviceapi import ServiceView
+from schemas.taskapi import TaskView
+from schemas.volumeapi import VolumeView
 
 TASK_KEYS = ("id", "name", "node", "service", "desired-state", "state")
 SERVICE_KEYS = ("id", "name", "mode", "label", "stack")

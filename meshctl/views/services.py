@@ -7,8 +7,9 @@ from typing import Any
 
 from meshctl.format.output import Column, Listing, Row
 from meshctl.views.tasks import image_text
-from schemas.api import ServiceView, StackView
+from schemas.serviceapi import ServiceView
 from schemas.spec import Port
+from schemas.stackapi import StackView
 
 
 def _fullness(row: Row) -> str:

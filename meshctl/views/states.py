@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.api import TaskView
+from schemas.taskapi import TaskView
 
 LIVE = {
     "pending": "Pending",

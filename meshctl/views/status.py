@@ -8,8 +8,10 @@ import click
 
 from meshctl.format.times import ago
 from meshctl.views.nodes import WORDS, why_text
-from schemas.api import NodeView, ServiceView, Status
+from schemas.memberapi import NodeView
 from schemas.records import Reason
+from schemas.serviceapi import ServiceView
+from schemas.statusapi import Status
 
 
 def status_text(

@@ -8,8 +8,9 @@ from typing import Any
 from meshctl.format.output import Column, Listing, Row
 from meshctl.format.times import ago
 from meshctl.views.states import COLOURS, desired_state, docker_state, ended, trouble
-from schemas.api import ServiceView, TaskView
 from schemas.observation import BoundPort
+from schemas.serviceapi import ServiceView
+from schemas.taskapi import TaskView
 
 HISTORY = " \\_ "
 """What docker puts before the name of a task that is history of the line above."""

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from bus.port import BATCH_MESSAGES, Bus, Committed, Conflicted, Delete, Fence, Fenced, Put
+from bus.commits import BATCH_MESSAGES, Committed, Conflicted, Delete, Fence, Fenced, Put
+from bus.port import Bus
 from schemas.errors import Refused
 from schemas.subjects import EPOCH
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bus.port import Committed, Delete, Entry, Put
+from bus.commits import Committed, Delete, Put
+from bus.port import Entry
 
 
 async def test_a_watch_tells_every_entry_in_order(mesh) -> None:

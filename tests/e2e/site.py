@@ -18,9 +18,9 @@ from lab.eye import Eye
 from lab.lab import Lab
 from lab.plan import Service
 from meshctl.client import Mesh
-from schemas.api import TaskView
 from schemas.errors import MeshError, Unreachable
 from schemas.events import Event
+from schemas.taskapi import TaskView
 
 T = TypeVar("T")
 

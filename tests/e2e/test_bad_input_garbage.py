@@ -10,13 +10,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from bus.commits import Delete
 from bus.credentials import read_credentials
 from bus.nats import connect
-from bus.port import Bus, Credentials, Delete
+from bus.port import Bus
+from bus.users import Credentials
 from schemas import subjects
-from schemas.api import AGENT_REQUESTS, REQUESTS
+from schemas.api import REQUESTS
 from schemas.clock import SystemClock
 from schemas.errors import MeshError
+from schemas.memberapi import AGENT_REQUESTS
 from schemas.nodeapi import NODE_REQUESTS
 from tests.e2e.site import Site, worker
 

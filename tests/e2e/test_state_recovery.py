@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from meshctl.client import Mesh
-from schemas.api import GetStatus, Status
+from schemas.statusapi import GetStatus, Status
 from tests.e2e.faults import delete_state_stream
 from tests.e2e.site import PATIENCE, Site, worker
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from schemas.api import TaskView
+from schemas.taskapi import TaskView
 from tests.e2e.faults import signal_all
 from tests.e2e.site import Found, Site, worker
 

@@ -12,7 +12,7 @@ import pytest
 
 from lab import images, voting
 from lab.voting import STACK, STACK_FILE, TASKS, Voters
-from schemas.api import TaskView
+from schemas.taskapi import TaskView
 from tests.e2e.browser import Browser, browser_at, why_no_browser
 from tests.e2e.site import Site
 

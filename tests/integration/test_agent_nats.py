@@ -12,9 +12,10 @@ from agent.agent import Agent
 from agent.engine.memory import MemoryEngine
 from agent.files import DataDirectory
 from agent.parts import AgentConfig
+from bus.commits import Committed, Put
 from bus.nats import connect, open_bus
 from bus.nats_admin import create_mesh
-from bus.port import Committed, From, Put
+from bus.port import From
 from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
 from schemas.clock import SystemClock

@@ -30,10 +30,11 @@ from bus.credentials import read_credentials, write_credentials
 from bus.nats import connect
 from bus.nats_admin import create_mesh
 from meshctl.client import Mesh
-from schemas.api import DeployStack, PutService, ServiceDeploy
 from schemas.clock import SystemClock
 from schemas.errors import Refused
+from schemas.serviceapi import PutService, ServiceDeploy
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
+from schemas.stackapi import DeployStack
 from tests.conftest import NODES, NatsServer
 
 pytestmark = pytest.mark.timeout(180)

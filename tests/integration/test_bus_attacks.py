@@ -12,10 +12,11 @@ from nats.aio.client import Client
 from nats.errors import Error
 from nats.errors import TimeoutError as NatsTimeout
 
+from bus.commits import Committed, Put
 from bus.nats import connect
 from bus.nats_admin import create_mesh
 from bus.permissions import agent_publishes
-from bus.port import Bus, Committed, Put, Snapshot
+from bus.port import Bus, Snapshot
 from schemas.subjects import EPOCH, STATE_PREFIX
 
 LITERAL = {

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import pytest
 from nats.aio.client import Client
 
+from bus.commits import Put
 from bus.nats import NatsBus, connect
 from bus.nats_admin import create_mesh
 from bus.nats_calls import barrier, kept, publish, subscribe, unsubscribe
-from bus.port import Bus, From, Put
+from bus.port import Bus, From
 from schemas.errors import Unreachable
 
 ENDS_WITHIN = 2.0

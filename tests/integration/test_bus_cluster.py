@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from bus.commits import Busy, Committed, Fence, Fenced, Outcome, Put, Unknown
 from bus.nats import connect
 from bus.nats_admin import create_mesh
-from bus.port import Bus, Busy, Committed, Credentials, Fence, Fenced, Outcome, Put, Unknown
+from bus.port import Bus
+from bus.users import Credentials
 from schemas.subjects import EPOCH
 
 

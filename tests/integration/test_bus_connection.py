@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from bus.commits import Committed, Put, Unknown
 from bus.nats import NatsBus, connect
 from bus.nats_admin import create_mesh
-from bus.port import Bus, Committed, Credentials, Entry, From, Gap, Put, Unknown
+from bus.port import Bus, Entry, From, Gap
+from bus.users import Credentials
 from schemas.errors import Refused, Unreachable
 
 

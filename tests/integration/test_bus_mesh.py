@@ -8,9 +8,11 @@ import random
 import msgspec
 import pytest
 
+from bus.commits import Committed, Delete, Fence, Fenced, Put
 from bus.nats import NatsBus, connect
 from bus.nats_admin import create_mesh, stream_settings
-from bus.port import Committed, Credentials, Delete, Entry, Fence, Fenced, Put
+from bus.port import Entry
+from bus.users import Credentials
 from bus.writer import Writer
 from schemas.errors import Conflict, Refused, StoreMissing, Unreachable
 from schemas.subjects import EPOCH

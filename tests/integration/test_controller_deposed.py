@@ -7,11 +7,12 @@ import secrets
 
 import pytest
 
-from bus.port import Bus, Put
+from bus.commits import Put
+from bus.port import Bus
 from schemas import subjects
-from schemas.api import ScaleServices, ServiceDeploy
 from schemas.errors import MeshError
 from schemas.records import EpochRecord
+from schemas.serviceapi import ScaleServices, ServiceDeploy
 from schemas.wire import encode
 from tests.integration.test_controller_on_nats import RealMesh, ask, real_mesh, shop
 from tests.unit.controller_shell.pretend import spec

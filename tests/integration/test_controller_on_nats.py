@@ -9,18 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from bus.commits import Fence, Fenced, Put
 from bus.nats import connect
 from bus.nats_admin import create_mesh
-from bus.port import Bus, Fence, Fenced, From, Put
+from bus.port import Bus, From
 from controller.config import Config
 from controller.controller import Controller
 from controller.highest import FileMemory
 from controller.plan import plan
 from schemas import subjects
-from schemas.api import REQUESTS, DeployStack, GetStatus, RemoveStack, ServiceDeploy, open_reply
+from schemas.api import REQUESTS
 from schemas.clock import SystemClock
 from schemas.errors import ImageUnavailable
 from schemas.events import Event
+from schemas.replies import open_reply
+from schemas.serviceapi import ServiceDeploy
+from schemas.stackapi import DeployStack, RemoveStack
+from schemas.statusapi import GetStatus
 from schemas.wire import Wire, decode, encode
 from tests.conftest import NatsServer
 from tests.unit.controller_shell.pretend import PretendAgent, spec

@@ -16,8 +16,9 @@ from bus.nats import connect
 from bus.nats_admin import create_mesh
 from bus.port import Bus
 from schemas import subjects
-from schemas.api import GetStatus, Status, open_reply
 from schemas.errors import MeshError
+from schemas.replies import open_reply
+from schemas.statusapi import GetStatus, Status
 from schemas.wire import encode
 from tests.conftest import NatsServer
 

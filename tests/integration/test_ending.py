@@ -15,7 +15,7 @@ import pytest
 
 from bus.credentials import write_credentials
 from bus.nats_admin import create_mesh
-from bus.port import Credentials
+from bus.users import Credentials
 from tests.conftest import NatsServer
 
 ENDS_WITHIN = 5.0

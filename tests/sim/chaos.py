@@ -12,17 +12,12 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from schemas.api import (
-    DeployStack,
-    RemoveServices,
-    ScaleServices,
-    ServiceDeploy,
-    UpdateNode,
-)
 from schemas.errors import MeshError
+from schemas.memberapi import UpdateNode
 from schemas.network import Attachment, NetworkRecord
 from schemas.records import RolloutRecord, ServiceRecord
 from schemas.revisionapi import PromoteService, RollbackService
+from schemas.serviceapi import RemoveServices, ScaleServices, ServiceDeploy
 from schemas.spec import (
     ContainerSpec,
     Dependency,
@@ -35,6 +30,7 @@ from schemas.spec import (
     TaskSpec,
     UpdatePolicy,
 )
+from schemas.stackapi import DeployStack
 from tests.sim.invariants import Violated, Watchman, records, unsettled
 from tests.sim.loop import run
 from tests.sim.networks import NetworkWatch, unsettled_networks

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from bus.port import Committed, Delete, Fence, Outcome, Put, Write
+from bus.commits import Committed, Delete, Fence, Outcome, Put, Write
 from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.records import EpochRecord, RolloutRecord, ServiceRecord

@@ -8,8 +8,9 @@ import itertools
 import pytest
 
 from meshctl.eventstream import find_post_mortem
-from schemas.api import DeployStack, ServiceDeploy
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ContainerSpec, RestartPolicy, ServiceSpec, TaskSpec
+from schemas.stackapi import DeployStack
 from tests.sim.loop import run
 from tests.sim.world import World, in_world, silence_logs
 

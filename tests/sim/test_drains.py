@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from schemas.api import ListServices, ServiceDeploy, UpdateNode
+from schemas.memberapi import UpdateNode
+from schemas.serviceapi import ListServices, ServiceDeploy
 from schemas.spec import ContainerSpec, Mount, ServiceSpec, TaskSpec, UpdatePolicy
 from tests.sim.loop import run
 from tests.sim.test_rollouts import rollout

@@ -11,9 +11,12 @@ import pytest
 from agent import leases
 from controller import census
 from schemas import subjects
-from schemas.api import DeployStack, GiveOrder, ServiceDeploy, UpdateNode
 from schemas.leases import replaceable_after
+from schemas.memberapi import UpdateNode
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ContainerSpec, RestartPolicy, ServiceSpec, TaskSpec, UpdatePolicy
+from schemas.stackapi import DeployStack
+from schemas.statusapi import GiveOrder
 from tests.sim.invariants import Violated, Watchman
 from tests.sim.loop import run
 from tests.sim.world import World, in_world, silence_logs

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from schemas.api import DeployStack, RemoveStack, ScaleServices, ServiceDeploy, UpdateNode
+from schemas.memberapi import UpdateNode
 from schemas.network import Attachment, NetworkRecord
+from schemas.serviceapi import ScaleServices, ServiceDeploy
 from schemas.spec import ContainerSpec, HealthCheck, Port, ServiceSpec, TaskSpec, UpdatePolicy
+from schemas.stackapi import DeployStack, RemoveStack
 from tests.sim.loop import run
 from tests.sim.networks import NetworkWatch, stored, unsettled_networks, up
 from tests.sim.test_world import slots

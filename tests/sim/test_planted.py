@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bus.port import Delete, Fence, Put
+from bus.commits import Delete, Fence, Put
 from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
 from schemas.spec import ContainerSpec, TaskSpec

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from bus.port import Committed, Fence, Outcome, Write
-from schemas.api import InspectService, ServiceDeploy
+from bus.commits import Committed, Fence, Outcome, Write
 from schemas.errors import NotFound, Refused
 from schemas.records import RolloutRecord
 from schemas.revisionapi import GetHistory, PauseServices, PromoteService, RollbackService
+from schemas.serviceapi import InspectService, ServiceDeploy
 from schemas.spec import (
     ContainerSpec,
     Dependency,

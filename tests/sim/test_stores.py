@@ -8,10 +8,10 @@ import contextlib
 import pytest
 
 from schemas import subjects
-from schemas.api import ScaleServices
 from schemas.assignment import Applied
 from schemas.errors import MeshError
 from schemas.liveness import Heartbeat
+from schemas.serviceapi import ScaleServices
 from schemas.wire import encode
 from tests.sim import stores
 from tests.sim.invariants import Violated, Watchman, records

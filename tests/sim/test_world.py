@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from agent.engine.memory_life import Program
-from schemas.api import DeployStack, RemoveStack, ScaleServices, ServiceDeploy
+from schemas.serviceapi import ScaleServices, ServiceDeploy
 from schemas.spec import ContainerSpec, RestartPolicy, ServiceSpec, TaskSpec
+from schemas.stackapi import DeployStack, RemoveStack
 from tests.sim.loop import run
 from tests.sim.world import UNMANAGED, World, in_world, silence_logs
 

@@ -27,15 +27,15 @@ from agent.network.memory import MemoryMachine
 from agent.parts import AgentConfig
 from agent.surroundings import Machine
 from bus.memory import LoopClock, MemoryBroker
-from bus.port import agent_user, controller_user
-from controller.api.server import ALL_REQUESTS
+from bus.users import agent_user, controller_user
 from controller.config import Config
 from controller.controller import Controller
 from controller.highest import ForgetfulMemory
 from controller.plan import plan
 from schemas import subjects
-from schemas.api import open_reply
+from schemas.api import REQUESTS
 from schemas.errors import MeshError
+from schemas.replies import open_reply
 from schemas.wire import Wire, encode
 
 UNMANAGED = "somebody-elses"
@@ -257,7 +257,7 @@ class World:
         """A request to the api. Raises what it says."""
         noun, verb = name.split(".")
         data = await self.operator.core.request(subjects.api(noun, verb), encode(request), timeout=timeout)
-        return open_reply(data, ALL_REQUESTS[name][1])
+        return open_reply(data, REQUESTS[name][1])
 
     async def insist(self, name: str, request: Wire, patience: float = 60.0) -> Any:
         """The same, again and again while nobody can answer."""

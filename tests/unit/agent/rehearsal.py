@@ -18,15 +18,17 @@ from agent.engine.model import Container
 from agent.engine.port import Engine
 from agent.files import Files, MemoryFiles
 from agent.parts import AgentConfig
+from bus.commits import Committed, Put
 from bus.memory import LoopClock, MemoryBroker
-from bus.port import Bus, Committed, From, Put
+from bus.port import Bus, From
 from schemas import subjects
-from schemas.api import Join, Joined, open_reply, reply_error, reply_with
 from schemas.assignment import AssignedTask, Assignment
 from schemas.errors import BadMessage, MeshError, Refused
 from schemas.events import Event, EventBatch
 from schemas.liveness import Heartbeat, HeartbeatAnswer
+from schemas.memberapi import Join, Joined
 from schemas.observation import Observation, ObservedTask
+from schemas.replies import open_reply, reply_error, reply_with
 from schemas.spec import ContainerSpec, TaskSpec
 from schemas.wire import decode, encode
 from tests.sim.loop import run
@@ -46,7 +48,7 @@ class Gone(Exception):
 
 def spec_of(image: str = IMAGE, **fields: Any) -> TaskSpec:
     """A small spec; `restart` and the like go to the task, the rest to the container."""
-    task = {name: fields.pop(name) for name in ("restart", "limits") if name in fields}
+    task = {name: fields.pop(name) for name in ("restart", "limits", "pre_start") if name in fields}
     return TaskSpec(container=ContainerSpec(image=image, **fields), **task)
 
 

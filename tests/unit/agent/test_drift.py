@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.drift import differences, in_words, moved_tag, to_replace
+from agent.drift import differences, ended_by_hand, in_words, moved_tag, to_replace
 from agent.engine.memory_life import Program
 from agent.engine.model import ImageInfo, Setup
 from schemas.drift import AskDrift, DriftReport
@@ -107,6 +107,56 @@ def test_to_replace_ends_the_task_as_failed_and_to_ignore_does_not_even_look() -
             other = (await stage.until_state("1-2", "running")).container
             stage.engine.tamper(other, cpus=2.0)
             await asyncio.sleep(70)
+            assert len(await told(stage)) == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("signalled", "ended", "grace", "by_hand"),
+    [(0.0, 50.0, 10.0, False), (50.0, 50.1, 10.0, True), (50.0, 80.0, 10.0, False), (50.0, 80.0, 60.0, True)],
+)
+def test_a_signal_long_ago_has_not_ended_it(signalled: float, ended: float, grace: float, by_hand: bool) -> None:
+    assert ended_by_hand(signalled, ended, grace) is by_hand
+
+
+def test_a_container_that_somebody_stops_is_told_and_its_own_end_is_not() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        async with stage.agent():
+            container = await runs(stage)
+            await stage.engine.stop(container)
+            assert (await stage.until_state("1-1", "exited")).exit_code == 0
+            await asyncio.sleep(3)
+            assert await told(stage) == ["state is stopped by hand, not running"]
+            (found,) = (await stage.ask("drift", AskDrift(), DriftReport)).drifted
+            assert (found.task, found.policy) == ("1-1", "report")
+            await stage.put(assigned("1-2", spec()), specs=[spec()])
+            other = (await stage.until_state("1-2", "running")).container
+            assert (await stage.ask("drift", AskDrift(), DriftReport)).drifted == ()
+            stage.engine.life(other).end(3)
+            await stage.until_state("1-2", "failed")
+            await stage.put(assigned("1-3", spec()), specs=[spec()])
+            await stage.until_state("1-3", "running")
+            await stage.put(specs=[])
+            await stage.until(lambda: not stage.alive())
+            await asyncio.sleep(3)
+            assert len(await told(stage)) == 1, "what ends by itself, or is ended by the mesh, is no drift"
+
+    play(scene)
+
+
+def test_a_container_that_somebody_kills_has_failed_where_drift_is_to_be_replaced() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        async with stage.agent():
+            container = await runs(stage, "replace")
+            await stage.engine.stop(container)
+            seen = await stage.until_state("1-1", "failed")
+            assert seen.error == "drifted: state is stopped by hand, not running"
+            other = spec("ignore")
+            await stage.put(assigned("1-2", other), specs=[other])
+            await stage.engine.stop((await stage.until_state("1-2", "running")).container)
+            await stage.until_state("1-2", "exited")
+            await asyncio.sleep(3)
             assert len(await told(stage)) == 1
 
     play(scene)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from schemas.assignment import Assignment
-from schemas.spec import TaskSpec
+from schemas.spec import PreStart, TaskSpec
 from schemas.wire import encode
 from tests.unit.agent.rehearsal import NODE, Rehearsal, play, spec_of
 
@@ -53,6 +53,26 @@ def test_what_can_not_be_had_is_told_and_tried_again() -> None:
             await stage.until(refused)
             stage.registry.publish("next:1")
             await stage.until(lambda: _is(stage, {NEXT.hash: ""}), 20)
+
+    play(scene)
+
+
+def test_what_runs_before_a_task_is_fetched_with_it() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        steps = (PreStart(command=("migrate",), image="job:1"), PreStart(command=("check",)))
+        spec = spec_of("next:1", pre_start=steps)
+        stage.registry.publish("next:1")
+        async with stage.agent():
+            await prepare(stage, spec)
+
+            async def refused() -> bool:
+                return "job:1" in ((await told(stage)) or {}).get(spec.hash, "")
+
+            await stage.until(refused)
+            assert await stage.engine.image("next:1") is not None
+            stage.registry.publish("job:1")
+            await stage.until(lambda: _is(stage, {spec.hash: ""}), 20)
+            assert await stage.engine.image("job:1") is not None
 
     play(scene)
 

@@ -11,7 +11,7 @@ from blockbuster import BlockingError
 
 from bus.accounts import Cluster, Server, Users, accounts, render_config
 from bus.credentials import read_credentials, write_credentials
-from bus.port import Credentials
+from bus.users import Credentials
 from schemas.errors import NotFound, UsageError
 
 USERS = Users(operator="o", controllers={"1": "c"}, agents={"n1": "a", "n2": 'b"\\{'})

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.batches import check_batch, fence_first
+from bus.commits import Delete, Put
 from bus.feed import Feed
 from bus.matching import matches
 from bus.permissions import agent_publishes, agent_subscribes, check_publish, check_subscribe, inbox_prefix, node_of
-from bus.port import Delete, Put
 from schemas.errors import Refused
 
 TOKENS = st.text("abc", min_size=1, max_size=2)

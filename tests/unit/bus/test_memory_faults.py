@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from bus.commits import Busy, Committed, Fence, Fenced, Outcome, Put, Unknown
 from bus.memory import MemoryBroker
-from bus.port import Bus, Busy, Committed, Entry, Fence, Fenced, From, Gap, Outcome, Put, Unknown
+from bus.port import Bus, Entry, From, Gap
 from schemas.errors import StoreMissing, Unreachable
 from schemas.subjects import EPOCH
 from tests.sim.loop import run

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
+from bus.commits import BATCH_MESSAGES, Committed, Conflicted, Fence, Fenced, Outcome, Put, Unknown
 from bus.memory import MemoryBroker
-from bus.port import BATCH_MESSAGES, Committed, Conflicted, Fence, Fenced, Outcome, Put, Unknown
 from bus.writer import Writer, split
 from schemas.subjects import EPOCH
 from tests.sim.loop import run

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.errors import ManifestError
 from schemas.spec import Dependency
-from tests.unit.compose.key_cases import load
+from tests.unit.compose.reading import load
 
 WAITS = "services:\n  web:\n    image: a\n    depends_on:\n      migrate: {condition: service_completed_successfully}\n"
 CIRCLE = (

@@ -14,7 +14,9 @@ from meshctl.compose.keys import KEYS
 from schemas.errors import ManifestError
 from schemas.spec import ServiceSpec
 from schemas.wire import decode, encode
-from tests.unit.compose.key_cases import CASES, Honoured, load
+from tests.unit.compose.cases import Honoured
+from tests.unit.compose.key_cases import CASES
+from tests.unit.compose.reading import load
 
 _NAMES = sorted({part.removesuffix("[]") for key in KEYS for part in key.path.split(" ")[0].split("=")[0].split(".")})
 _WORDS = [

@@ -9,7 +9,9 @@ import pytest
 from meshctl.compose.document import document
 from meshctl.compose.keys import KEYS, Key, Outcome, remedy
 from schemas.errors import ManifestError
-from tests.unit.compose.key_cases import CASES, Honoured, Refused, Warned, load
+from tests.unit.compose.cases import Honoured, Refused, Warned
+from tests.unit.compose.key_cases import CASES
+from tests.unit.compose.reading import load
 
 DOC = Path(__file__).resolve().parents[3] / "docs" / "COMPOSE.md"
 

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.errors import ManifestError
 from schemas.spec import ContainerSpec, Port
-from tests.unit.compose.key_cases import load, service_text
+from tests.unit.compose.reading import load, service_text
 
 
 def merged(first: str, *more: str) -> ContainerSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import ManifestError
-from tests.unit.compose.key_cases import load
+from tests.unit.compose.reading import load
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import ManifestError, UsageError
-from tests.unit.compose.key_cases import load, service_text
+from tests.unit.compose.reading import load, service_text
 
 
 def refusal(text: str, *more: str, **options: object) -> str:

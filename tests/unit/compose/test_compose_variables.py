@@ -6,7 +6,7 @@ import pytest
 
 from meshctl.compose.interpolate import BadInterpolation, interpolate
 from schemas.errors import ManifestError
-from tests.unit.compose.key_cases import load, service_text
+from tests.unit.compose.reading import load, service_text
 
 VARIABLES = {"A": "one", "EMPTY": "", "B_2": "two"}
 

@@ -11,7 +11,7 @@ import pytest
 
 from meshctl.compose.keys import KEYS, Outcome
 from meshctl.main import cli
-from tests.unit.compose.key_cases import load
+from tests.unit.compose.reading import load
 
 DOC = (Path(__file__).resolve().parents[3] / "docs" / "FROM-SWARM.md").read_text()
 COMMANDS = sorted({" ".join(found.split()) for found in re.findall(r"`(meshctl [^`]+)`", DOC)})

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from controller.api.dependents import check_circles, dragged
 from controller.explain import explain
 from controller.records import Records
-from schemas.api import ServiceDeploy
 from schemas.errors import Refused
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import Dependency, RestartPolicy, ServiceSpec, UpdatePolicy
 from tests.unit.controller.model import Mesh, service_spec, three_nodes
 

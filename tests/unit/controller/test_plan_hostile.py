@@ -13,10 +13,10 @@ from controller.api.checks import check_service
 from controller.changes import PutAssignment
 from controller.plan import plan
 from controller.records import Garbage, Records
-from schemas.api import ServiceDeploy
 from schemas.errors import Refused
 from schemas.observation import BoundPort, Observation, ObservedTask
 from schemas.records import RevisionRecord
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import RestartPolicy
 from schemas.wire import encode
 from tests.unit.controller.model import EVERYTHING, Mesh, service_spec, three_nodes

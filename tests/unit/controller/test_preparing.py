@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from controller.availability import bearable
-from schemas.spec import UpdatePolicy
+from schemas.spec import PreStart, ServiceSpec, UpdatePolicy
 from tests.unit.controller.rolling import Stage, standing, web
+
+
+def pinned(*steps: PreStart) -> ServiceSpec:
+    spec = web("web:1", update=UpdatePolicy(monitor=0.0))
+    container = msgspec.structs.replace(spec.task.container, image_id="sha256:1")
+    return msgspec.structs.replace(spec, task=msgspec.structs.replace(spec.task, container=container, pre_start=steps))
 
 
 def prepared(replicas: int = 3) -> Stage:
@@ -38,6 +45,27 @@ def test_all_images_are_fetched_before_the_first_task_is_stopped() -> None:
     assert stage.live() == ["web:2"] * 3
     stage.run(1)
     assert not any(stored.record.prepare for stored in stage.mesh.assignments.values())
+
+
+def test_another_image_of_what_runs_before_a_task_is_fetched_before_the_task_is_stopped() -> None:
+    stage = Stage()
+    stage.deploy(pinned(), 3)
+    stage.until(lambda: "web" in stage.mesh.rollouts and stage.rollout.phase == "done")
+    for agent in stage.mesh.agents.values():
+        agent.prepared, agent.lacks = {}, {"web:1": ""}
+    stage.run(1)
+    stage.fewest = 3
+    stage.deploy(pinned(PreStart(command=("go",))), 3)
+    stage.until(lambda: stage.rollout.deploy == 2 and stage.rollout.phase == "done")
+    stage.fewest = 3
+    stage.deploy(pinned(PreStart(command=("go",), image="job:1", image_id="sha256:9")), 3)
+    stage.run(30)
+    assert stage.fewest == 3
+    why = "keeps its task of revision 2: image web:1 (with job:1 for pre_start) is on its way to node n1"
+    assert stage.mesh.reasons()[why] == 1
+    for agent in stage.mesh.agents.values():
+        agent.lacks = {}
+    stage.until(lambda: stage.rollout.deploy == 3 and stage.rollout.phase == "done")
 
 
 def test_an_image_that_can_not_be_had_takes_nothing_down_and_meets_the_deadline() -> None:

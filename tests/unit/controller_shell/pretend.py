@@ -8,32 +8,27 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from bus.commits import Committed, Put
 from bus.memory import LoopClock, MemoryBroker
-from bus.port import Bus, Committed, Put, agent_user, controller_user
-from controller.api.server import ALL_REQUESTS
+from bus.port import Bus
+from bus.users import agent_user, controller_user
 from controller.config import Config
 from controller.controller import Controller
 from controller.highest import ForgetfulMemory
 from controller.plan import plan
 from schemas import subjects
-from schemas.api import (
-    DeployAnswer,
-    DeployStack,
-    Join,
-    Joined,
-    ListTasks,
-    ServiceDeploy,
-    TaskList,
-    TaskView,
-    open_reply,
-    reply_with,
-)
+from schemas.api import REQUESTS
 from schemas.assignment import Applied, Assignment
 from schemas.errors import BadMessage, MeshError, Unreachable
 from schemas.liveness import HEARTBEAT_PERIOD, Heartbeat, HeartbeatAnswer
+from schemas.memberapi import Join, Joined
 from schemas.nodeapi import ResolvedImage, ResolveImage
 from schemas.observation import NodeFacts, Observation, ObservedTask
+from schemas.replies import open_reply, reply_with
+from schemas.serviceapi import DeployAnswer, ServiceDeploy
 from schemas.spec import ContainerSpec, Mode, ServiceSpec, TaskSpec
+from schemas.stackapi import DeployStack
+from schemas.taskapi import ListTasks, TaskList, TaskView
 from schemas.wire import Wire, decode, encode
 
 A = TypeVar("A", bound=Wire)
@@ -238,7 +233,7 @@ class Mesh:
         """A request to the api. Raises what it says."""
         noun, verb = name.split(".")
         data = await self.operator.core.request(subjects.api(noun, verb), encode(request), timeout=40)
-        return open_reply(data, answer or ALL_REQUESTS[name][1])
+        return open_reply(data, answer or REQUESTS[name][1])
 
     async def deploy(self, *services: ServiceDeploy, **more: Any) -> DeployAnswer:
         """Stack "shop" with these services."""

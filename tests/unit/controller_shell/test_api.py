@@ -9,26 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.api.server import AGENT_HANDLERS, ALL_REQUESTS, HANDLERS
+from controller.api.server import AGENT_HANDLERS, HANDLERS
 from schemas import subjects
-from schemas.api import (
-    AGENT_REQUESTS,
-    GetStatus,
-    InspectNode,
-    InspectService,
-    InspectTask,
-    ListNodes,
-    ListServices,
-    PutService,
-    RemoveNode,
-    RemoveServices,
-    ScaleServices,
-    ServiceDeploy,
-    UpdateNode,
-    open_reply,
-)
+from schemas.api import REQUESTS
 from schemas.errors import BadMessage, Conflict, ImageUnavailable, NotFound, Refused
+from schemas.memberapi import AGENT_REQUESTS, InspectNode, ListNodes, RemoveNode, UpdateNode
+from schemas.replies import open_reply
+from schemas.serviceapi import InspectService, ListServices, PutService, RemoveServices, ScaleServices, ServiceDeploy
 from schemas.spec import Constraint, Placement, Resources, ServiceSpec
+from schemas.statusapi import GetStatus
+from schemas.taskapi import InspectTask
 from schemas.wire import encode
 from tests.sim.loop import run
 from tests.unit.controller_shell.pretend import CONFIG_ID, Mesh, mesh_of, ready, spec, stack_of
@@ -48,7 +38,7 @@ def on_a_mesh(scenario: Callable[[Mesh], Coroutine[Any, Any, None]], agents: int
 
 
 def test_every_request_of_the_language_has_its_handler() -> None:
-    assert set(HANDLERS) == set(ALL_REQUESTS)
+    assert set(HANDLERS) == set(REQUESTS)
     assert set(AGENT_HANDLERS) == set(AGENT_REQUESTS)
 
 

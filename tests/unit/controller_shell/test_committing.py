@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bus.batches import VALUE_BYTES
-from bus.port import Delete, Put
+from bus.commits import Delete, Put
 from controller.committing import fitting
 
 

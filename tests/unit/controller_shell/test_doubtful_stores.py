@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from bus.commits import Put
 from bus.memory import MemoryBroker
-from bus.port import Put
 from controller.mirror import DOUBT, Mirror
 from tests.sim.loop import run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bus.port import Entry
 from controller.api.intent import Intent, intend, with_pin
 from controller.records import Records
-from schemas.api import ServiceDeploy
 from schemas.records import REVISIONS_KEPT, RevisionRecord, RolloutRecord, ServiceRecord, StackRecord
+from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ContainerSpec, Mode, ServiceSpec, TaskSpec
 from schemas.stacks import StackMember, StackRevisionRecord
 from schemas.wire import encode

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from schemas.api import PutService, ScaleServices, ServiceDeploy, UpdateNode
 from schemas.errors import Conflict
+from schemas.memberapi import UpdateNode
 from schemas.planapi import PlanStack, StackPlan
+from schemas.serviceapi import PutService, ScaleServices, ServiceDeploy
 from tests.unit.controller_shell.pretend import CONFIG_ID, Mesh, spec
 from tests.unit.controller_shell.test_stack_revisions import part, told
 

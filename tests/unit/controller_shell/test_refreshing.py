@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from schemas.api import PutService, ServiceDeploy
 from schemas.errors import NotFound
 from schemas.refreshapi import RefreshAnswer, RefreshServices
+from schemas.serviceapi import PutService, ServiceDeploy
 from tests.unit.controller_shell.pretend import CONFIG_ID, Mesh, spec
 from tests.unit.controller_shell.test_stack_revisions import history, part, records, targets, told
 

@@ -11,20 +11,14 @@ from msgspec.structs import replace
 
 from meshctl.client import Mesh as Client
 from schemas import subjects
-from schemas.api import (
-    Command,
-    GiveOrder,
-    PutService,
-    RemoveNode,
-    RemoveServices,
-    RemoveStack,
-    ScaleServices,
-    ServiceDeploy,
-    UpdateNode,
-)
 from schemas.errors import Conflict, NotFound, TimedOut
+from schemas.memberapi import RemoveNode, UpdateNode
 from schemas.netapi import CreateNetwork, RemoveNetworks
 from schemas.network import NetworkRecord
+from schemas.requests import Command
+from schemas.serviceapi import PutService, RemoveServices, ScaleServices, ServiceDeploy
+from schemas.stackapi import RemoveStack
+from schemas.statusapi import GiveOrder
 from schemas.wire import encode
 from tests.sim.loop import run
 from tests.unit.controller_shell.pretend import Mesh, mesh_of, ready, spec, stack_of

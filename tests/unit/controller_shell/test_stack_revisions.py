@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from controller.records import Records
-from schemas.api import RemoveServices, RemoveStack, ScaleServices, ServiceDeploy
 from schemas.errors import NotFound, Refused
 from schemas.revisionapi import RollbackService
+from schemas.serviceapi import RemoveServices, ScaleServices, ServiceDeploy
 from schemas.spec import UpdatePolicy
-from schemas.stackapi import GetStackHistory, RollbackStack, StackHistory, StackRolledBack
+from schemas.stackapi import GetStackHistory, RemoveStack, RollbackStack, StackHistory, StackRolledBack
 from tests.sim.loop import run
 from tests.unit.controller_shell.pretend import CONFIG_ID, Mesh, mesh_of, ready, spec
 

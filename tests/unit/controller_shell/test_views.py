@@ -9,7 +9,6 @@ from controller.committing import writes_of
 from controller.highest import Highest, refusal
 from controller.records import Records
 from controller.world import Stored
-from schemas.api import ListTasks, TaskView
 from schemas.assignment import AssignedTask, Assignment
 from schemas.observation import EndedTask, NodeFacts, Observation, ObservedTask, TaskState
 from schemas.records import (
@@ -23,6 +22,7 @@ from schemas.records import (
     SlotHistory,
 )
 from schemas.spec import ContainerSpec, Mount, Resources, ServiceSpec, TaskSpec
+from schemas.taskapi import ListTasks, TaskView
 from schemas.wire import Wire, encode
 
 TASK = TaskSpec(

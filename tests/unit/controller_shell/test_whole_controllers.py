@@ -6,21 +6,14 @@ import asyncio
 
 import pytest
 
-from bus.port import Fence, Fenced, Put
+from bus.commits import Fence, Fenced, Put
 from controller import election as rules
 from schemas import subjects
-from schemas.api import (
-    GetStatus,
-    GiveOrder,
-    InspectService,
-    ListNodes,
-    ListServices,
-    RemoveStack,
-    ScaleServices,
-    ServiceDeploy,
-    Status,
-)
 from schemas.errors import NotFound, Refused, StoreMissing, TimedOut
+from schemas.memberapi import ListNodes
+from schemas.serviceapi import InspectService, ListServices, ScaleServices, ServiceDeploy
+from schemas.stackapi import RemoveStack
+from schemas.statusapi import GetStatus, GiveOrder, Status
 from tests.sim.loop import run
 from tests.unit.controller_shell.pretend import mesh_of, ready, spec
 

@@ -14,13 +14,21 @@ from click.testing import CliRunner
 
 from bus.memory import MemoryBroker
 from bus.port import Bus
-from meshctl.client import REQUESTS, Mesh
+from meshctl.client import Mesh
 from meshctl.failure import tell
 from meshctl.main import cli
 from meshctl.session import Session
-from schemas import api, nodeapi, subjects
+from schemas import nodeapi, subjects
+from schemas.api import REQUESTS
 from schemas.errors import MeshError
+from schemas.memberapi import NodeList
+from schemas.replies import reply_error, reply_with
+from schemas.requests import Written
+from schemas.serviceapi import ServiceList
+from schemas.stackapi import StackList, StackView
+from schemas.taskapi import TaskList
 from schemas.wire import Wire, decode
+from tests.unit.meshctl.answers import COMPOSE, node, service, task
 
 NOW = 1_790_000_000.0
 
@@ -125,10 +133,28 @@ class ScriptedMesh:
         answer = self.answers[name]
         if callable(answer):
             answer = answer(request)
-        return api.reply_error(answer) if isinstance(answer, MeshError) else api.reply_with(answer)
+        return reply_error(answer) if isinstance(answer, MeshError) else reply_with(answer)
 
 
 @pytest.fixture
 def scripted(tmp_path: Path) -> ScriptedMesh:
     """A mesh that answers nothing yet."""
     return ScriptedMesh(home=tmp_path)
+
+
+@pytest.fixture
+def mesh(scripted):  # type: ignore[no-untyped-def]
+    scripted.answer("node.list", NodeList(nodes=(node("n1"), node("n2"), node("n3", "down", why="no heartbeat"))))
+    scripted.answer("service.list", ServiceList(services=(service(),)))
+    scripted.answer("stack.list", StackList(stacks=(StackView(stack="hello", revision=1, services={"hello_web": 1}),)))
+    scripted.answer("task.list", TaskList(tasks=(task("1"), task("2", node="n2"))))
+    for name in ("node.update", "node.remove", "order.give", "service.scale", "service.remove", "stack.remove"):
+        scripted.answer(name, Written(sequence=6))
+    return scripted
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> str:
+    file = tmp_path / "compose.yaml"
+    file.write_text(COMPOSE)
+    return str(file)

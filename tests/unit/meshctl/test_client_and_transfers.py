@@ -14,8 +14,14 @@ from bus.port import Message
 from meshctl import asking
 from meshctl.client import Mesh
 from meshctl.transfer import send_archive
-from schemas import api, nodeapi, subjects
+from schemas import nodeapi, subjects
+from schemas.api import REQUESTS
 from schemas.errors import Conflict, EngineError, Internal, MeshError, NotFound, Unreachable
+from schemas.replies import reply_error, reply_with
+from schemas.requests import Written
+from schemas.serviceapi import ListServices, ServiceList
+from schemas.stackapi import RemoveStack
+from schemas.statusapi import GetStatus
 from schemas.wire import Wire, decode
 
 Handler = Callable[[Message], Awaitable[bytes | None]]
@@ -47,9 +53,9 @@ async def test_a_read_after_a_write_asks_for_what_the_write_made() -> None:
 
     async def handle(message: Message) -> bytes:
         if message.subject.endswith("service.scale"):
-            return api.reply_with(api.Written(sequence=42))
-        seen.append(decode(message.data, api.ListServices).min_sequence)
-        return api.reply_with(api.ServiceList(services=()))
+            return reply_with(Written(sequence=42))
+        seen.append(decode(message.data, ListServices).min_sequence)
+        return reply_with(ServiceList(services=()))
 
     mesh = Mesh(broker.connect("operator"))
     async with answering(broker, subjects.API_ALL, handle):
@@ -64,8 +70,8 @@ async def test_every_command_has_an_id_of_its_own() -> None:
     seen: list[str] = []
 
     async def handle(message: Message) -> bytes:
-        seen.append(decode(message.data, api.RemoveStack).command)
-        return api.reply_with(api.Written(sequence=1))
+        seen.append(decode(message.data, RemoveStack).command)
+        return reply_with(Written(sequence=1))
 
     mesh = Mesh(broker.connect("operator"))
     async with answering(broker, subjects.API_ALL, handle):
@@ -79,7 +85,7 @@ async def test_an_answer_that_can_not_be_read_is_no_fault_of_the_user() -> None:
     broker = MemoryBroker()
 
     async def handle(message: Message) -> bytes:
-        return b"garbage" if message.subject.endswith("stack.list") else api.reply_with({"services": 3})
+        return b"garbage" if message.subject.endswith("stack.list") else reply_with({"services": 3})
 
     async with answering(broker, subjects.API_ALL, handle):
         for ask in (Mesh(broker.connect("operator")).stacks, Mesh(broker.connect("operator")).services):
@@ -91,7 +97,7 @@ async def test_an_error_on_the_wire_is_raised_as_what_it_is() -> None:
     broker = MemoryBroker()
 
     async def handle(message: Message) -> bytes:
-        return api.reply_error(Conflict("taken", hint="choose another"))
+        return reply_error(Conflict("taken", hint="choose another"))
 
     async with answering(broker, subjects.API_ALL, handle):
         with pytest.raises(Conflict) as error:
@@ -106,19 +112,17 @@ async def test_what_nobody_answers_is_repeated_a_write_under_the_same_id() -> No
 
     async def handle(message: Message) -> bytes | None:
         if message.subject == subjects.api("stack", "remove"):
-            commands.append(decode(message.data, api.RemoveStack).command)
+            commands.append(decode(message.data, RemoveStack).command)
         asked.append(message.subject.rsplit(".", 2)[-2])
         return (
-            api.reply_with(api.ServiceList(services=()))
-            if asked[-1:] == ["service"] and asked.count("service") == 2
-            else None
+            reply_with(ServiceList(services=())) if asked[-1:] == ["service"] and asked.count("service") == 2 else None
         )
 
     mesh = Mesh(broker.connect("operator"))
     async with answering(broker, subjects.API_ALL, handle):
-        await mesh.ask("service.list", api.ListServices(), timeout=0.05)
+        await mesh.ask("service.list", ListServices(), timeout=0.05)
         with pytest.raises(Unreachable) as error:
-            await mesh.ask("stack.remove", api.RemoveStack(stack="a"), timeout=0.05)
+            await mesh.ask("stack.remove", RemoveStack(stack="a"), timeout=0.05)
     assert asked == ["service", "service", "stack", "stack"]
     assert commands[0]
     assert commands[0] == commands[1]
@@ -131,8 +135,8 @@ async def test_a_write_is_asked_again_while_the_first_is_still_waited_for(monkey
     commands: list[str] = []
 
     async def handle(message: Message) -> bytes | None:
-        commands.append(decode(message.data, api.RemoveStack).command)
-        return api.reply_with(api.Written(sequence=7)) if len(commands) == 2 else None
+        commands.append(decode(message.data, RemoveStack).command)
+        return reply_with(Written(sequence=7)) if len(commands) == 2 else None
 
     mesh = Mesh(broker.connect("operator"))
     loop = asyncio.get_running_loop()
@@ -160,11 +164,11 @@ async def test_an_answer_to_the_first_request_counts_even_after_the_second(monke
 
 async def test_a_mesh_without_controllers_says_so() -> None:
     with pytest.raises(Unreachable, match="no controller answers"):
-        await Mesh(MemoryBroker().connect("operator")).ask("status.get", api.GetStatus(), timeout=0.05)
+        await Mesh(MemoryBroker().connect("operator")).ask("status.get", GetStatus(), timeout=0.05)
 
 
 def test_there_is_a_method_for_every_request() -> None:
-    methods = {name for name in vars(Mesh) if not name.startswith("_")}
+    methods = {name for name in dir(Mesh) if not name.startswith("_")}
     spoken = {
         "stack.deploy": "deploy_stack",
         "stack.remove": "remove_stack",
@@ -186,8 +190,21 @@ def test_there_is_a_method_for_every_request() -> None:
         "volume.list": "volumes",
         "status.get": "status",
         "order.give": "order",
+        "stack.plan": "plan_stack",
+        "stack.history": "stack_history",
+        "stack.rollback": "rollback_stack",
+        "service.promote": "promote",
+        "service.refresh": "refresh",
+        "network.create": "create_network",
+        "network.remove": "remove_networks",
+        "network.list": "networks",
+        "network.inspect": "network",
+        "rebalance.plan": "plan_rebalance",
+        "rebalance.apply": "apply_rebalance",
+        "rebalance.stop": "stop_rebalance",
+        "rebalance.get": "rebalance",
     }
-    assert set(api.REQUESTS) <= set(spoken)
+    assert set(REQUESTS) == set(spoken)
     assert set(spoken.values()) <= methods
 
 
@@ -208,7 +225,7 @@ class Node:
         chunk = decode(message.data, nodeapi.LoadChunk)
         self.largest = max(self.largest, len(chunk.data))
         if node in self.fail:
-            return api.reply_error(self.fail[node])
+            return reply_error(self.fail[node])
         held = self.data.get(node, b"")
         received = -(-len(held) // nodeapi.CHUNK)
         if chunk.index == received:
@@ -219,8 +236,8 @@ class Node:
             return None
         if chunk.last:
             assert chunk.sha256 == hashlib.sha256(self.data[node]).hexdigest()
-            return api.reply_with(nodeapi.LoadAnswer(received=received, images=("hello:1",)))
-        return api.reply_with(nodeapi.LoadAnswer(received=received))
+            return reply_with(nodeapi.LoadAnswer(received=received, images=("hello:1",)))
+        return reply_with(nodeapi.LoadAnswer(received=received))
 
 
 async def pieces(data: bytes, size: int) -> AsyncIterator[bytes]:
@@ -257,13 +274,13 @@ async def test_a_node_that_fails_is_left_behind_and_the_others_go_on() -> None:
 
 
 async def test_a_lost_answer_does_not_break_a_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meshctl.client.NODE_TIMEOUT", 0.02)
+    monkeypatch.setattr("meshctl.calls.agents.NODE_TIMEOUT", 0.02)
     broker, node = MemoryBroker(), Node()
     node.lost = {("n1", 0), ("n1", 2)}
     data = b"y" * (2 * nodeapi.CHUNK + 5)
     async with answering(broker, subjects.NODE_ALL, node.take):
         mesh = Mesh(broker.connect("operator"))
-        monkeypatch.setattr("meshctl.client.DEPLOY_TIMEOUT", 0.05)
+        monkeypatch.setattr("meshctl.calls.agents.DEPLOY_TIMEOUT", 0.05)
         sent = await send_archive(mesh, ("n1",), pieces(data, 65536), lambda *_: None)
     assert sent[0].error is None
     assert node.data["n1"] == data
@@ -284,7 +301,7 @@ async def test_the_log_of_a_task_is_read_page_by_page() -> None:
 
     async def handle(message: Message) -> bytes:
         cursors.append(decode(message.data, nodeapi.ReadLogs).cursor)
-        return api.reply_with(pages[len(cursors) - 1])
+        return reply_with(pages[len(cursors) - 1])
 
     async with answering(broker, subjects.NODE_ALL, handle):
         lines = [line.text async for line in Mesh(broker.connect("operator")).logs("n1", "a-1", follow=True)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bus.credentials import write_credentials
-from bus.port import Credentials
+from bus.users import Credentials
 from meshctl.contexts import ContextStore, credentials_for, credentials_of_url
 from schemas.errors import NotFound, Unreachable, UsageError
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshctl.views.states import desired_state, docker_state, trouble
-from schemas.api import TaskView
+from schemas.taskapi import TaskView
 
 
 def task(state: str, **fields: Any) -> TaskView:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from meshctl.draining import Left, left_on
-from schemas.api import NodeList, ServiceList, TaskList, TaskView, Written
+from schemas.memberapi import NodeList
 from schemas.records import Reason
-from tests.unit.meshctl.test_commands import node, service
+from schemas.requests import Written
+from schemas.serviceapi import ServiceList
+from schemas.taskapi import TaskList, TaskView
+from tests.unit.meshctl.answers import node, service
 
 STAYS = "stays on node n1, which is drained: volume data is on node n1, which is drained"
 TURN = "stays on node n1, which is drained: waits for its turn in the update"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshctl.views.fingerprints import difference_listing, fingerprint, majority, snowflakes
-from schemas.api import NodeList, NodeView
+from schemas.memberapi import NodeList, NodeView
 from schemas.observation import NodeFacts
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from meshctl.main import MEMBERS, cli
 
-HEAVY = ("asyncio", "msgspec", "nats", "rich", "structlog", "ruamel", "bus.port", "schemas.api")
+HEAVY = ("asyncio", "msgspec", "nats", "rich", "structlog", "ruamel", "bus.commits", "schemas.requests")
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -8,10 +8,13 @@ from textwrap import dedent
 import pytest
 
 from meshctl.format.table import fit_to, lay_out
-from schemas.api import NodeList, NodeView, ServiceList, ServiceView, StackList, StackView, TaskList, TaskView
+from schemas.memberapi import NodeList, NodeView
 from schemas.observation import BoundPort, NodeFacts
 from schemas.records import RolloutRecord, ServiceRecord
+from schemas.serviceapi import ServiceList, ServiceView
 from schemas.spec import ContainerSpec, Placement, Port, ServiceSpec, TaskSpec
+from schemas.stackapi import StackList, StackView
+from schemas.taskapi import TaskList, TaskView
 
 NOW = 1_790_000_000.0
 

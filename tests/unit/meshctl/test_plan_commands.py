@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from schemas.api import DeployAnswer, Deployed, DeployStack, ServiceDeploy
 from schemas.errors import Conflict
 from schemas.planapi import PlannedService, PlannedTask, PlanStack, StackPlan
 from schemas.records import Reason
+from schemas.serviceapi import DeployAnswer, Deployed, ServiceDeploy
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
+from schemas.stackapi import DeployStack
 from tests.unit.meshctl.conftest import ScriptedMesh
 
 COMPOSE = "services:\n  web:\n    image: web:2\n    deploy: {replicas: 3}\n"

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from meshctl.flags.applying import changed_spec, new_spec
 from meshctl.flags.values import parse_constraint, parse_mount, parse_port
-from schemas.api import DeployAnswer, Deployed, PutService, ServiceList, ServiceView
 from schemas.errors import Conflict, MeshError, UsageError
 from schemas.network import Attachment
 from schemas.records import ServiceRecord
-from schemas.spec import Constraint, ContainerSpec, HealthCheck, Mount, Port, ServiceSpec, TaskSpec
+from schemas.serviceapi import DeployAnswer, Deployed, PutService, ServiceList, ServiceView
+from schemas.spec import Constraint, ContainerSpec, HealthCheck, Mount, Port, ReadyCheck, ServiceSpec, TaskSpec
 
 
 def made(*, environ: dict[str, str] | None = None, **given_: Any) -> ServiceSpec:
@@ -109,8 +109,54 @@ def test_networks_come_and_go_with_their_aliases() -> None:
     assert again == (back, Attachment(network="front", aliases=("www",)))
 
 
+def test_readiness_is_asked_for_changed_and_taken_back() -> None:
+    spec = made(ready_http=":8080/up", ready_interval="1s", ready_retries="2")
+    assert spec.task.container.ready == ReadyCheck(kind="http", port=8080, path="/up", interval=1.0, retries=2)
+    assert changed(spec, env_add=("A=1",)).task.container.ready == spec.task.container.ready
+    other = changed(spec, ready_tcp="9000", ready_timeout="500ms").task.container.ready
+    assert other == ReadyCheck(kind="tcp", port=9000, interval=1.0, timeout=0.5, retries=2)
+    assert changed(spec, no_ready=True).task.container.ready is None
+
+
+@pytest.mark.parametrize(
+    ("given_", "said"),
+    [
+        ({"ready_http": "http://localhost:80/"}, "is no port and path"),
+        ({"ready_tcp": "70000"}, "is no port"),
+        ({"ready_http": ":80", "ready_tcp": "80"}, "can't both be"),
+        ({"ready_tcp": "80", "no_ready": True}, "can't both be"),
+        ({"ready_interval": "1s"}, "there is no readiness check to change"),
+        ({"ready_tcp": "80", "ready_retries": "0"}, "--ready-retries can't be 0"),
+    ],
+)
+def test_a_check_of_readiness_that_can_not_be_is_refused(given_: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        made(**given_)
+
+
+def test_what_compose_says_in_x_mesh_has_a_flag() -> None:
+    spec = made(
+        cap=("NET_ADMIN",),
+        cap_drop=("ALL",),
+        affinity=("shop_db",),
+        anti_affinity=("web",),
+        progress_deadline="30s",
+        drift="replace",
+        stop_after="30s",
+        endpoint_mode="dnsrr",
+        health_cmd="true",
+        health_start_interval="1s",
+    )
+    container, placement = spec.task.container, spec.task.placement
+    assert (container.cap_add, container.cap_drop) == (("NET_ADMIN",), ("ALL",))
+    assert (placement.affinity, placement.anti_affinity) == (("shop_db",), ("web",))
+    assert (spec.progress_deadline, spec.task.drift, spec.task.stop_after) == (30.0, "replace", 30.0)
+    assert spec.endpoint_mode == "dnsrr"
+    assert container.healthcheck == HealthCheck(test=("CMD-SHELL", "true"), start_interval=1.0)
+
+
 def test_an_update_without_flags_changes_nothing() -> None:
-    spec = made(env=("A=1",), health_cmd="true", limit_cpu="1")
+    spec = made(env=("A=1",), health_cmd="true", limit_cpu="1", ready_tcp="80")
     assert changed(spec) == spec
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.api import Deployed
 from schemas.errors import Refused
+from schemas.serviceapi import Deployed
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
 from schemas.stackapi import StackHistory, StackRevisionView, StackRolledBack
 from schemas.stacks import StackMember

@@ -6,11 +6,12 @@ from typing import Any
 
 from meshctl.waiting import Goal, Look, Waiting
 from meshctl.watching import canaries
-from schemas.api import ServiceView, TaskView
 from schemas.errors import RolloutFailed, TimedOut
 from schemas.observation import EndedTask
 from schemas.records import Reason, RolloutRecord, ServiceRecord, UpdateProgress
+from schemas.serviceapi import ServiceView
 from schemas.spec import ContainerSpec, RestartPolicy, ServiceSpec, TaskSpec
+from schemas.taskapi import TaskView
 
 
 def view(

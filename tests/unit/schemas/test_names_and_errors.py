@@ -7,12 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import subjects
-from schemas.api import AGENT_REQUESTS, REQUESTS, Ask, Command, Written, open_reply, reply_error, reply_with
+from schemas.api import REQUESTS
 from schemas.clock import SystemClock, iso
 from schemas.errors import BadMessage, Conflict, Internal, MeshError, NotFound, error_of
+from schemas.memberapi import AGENT_REQUESTS
 from schemas.nodeapi import NODE_REQUESTS
 from schemas.placeholders import KNOWN, expand, unknown_placeholders
 from schemas.records import StackRecord
+from schemas.replies import open_reply, reply_error, reply_with
+from schemas.requests import Ask, Command, Written
 from schemas.spec import ContainerSpec, TaskSpec
 from schemas.wire import decode, encode, fingerprint
 

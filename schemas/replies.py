@@ -1,0 +1,45 @@
+"""What every request is answered with, and how it is opened."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from schemas.errors import MeshError, error_of
+from schemas.wire import Wire, decode, encode
+
+T = TypeVar("T")
+
+
+class Fault(Wire, frozen=True, kw_only=True):
+    """An error on the wire."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Reply(Wire, frozen=True, kw_only=True):
+    """What every request is answered with: `body` or `error`."""
+
+    body: msgspec.Raw = msgspec.Raw(b"null")
+    error: Fault | None = None
+
+
+def reply_with(body: object) -> bytes:
+    """The bytes of a good answer."""
+    return encode(Reply(body=msgspec.Raw(encode(body))))
+
+
+def reply_error(error: MeshError) -> bytes:
+    """The bytes of an answer that says no."""
+    return encode(Reply(error=Fault(code=error.code, message=error.message, hint=error.hint)))
+
+
+def open_reply(data: bytes, kind: type[T]) -> T:
+    """The body of an answer. Raises the error that it carries."""
+    reply = decode(data, Reply)
+    if reply.error is not None:
+        raise error_of(reply.error.code, reply.error.message, reply.error.hint)
+    return decode(bytes(reply.body), kind)
