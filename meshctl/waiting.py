@@ -242,7 +242,10 @@ def _failure(service: _Service, view: ServiceView) -> tuple[RolloutFailed, tuple
             last = ends[-1]
             why = trouble(last) or "it exits at once, with code 0"
             error = RolloutFailed(f"{task_name(last)} ended {len(ends)} times: {why}", hint=hint)
-            return error, last_words(last)
+            return error, (
+                *last_words(last),
+                f"  what runs now: {view.running} of {view.desired} tasks",
+            )
     return None
 
 

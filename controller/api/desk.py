@@ -187,6 +187,10 @@ class Desk:
         return entry.sequence if entry is not None else 0
 
 
+FEW = 8
+"""So many names are told where none is near."""
+
+
 def near_miss(name: str, known: list[str]) -> str:
     """A hint for a name that does not exist."""
     near = get_close_matches(name, known, n=3, cutoff=0.5)
@@ -195,4 +199,5 @@ def near_miss(name: str, known: list[str]) -> str:
 
 def not_found(noun: str, name: str, known: list[str]) -> NotFound:
     """The error for a name that does not exist, with what may have been meant."""
-    return NotFound(f"there is no {noun} {name!r}", hint=near_miss(name, known))
+    few = f"there is: {', '.join(sorted(known))}" if known else "there is none"
+    return NotFound(f"there is no {noun} {name!r}", hint=near_miss(name, known) or (few if len(known) <= FEW else ""))

@@ -125,7 +125,11 @@ def test_three_ends_of_one_slot_are_a_failure_with_the_last_log_lines() -> None:
     look = story.look(3.0, *ends, task(2))
     assert isinstance(look.error, RolloutFailed)
     assert look.error.message == "web.1 ended 3 times: exit code 3"
-    assert look.details == ("  last log lines of web.1 on n1:", "  | no such table")
+    assert look.details == (
+        "  last log lines of web.1 on n1:",
+        "  | no such table",
+        "  what runs now: 0 of 2 tasks",
+    )
 
 
 def test_ends_from_before_and_ends_on_request_do_not_count() -> None:
