@@ -18,13 +18,16 @@ from controller.work import PAUSED, Work, slot_key
 from controller.world import Stored
 from schemas.records import RolloutRecord, ServiceRecord
 
+WAITING_TOLD = 1000
+"""Slots without a task that a record names: of more nobody reads each."""
+
 Phase: TypeAlias = Literal["converging", "done", "failed"]
 
 
 def rollout_of(work: Work, now: float) -> RolloutRecord:
     """The record as it should stand."""
     up = sum(1 for slot in work.wanted if any(_is_new_and_up(work, task) for task in work.candidates(slot)))
-    complete = sum(1 for slot in work.wanted if _stands(work, slot) and work.history(slot).complete == work.spec_hash)
+    complete = sum(1 for slot in work.wanted if _is_complete(work, slot))
     updated = sum(1 for slot in work.wanted if _is_new(work, slot) and not _has_old(work, slot)) + complete
     given_up = sum(1 for slot in work.wanted if _stands(work, slot) and work.history(slot).given_up == work.spec_hash)
     phase = _phase(work, up + complete, given_up)
@@ -49,7 +52,15 @@ def rollout_of(work: Work, now: float) -> RolloutRecord:
         why=_why(work, phase, given_up),
         good=work.good,
         update=work.update,
+        waiting=_waiting(work, now),
     )
+
+
+def _waiting(work: Work, now: float) -> dict[str, float]:
+    """Slots that have no task, and since when."""
+    before = work.prior.waiting if work.prior is not None else {}
+    empty = [slot for slot in work.wanted if work.current(slot) is None and not _is_complete(work, slot)]
+    return {slot: before.get(slot, now) for slot in empty[:WAITING_TOLD]}
 
 
 def progress_of(work: Work, now: float) -> RolloutRecord | None:
@@ -91,6 +102,10 @@ def _is_new_and_up(work: Work, task: Task) -> bool:
 def _stands(work: Work, slot: str) -> bool:
     """Whether the slot has no task, so that its history speaks for it."""
     return work.current(slot) is None and bool(work.spec_hash)
+
+
+def _is_complete(work: Work, slot: str) -> bool:
+    return _stands(work, slot) and work.history(slot).complete == work.spec_hash
 
 
 def _has_old(work: Work, slot: str) -> bool:

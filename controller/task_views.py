@@ -197,8 +197,8 @@ def _pending_of(records: Records, service: ServiceRecord, taken: set[str]) -> It
     revision = records.revisions.get((service.name, service.target))
     image = revision.spec.task.container.image if revision else ""
     over = _complete(rollout, revision)
-    slots = [slot for slot in map(str, range(1, service.replicas + 1)) if slot not in taken and slot not in over]
-    texts = _texts(rollout)
+    slots = _empty_slots(service, rollout, taken | over)
+    texts, since = _texts(rollout), rollout.waiting if rollout else {}
     for place, slot in enumerate(slots[:PENDING_LISTED]):
         why = texts[min(place, len(texts) - 1)] if texts else "waits for a decision of the leader"
         if place == PENDING_LISTED - 1 and len(slots) > PENDING_LISTED:
@@ -211,9 +211,21 @@ def _pending_of(records: Records, service: ServiceRecord, taken: set[str]) -> It
             stack=service.stack,
             revision=service.target,
             image=image,
-            since=max(0.0, rollout.since) if rollout else 0.0,
+            since=max(0.0, since.get(slot, rollout.since)) if rollout else 0.0,
             why=why,
         )
+
+
+def _empty_slots(service: ServiceRecord, rollout: RolloutRecord | None, filled: set[str]) -> list[str]:
+    """The slots that have no task and need one: those that the leader names, then the lowest free numbers.
+
+    After a scale-down the slots that are kept need not be the lowest ones.
+    """
+    lacking = service.replicas - len(filled)
+    named = [slot for slot in rollout.waiting if slot not in filled] if rollout else []
+    numbers = (str(number) for number in range(1, service.replicas + 1))
+    free = [slot for slot in numbers if slot not in filled and slot not in named]
+    return sorted([*named, *free][: max(0, lacking)], key=slot_key)
 
 
 def _complete(rollout: RolloutRecord | None, revision: RevisionRecord | None) -> set[str]:
@@ -221,7 +233,7 @@ def _complete(rollout: RolloutRecord | None, revision: RevisionRecord | None) ->
     if rollout is None or revision is None:
         return set()
     wanted = revision.spec.task.hash
-    return {slot for slot, history in rollout.slots.items() if history.complete == wanted}
+    return {slot for slot, history in rollout.slots.items() if history.complete == wanted and not history.retired}
 
 
 def _texts(rollout: RolloutRecord | None) -> list[str]:

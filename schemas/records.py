@@ -224,6 +224,8 @@ class RolloutRecord(Wire, frozen=True, kw_only=True):
     good: Count = 0
     """The last revision that came up as a whole: where a roll-back goes. 0: none yet."""
     update: UpdateProgress = UpdateProgress()
+    waiting: dict[str, float] = {}
+    """Slot without a task -> stream time since which it has none; the first 1,000."""
 
 
 class LivenessRecord(Wire, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import pytest
 
 from controller.changes import DropRollout, PutAssignment
 from controller.world import Dirty
-from tests.unit.controller.model import Mesh, service_spec, three_nodes, turned_round
+from tests.unit.controller.model import GIB, Mesh, service_spec, three_nodes, turned_round
 
 
 def test_a_new_service_is_spread_over_the_nodes() -> None:
@@ -82,6 +82,29 @@ def test_a_slot_that_waits_keeps_its_number() -> None:
     mesh.fail("n1")
     mesh.run(3)
     assert list(mesh.running()) == ["1", "2", "3"]
+
+
+def test_a_slot_without_a_task_is_told_with_the_time_since_which_it_has_none() -> None:
+    mesh = three_nodes()
+    mesh.deploy(service_spec(memory=10 * GIB), replicas=3)
+    mesh.settle()
+    assert mesh.rollouts["web"].waiting == {}
+    mesh.change_service("web", replicas=4)
+    mesh.settle()
+    scaled = mesh.rollouts["web"].waiting
+    assert list(scaled) == ["4"]
+    mesh.run(60)
+    mesh.kill("n1")
+    mesh.run(4)
+    waiting = mesh.rollouts["web"].waiting
+    assert waiting["4"] == scaled["4"]
+    assert waiting.keys() == {"1", "4"}
+    assert waiting["1"] > scaled["4"] + 59
+    mesh.boot("n1")
+    mesh.settle()
+    mesh.change_service("web", replicas=3)
+    mesh.settle()
+    assert mesh.rollouts["web"].waiting == {}
 
 
 def test_slots_never_outnumber_the_replicas_while_old_tasks_end() -> None:

@@ -105,6 +105,22 @@ def test_a_service_lists_each_slot_with_its_task_its_history_and_what_it_waits_f
     assert (listed[1].exit_code, listed[1].error) == (3, "exit code 3")
 
 
+def test_waiting_slots_are_those_that_the_leader_names_each_with_its_own_time() -> None:
+    records, observations = a_mesh()
+    rollout = RolloutRecord(service="web", wanted=3, intent=11, since=2.0, waiting={"7": 9.0})
+    later = [("service.web", ServiceRecord(name="web", target=1, replicas=3)), ("rollout.web", rollout)]
+    more = Assignment(node="n1", epoch=1, tasks=(assigned("1-1", "1"), assigned("1-6", "6")), specs={TASK.hash: TASK})
+    later.append(("desired.n1", more))
+    for sequence, (key, record) in enumerate(later, start=100):
+        records.apply(Entry(key, encode(record), sequence, 0.0))
+    listed = task_views.listed(records, observations, ListTasks(service="web", ended=False))
+    assert [(view.slot, view.since) for view in listed if view.state == "pending"] == [("7", 9.0)]
+    fewer = ServiceRecord(name="web", target=1, replicas=2)
+    records.apply(Entry("service.web", encode(fewer), 200, 0.0))
+    listed = task_views.listed(records, observations, ListTasks(service="web"))
+    assert not [view for view in listed if view.state == "pending"], "slots 1 and 6 are what was kept"
+
+
 def test_history_is_left_out_and_nodes_are_filtered_on_demand() -> None:
     records, observations = a_mesh()
     listed = task_views.listed(records, observations, ListTasks(node="n2", ended=False))
