@@ -1,9 +1,10 @@
 """Tasks leave a node that is drained: each gets its replacement elsewhere first, and ends when that is up.
 
 Where nothing would be lost it ends at once: it is not up, its node was removed, or the operator said so (`force`); so
-does what must not run twice. What finds no place elsewhere (no room, a volume that is on this node) stays and says so;
-only an explicit `max_unavailable` lets it go all the same, as far as that reaches. All of it follows from what stands:
-interrupted at any point by an activated node or another leader, it goes on or back from there.
+does what must not run twice. What finds no place elsewhere (no room, a volume that is on this node), or whose next task
+would wait for a dependency, stays and says so; only an explicit `max_unavailable` lets the former go all the same, as
+far as that reaches. All of it follows from what stands: interrupted at any point by an activated node or a new leader,
+it goes on or back from there.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def leave_nodes(work: Work, round_: Round) -> None:
             elif (
                 (task.life != "up" and not task.target)
                 or work.record.mode == "global"
-                or task.alone
+                or (task.alone and not _gate(work, task))
                 or _at_once(round_, task)
             ):
                 _leave(work, round_, task)
@@ -59,6 +60,8 @@ def move(work: Work, round_: Round, grouped: Grouped) -> None:
             work.waits[slot] = f"stays on {where}: its replacement failed; waits before the next start"
         elif work.history(slot).given_up == task.spec:
             work.waits[slot] = f"stays on {where}: its replacements fail"
+        elif gate := _gate(work, task):
+            work.waits[slot] = f"stays on {where}: {gate}"
         else:
             group = groups.get(task.spec) or groups.setdefault(task.spec, grouped(past))
             (_carry if task.target else _replace)(work, round_, group, task, past)
@@ -111,6 +114,11 @@ def _leave(work: Work, round_: Round, task: Task, more: str = "") -> None:
     cause = view.record.cause if view.record is not None else ""
     why = f"node {task.node} is {view.trouble}{more}"
     end_task(work, round_, task, why, cause or f"node.{view.trouble}/{view.name}")
+
+
+def _gate(work: Work, task: Task) -> str:
+    """What its replacement would wait for (`controller.gates`): till then nothing is ended for it; "" if nothing."""
+    return work.again if task.spec == work.spec_hash else work.past_again
 
 
 def _at_once(round_: Round, task: Task) -> bool:

@@ -157,6 +157,26 @@ def test_after_a_failure_one_that_is_up_is_enough_and_none_is_not() -> None:
     assert len(mesh.running()) == 2
 
 
+@pytest.mark.parametrize("stop_after", [0.0, 5.0])
+def test_a_task_on_a_drained_node_runs_on_until_what_its_next_one_depends_on_is_there(stop_after: float) -> None:
+    mesh = three_nodes()
+    mesh.deploy(service_spec("db"), 2)
+    web = waiting("web", "db")
+    mesh.deploy(msgspec.structs.replace(web, task=msgspec.structs.replace(web.task, stop_after=stop_after)), 2)
+    mesh.run(20)
+    before, left = mesh.running(), mesh.running()["1"]
+    change(mesh, "db", health="starting")
+    mesh.change_node(left, availability="drain")
+    mesh.run(10)
+    assert mesh.running() == before
+    waits = f"stays on node {left}, which is drained: waits for db to be healthy (0 of 1)"
+    assert mesh.reasons()[waits] == 1
+    change(mesh, "db", health="healthy")
+    mesh.run(20)
+    assert len(mesh.running()) == 2
+    assert left not in mesh.running().values()
+
+
 @pytest.mark.parametrize("order", ["stop-first", "start-first"])
 def test_both_changed_the_old_task_stays_until_the_new_dependency_is_there(order: str) -> None:
     mesh = three_nodes()

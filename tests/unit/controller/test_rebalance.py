@@ -14,7 +14,7 @@ from controller.rebalance import even_out
 from controller.world import Stored
 from schemas.rebalance import Move, RebalanceRecord
 from schemas.records import OrderRecord
-from schemas.spec import RestartPolicy, UpdatePolicy
+from schemas.spec import Dependency, RestartPolicy, UpdatePolicy
 from tests.unit.controller.model import GIB, Mesh, service_spec, three_nodes
 from tests.unit.controller.rolling import Stage, web
 
@@ -49,6 +49,13 @@ def order(mesh: Mesh, found: list[Move]) -> None:
 def spread(mesh: Mesh, service: str = "web") -> list[int]:
     nodes = list(mesh.running(service).values())
     return [nodes.count(name) for name in sorted(mesh.agents)]
+
+
+def show(mesh: Mesh, service: str, health: str) -> None:
+    for agent in mesh.agents.values():
+        for id_, task in agent.tasks.items():
+            if task.service == service:
+                agent.tasks[id_] = msgspec.structs.replace(task, health=health)
 
 
 def states(mesh: Mesh) -> list[str]:
@@ -159,6 +166,25 @@ def test_a_rebalance_goes_by_the_services_own_policy(policy: UpdatePolicy, fewes
     assert states(stage.mesh) == ["done", "done"]
     assert (stage.fewest, stage.most) == (fewest, most)
     assert stage.rollout.phase == "done"
+
+
+def test_nothing_is_ended_whose_next_task_would_wait_for_a_dependency() -> None:
+    stage = stage_of(STOP_FIRST)
+    stage.mesh.deploy(service_spec("db", constraints=("node.id==n1",)), 1)
+    needs = (Dependency(service="db", condition="service_healthy"),)
+    stage.deploy(msgspec.structs.replace(web("web:1", update=STOP_FIRST), depends_on=needs), 6)
+    stage.until(lambda: stage.rollout.phase == "done" and bool(stage.mesh.running("db")))
+    stage.run(2)
+    found = [each for each in moves(stage.mesh) if each.service == "web"]
+    assert found
+    show(stage.mesh, "db", "starting")
+    order(stage.mesh, found)
+    stage.fewest = 1000
+    stage.run(20)
+    assert stage.fewest == 6
+    show(stage.mesh, "db", "healthy")
+    stage.until(lambda: finished(stage.mesh))
+    assert states(stage.mesh) == ["done"] * len(found)
 
 
 def test_the_order_stands_until_all_is_done_and_is_answered_then() -> None:

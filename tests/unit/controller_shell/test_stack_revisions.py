@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 
 from controller.records import Records
 from schemas.errors import NotFound, Refused
 from schemas.revisionapi import RollbackService
 from schemas.serviceapi import RemoveServices, ScaleServices, ServiceDeploy
-from schemas.spec import UpdatePolicy
+from schemas.spec import Dependency, UpdatePolicy
 from schemas.stackapi import GetStackHistory, RemoveStack, RollbackStack, StackHistory, StackRolledBack
 from tests.sim.loop import run
 from tests.unit.controller_shell.pretend import CONFIG_ID, Mesh, mesh_of, ready, spec
@@ -148,6 +149,27 @@ def test_the_last_good_revision_is_the_last_of_which_everything_came_up() -> Non
             await back(mesh)
         with pytest.raises(NotFound, match="no revision 9"):
             await back(mesh, to=9)
+
+    told(scenario)
+
+
+def test_going_back_replaces_those_that_asked_for_it_along_with_what_they_depend_on() -> None:
+    async def scenario(mesh: Mesh) -> None:
+        needs = (Dependency(service="shop_db", condition="service_started", restart=True),)
+        web = part("web")
+        web = msgspec.structs.replace(web, spec=msgspec.structs.replace(web.spec, depends_on=needs))
+        await mesh.deploy(part("db"), web)
+        await done(mesh, 1)
+        await mesh.deploy(part("db", "app:2"), web)
+        await done(mesh, 2)
+        assert targets(mesh) == {"shop_db": 2, "shop_web": 2}, "web was dragged along"
+        before = {task.id for task in await mesh.tasks(service="shop_web") if task.state == "running"}
+        await back(mesh)
+        await done(mesh, 1)
+        assert targets(mesh) == {"shop_db": 1, "shop_web": 1}
+        after = {task.id for task in await mesh.tasks(service="shop_web") if task.state == "running"}
+        assert len(after) == 1
+        assert not before & after
 
     told(scenario)
 
