@@ -4,7 +4,7 @@ All on the same three engines in the same run: a service of 30 replicas gets ano
 monitor 1 s, stop-first, tasks that end at once when told to. The mesh is timed from the request until its deploy is
 completed: every task is up and was watched for its second. The peers: `docker stop`, `rm` and `run` of the same
 containers, ten at a time, three turns, and one second of watching at the end; and Swarm mode's `docker service update`
-with the same settings (endpoint mode dnsrr, no ports). Needs root: it makes a lab of its own.
+with the same settings (endpoint mode dnsrr, no ports). Rounds alternate. Needs root: it makes a lab of its own.
 
     python benchmarks/rollout.py [--replicas 30] [--parallelism 10] [--rounds 3] [--no-swarm]
 """
@@ -69,18 +69,21 @@ def _options() -> argparse.Namespace:
 
 
 def rounds(lab: Lab, options: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds of each way, in each round; none runs beside another."""
+    """Seconds of each way, in each round. They take turns, so that a machine that gets busier does so for all; none
+    runs beside another."""
     ways: list[Way] = [MeshWay(lab, options), DockerWay(lab, options)]
     if not options.no_swarm:
         ways.append(SwarmWay(lab, options))
     took: dict[str, list[float]] = {way.name: [] for way in ways}
     for way in ways:
         way.stand()
-        for number in range(options.rounds + 1):
+    for number in range(options.rounds + 1):
+        for way in ways if number % 2 else reversed(ways):
             seconds = way.change(number)
             if number:  # the first warms up
                 took[way.name].append(seconds)
             print(f"  {way.name} {number}: {seconds:.2f} s", flush=True)
+    for way in ways:
         way.leave()
     return took
 

@@ -29,6 +29,8 @@ PROMPT_EVERY = 0.1
 """Seconds between two heartbeats while a task waits for that."""
 LINGER = 0.3
 """Seconds that it runs on after that: for what was on its way."""
+ROUNDING = 1e-6
+"""Seconds that a difference of two times may be off: what need not linger is to go at the first look."""
 QUIET = 5.0
 """Seconds without a packet after which an open connection is not waited for."""
 COUNT_EVERY = 0.2
@@ -109,7 +111,7 @@ class Leaving:
     def _busy(self, task: str, departure: Departure, now: float, grace: float) -> bool:
         assert departure.noticed_at is not None, "asked afterwards"
         waited = now - departure.noticed_at
-        if waited < LINGER:
+        if waited < LINGER - ROUNDING:
             return True
         local = self._ledger.tasks.get(task)
         if local is None or not has_others(self._following.view, local):
