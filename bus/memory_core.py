@@ -14,6 +14,9 @@ from bus.permissions import check_publish, check_subscribe, inbox_prefix
 from bus.port import Message, Subscription
 from schemas.errors import Unreachable
 
+HEARD_LIMIT = 4096
+"""Subjects of which it is remembered who listens."""
+
 
 class CoreHub:
     """The server's side: who listens to what, and who waits for which answer."""
@@ -24,16 +27,20 @@ class CoreHub:
         self._subscriptions: dict[int, MemorySubscription] = {}
         self._waiting: dict[str, tuple[str, str, asyncio.Future[bytes]]] = {}
         self._count = 0
+        self._heard: dict[str, list[MemorySubscription]] = {}
+        """Subject -> who listens to it, as far as it was asked for since somebody came or went."""
 
     def add(self, subscription: MemorySubscription) -> int:
         """A listener comes."""
         self._count += 1
         self._subscriptions[self._count] = subscription
+        self._heard.clear()
         return self._count
 
     def remove(self, number: int) -> None:
         """A listener goes."""
         self._subscriptions.pop(number, None)
+        self._heard.clear()
 
     def drop_user(self, bus: object) -> None:
         """All listeners of one connection go."""
@@ -76,11 +83,19 @@ class CoreHub:
     def _receivers(self, subject: str) -> list[MemorySubscription]:
         chosen: list[MemorySubscription] = []
         groups: dict[str, list[MemorySubscription]] = {}
-        for each in self._subscriptions.values():
-            if matches(each.subject, subject):
-                (groups.setdefault(each.queue, []) if each.queue else chosen).append(each)
+        for each in self._listeners(subject):
+            (groups.setdefault(each.queue, []) if each.queue else chosen).append(each)
         chosen.extend(self._rng.choice(group) for group in groups.values())
         return chosen
+
+    def _listeners(self, subject: str) -> list[MemorySubscription]:
+        found = self._heard.get(subject)
+        if found is None:
+            if len(self._heard) > HEARD_LIMIT:
+                self._heard.clear()
+            found = [each for each in self._subscriptions.values() if matches(each.subject, subject)]
+            self._heard[subject] = found
+        return found
 
 
 class MemorySubscription:

@@ -8,6 +8,7 @@ in which they were sent (asyncio's own timers do not promise that).
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,9 +41,13 @@ class Link:
 
 
 class Schedule:
-    """Steps at given times of the running loop, in order of time, then of being added."""
+    """Steps at given times of the running loop, in order of time, then of being added.
+
+    They are nobody's: a process that is stopped stops nothing of what is on its way.
+    """
 
     def __init__(self) -> None:
+        self._nobody = contextvars.Context()
         self._steps: list[tuple[float, int, Deliver]] = []
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -64,7 +69,7 @@ class Schedule:
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_at(self._steps[0][0], self._run) if self._steps else None
+        self._timer = loop.call_at(self._steps[0][0], self._run, context=self._nobody) if self._steps else None
 
     def _run(self) -> None:
         loop = asyncio.get_running_loop()

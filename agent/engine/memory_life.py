@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +20,8 @@ from schemas.postmortem import POST_MORTEM_PROBES, HealthProbe
 KILLED = 137
 SIGKILL = frozenset({"SIGKILL", "KILL", "9"})
 LINES_KEPT = 10_000
+NOBODY = contextvars.Context()
+"""Whose a container's timers are: it lives on while the process that started it is stopped."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Life:
     files: tuple[str, ...] = ()
     """What differs from its image."""
     setup: Setup = field(init=False)
+    _started: float = 0.0
+    """Monotonic: wall clocks are set."""
     _timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -83,6 +88,7 @@ class Life:
         self.view = replace(
             self.view, state="running", health=health, exit_code=None, error="", started_at=self.clock.wall()
         )
+        self._started = self.clock.monotonic()
         self.ended.clear()
         for line in self.program.lines:
             self.log(line)
@@ -109,7 +115,7 @@ class Life:
     def answer(self) -> str:
         """What a readiness check gets; "": it is ready."""
         after = self.program.ready_after
-        ready = self.view.alive and after is not None and self.clock.wall() >= self.view.started_at + after
+        ready = self.view.alive and after is not None and self.clock.monotonic() >= self._started + after
         return self.refuses or ("" if ready else "connection refused")
 
     def signal(self, name: str) -> None:
@@ -154,7 +160,7 @@ class Life:
         self._timers.clear()
 
     def _later(self, delay: float, act: Callable[[], None]) -> None:
-        self._timers.append(asyncio.get_running_loop().call_later(delay, act))
+        self._timers.append(asyncio.get_running_loop().call_later(delay, act, context=NOBODY))
 
     def _say(self, action: EventAction) -> None:
         code = self.view.exit_code if action == "die" else None

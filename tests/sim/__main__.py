@@ -14,7 +14,7 @@ import traceback
 import warnings
 
 from tests.sim import totals
-from tests.sim.chaos import Result, run_seed
+from tests.sim.chaos import TROUBLE, Result, run_seed
 
 NOTE_EVERY = 25
 """Seeds of a soak between two notes of its total."""
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("first", type=int, nargs="?", default=0)
     parser.add_argument("count", type=int, nargs="?", default=1)
     parser.add_argument("--soak", action="store_true", help="go on until stopped")
-    parser.add_argument("--seconds", type=float, default=60.0, help="virtual seconds of trouble for each seed")
+    parser.add_argument("--seconds", type=float, default=TROUBLE, help="virtual seconds of trouble for each seed")
     parser.add_argument("--story", action="store_true", help="print what was done to the world, and the trace's hash")
     options = parser.parse_args()
     clean, failed, started, seed = 0, 0, time.monotonic(), options.first

@@ -8,8 +8,13 @@ and no timer is set, the program would wait for ever: that is a `Deadlock`. Real
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import heapq
+from collections import deque
+from collections.abc import Coroutine, Iterator
+from contextvars import Context
 from typing import Any, TypeVar
+
+from tests.sim.suspension import Suspension
 
 T = TypeVar("T")
 
@@ -49,6 +54,9 @@ class _NoFiles:
 class SimLoop(asyncio.BaseEventLoop):
     """The loop; `asyncio.Runner(loop_factory=SimLoop)` runs a program on it."""
 
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+
     def __init__(self) -> None:
         super().__init__()
         self._now = START
@@ -56,6 +64,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._clock_resolution = 1e-9
         self._at_instant = 0
         self.turns = 0
+        self._suspension = Suspension()
 
     def time(self) -> float:
         return self._now
@@ -72,8 +81,38 @@ class SimLoop(asyncio.BaseEventLoop):
         if self._at_instant > STEPS_PER_INSTANT:
             raise Livelock(f"{self._at_instant} turns at {self._now:.3f} s without time passing")
 
+    def stop_process(self, name: str) -> None:
+        """Nothing of the process runs from now on (`tests.sim.suspension`)."""
+        self._suspension.stop(name)
+
+    def continue_process(self, name: str, *, timers_first: bool = False) -> None:
+        """It goes on. `timers_first`: before it reads anything of what came meanwhile."""
+        kept = self._suspension.go_on(name)
+        timers = [handle for handle in kept if isinstance(handle, asyncio.TimerHandle)] if timers_first else []
+        self._ready.extend(timers)
+        if timers:  # what they wake is ready before the rest is
+            self.call_soon(self._ready.extend, [handle for handle in kept if handle not in timers], context=Context())
+        else:
+            self._ready.extend(kept)
+
     def _process_events(self, event_list: list[Any]) -> None:
         assert not event_list
+        if self._suspension:
+            self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Between waiting and doing: what is due goes to `_ready`, but for what processes that are stopped would do."""
+        self._ready.extend(self._due())
+        for _ in range(len(self._ready)):
+            handle = self._ready.popleft()
+            if not self._suspension.keeps(handle):
+                self._ready.append(handle)
+
+    def _due(self) -> Iterator[asyncio.Handle]:
+        while self._scheduled and self._scheduled[0].when() < self._now + self._clock_resolution:
+            timer = heapq.heappop(self._scheduled)
+            timer._scheduled = False
+            yield timer
 
     def _write_to_self(self) -> None:
         """There is no other thread that would have to wake this loop."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from agent.engine.memory_life import Life
 from schemas.network import AllocationRecord, EndpointsRecord
 from schemas.wire import decode
-from tests.sim.world import Node, World
+from tests.sim.machines import Node
+from tests.sim.world import World
 
 PREFIX = "mesh."
 

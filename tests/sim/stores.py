@@ -46,6 +46,8 @@ def guard(world: World) -> None:
         assignment = decode(entry.value, Assignment)
         to_run = {task.id for task in assignment.tasks if task.desired == "running"}
         for life in node.live():
+            if life.view.labels["mesh.service"] in world.alone:
+                continue  # without a store nobody's lease is renewed
             if life.view.labels["mesh.task"] in to_run and life.view.id not in node.engine.stopped:
                 guarded.containers[life.view.id] = name
     if world.guarded is None:

@@ -15,8 +15,9 @@ from schemas.spec import ContainerSpec, TaskSpec
 from schemas.wire import encode
 from tests.sim.invariants import Violated, Watchman, unsettled
 from tests.sim.loop import run
+from tests.sim.machines import UNMANAGED
 from tests.sim.test_world import deploy, service, slots
-from tests.sim.world import UNMANAGED, World, in_world, silence_logs
+from tests.sim.world import World, in_world, silence_logs
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +28,11 @@ def quiet() -> None:
 SPEC = TaskSpec(container=ContainerSpec(image="app:1"))
 
 
-def _task(id_: str, slot: str = "1") -> AssignedTask:
+def task_of(id_: str, slot: str = "1") -> AssignedTask:
     return AssignedTask(id=id_, service="shop_web", slot=slot, revision=1, spec=SPEC.hash)
 
 
-def _assign(*tasks: AssignedTask, specs: bool = True) -> Put:
+def assign(*tasks: AssignedTask, specs: bool = True) -> Put:
     record = Assignment(node="n1", epoch=1, tasks=tasks, specs={SPEC.hash: SPEC} if specs else {})
     return Put("desired.n1", encode(record))
 
@@ -50,30 +51,30 @@ async def _caught(world: World, plant: Callable[[World, Watchman], Any], says: s
         watchman.raise_if_any()
 
 
-def _commit(world: World, user: str, *batch: Any, fenced: bool = True) -> None:
+def commit(world: World, user: str, *batch: Any, fenced: bool = True) -> None:
     epoch = world.broker.state.existing().entries[subjects.EPOCH].sequence
     world.broker.state.commit(user, batch, Fence(epoch) if fenced else None)
 
 
 PLANTS: dict[str, tuple[Callable[[World, Watchman], Any], str]] = {
     "a leader writes without a fence": (
-        lambda world, _: _commit(world, f"controller-{world.leader()}", _assign(), fenced=False),
+        lambda world, _: commit(world, f"controller-{world.leader()}", assign(), fenced=False),
         "wrote desired.n1",
     ),
     "somebody who does not lead writes a decision": (
-        lambda world, _: _commit(world, "controller-nobody", _assign()),
+        lambda world, _: commit(world, "controller-nobody", assign()),
         "controller-nobody",
     ),
     "an assignment is deleted": (
-        lambda world, _: _commit(world, f"controller-{world.leader()}", Delete("desired.n1")),
+        lambda world, _: commit(world, f"controller-{world.leader()}", Delete("desired.n1")),
         "absence is never a decision",
     ),
     "a slot is assigned twice": (
-        lambda world, _: _commit(world, f"controller-{world.leader()}", _assign(_task("a"), _task("b"))),
+        lambda world, _: commit(world, f"controller-{world.leader()}", assign(task_of("a"), task_of("b"))),
         "one slot twice",
     ),
     "a task comes without its spec": (
-        lambda world, _: _commit(world, f"controller-{world.leader()}", _assign(_task("a"), specs=False)),
+        lambda world, _: commit(world, f"controller-{world.leader()}", assign(task_of("a"), specs=False)),
         "without their spec",
     ),
     "a stranger's container is stopped": (

@@ -11,7 +11,8 @@ from schemas.serviceapi import ScaleServices, ServiceDeploy
 from schemas.spec import ContainerSpec, RestartPolicy, ServiceSpec, TaskSpec
 from schemas.stackapi import DeployStack, RemoveStack
 from tests.sim.loop import run
-from tests.sim.world import UNMANAGED, World, in_world, silence_logs
+from tests.sim.machines import UNMANAGED
+from tests.sim.world import World, in_world, silence_logs
 
 
 @pytest.fixture(autouse=True)

@@ -18,12 +18,8 @@ from typing import Any
 import structlog
 
 from agent.agent import Agent
-from agent.engine.memory import MemoryEngine
 from agent.engine.memory_images import MemoryRegistry
-from agent.engine.memory_life import Life, Program
-from agent.engine.model import EngineInfo
-from agent.files import MemoryFiles
-from agent.network.memory import MemoryMachine
+from agent.engine.memory_life import Life
 from agent.parts import AgentConfig
 from agent.surroundings import Machine
 from bus.memory import LoopClock, MemoryBroker
@@ -37,69 +33,14 @@ from schemas.api import REQUESTS
 from schemas.errors import MeshError
 from schemas.replies import open_reply
 from schemas.wire import Wire, encode
-
-UNMANAGED = "somebody-elses"
-"""The name of a container on every engine that is not the mesh's."""
+from tests.sim.loop import SimLoop
+from tests.sim.machines import Disk, Node, SkewedClock, new_engine
+from tests.sim.suspension import context_of
 
 
 def silence_logs() -> None:
     """Thousands of runs: only what is critical is said."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-
-
-class SkewedClock(LoopClock):
-    """A machine's wall clock that is wrong."""
-
-    def __init__(self, offset: float) -> None:
-        self._offset = offset
-
-    def wall(self) -> float:
-        return super().wall() + self._offset
-
-
-class WatchedEngine(MemoryEngine):
-    """Knows which containers it was told to stop."""
-
-    stopped: set[str]
-    on_stop: Callable[[Life], None] = staticmethod(lambda life: None)
-    """Called with each container that is about to get its stop signal."""
-
-    async def stop(self, container: str, *, signal: str = "", grace: float = 10.0) -> None:
-        self.stopped.add(container)
-        if container in self.lives:
-            self.on_stop(self.lives[container])
-        await super().stop(container, signal=signal, grace=grace)
-
-    async def kill(self, container: str, signal: str = "SIGKILL") -> None:
-        self.stopped.add(container)
-        await super().kill(container, signal)
-
-
-@dataclass
-class Node:
-    """A machine with an engine and an agent. Its disk (`files`, the engine's containers) outlives power cuts."""
-
-    name: str
-    engine: WatchedEngine
-    files: MemoryFiles
-    clock: SkewedClock
-    machine: MemoryMachine = field(default_factory=MemoryMachine)
-    address: str = ""
-    boots: int = 1
-    powered: bool = True
-    cut: bool = False
-    died: bool = False
-    """Its engine went down with all containers, at least once."""
-    process: asyncio.Task[None] | None = None
-    agent: Agent | None = None
-
-    @property
-    def agent_runs(self) -> bool:
-        return self.process is not None and not self.process.done()
-
-    def live(self) -> list[Life]:
-        """Containers of the mesh that run here."""
-        return [life for life in self.engine.lives.values() if life.view.alive and "mesh.task" in life.view.labels]
 
 
 @dataclass
@@ -130,8 +71,14 @@ class World:
         self.operator_clock = LoopClock()
 
     @property
+    def loop(self) -> SimLoop:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimLoop)
+        return loop
+
+    @property
     def now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self.loop.time()
 
     def say(self, what: str) -> None:
         """Note what happens."""
@@ -147,13 +94,23 @@ class World:
         memory = self.memories.setdefault(name, ForgetfulMemory())
         controller = Controller(Config(name), bus, clock=clock, rng=chance, memory=memory, plan=plan)
         self.controllers[name] = controller
-        self.processes[name] = self.group.create_task(controller.run(), name=name)
+        user = controller_user(name)
+        self.processes[name] = self.group.create_task(controller.run(), name=name, context=context_of(user))
 
     def crash_controller(self, name: str, *, advise: bool = True) -> None:
         """kill -9."""
         self.controllers.pop(name, None)
         self.broker.kill(controller_user(name), advise=advise)
+        self.loop.continue_process(controller_user(name))
         self.processes.pop(name).cancel()
+
+    def stop_controller(self, name: str) -> None:
+        """SIGSTOP."""
+        self.loop.stop_process(controller_user(name))
+
+    def continue_controller(self, name: str, *, timers_first: bool = False) -> None:
+        """SIGCONT: it may still believe that it leads."""
+        self.loop.continue_process(controller_user(name), timers_first=timers_first)
 
     def leader(self) -> str:
         """Who believes to lead, if it is one alone; else "" ."""
@@ -175,15 +132,9 @@ class World:
     def add_node(self, name: str) -> Node:
         """A new machine."""
         clock = SkewedClock(self.rng.choice((0.0, 0.0, -3600.0, 10_000.0)))
-        facts = EngineInfo("memory", "1.41", name, architecture="x86_64", cpus=8.0, memory=16 << 30)
-        chance = random.Random(self.rng.getrandbits(64))
-        engine = WatchedEngine(chance=chance, clock=clock, facts=facts, registry=self.registry)
-        engine.stopped = set()
-        for tag, program in PROGRAMS.items():
-            engine.add_image(tag, program)
-        engine.invent(UNMANAGED, {"who": "knows"})
+        engine = new_engine(name, random.Random(self.rng.getrandbits(64)), clock, self.registry)
         address = f"192.0.2.{len(self.nodes) + 1}"
-        node = self.nodes[name] = Node(name, engine, MemoryFiles(), clock, address=address)
+        node = self.nodes[name] = Node(name, engine, Disk(), clock, address=address)
         self.start_agent(name)
         return node
 
@@ -194,16 +145,14 @@ class World:
         config = AgentConfig(name, boot=f"boot-{node.boots}", machine=Machine(hostname=name, address=node.address))
         chance = random.Random(self.rng.getrandbits(64))
         node.agent = Agent(config, bus, node.engine, node.files, node.clock, chance, node.machine)
-        node.process = self.group.create_task(node.agent.run(), name=name)
+        user = agent_user(name)
+        node.process = self.group.create_task(node.agent.run(), name=name, context=context_of(user))
 
     def add_copy(self, name: str) -> Agent:
         """A machine made from an image of another one's disk: same identity, an engine and a boot of its own."""
         original = self.nodes[name]
-        engine = WatchedEngine(chance=random.Random(1), clock=original.clock, facts=original.engine.facts)
-        engine.stopped = set()
-        for tag, program in PROGRAMS.items():
-            engine.add_image(tag, program)
-        files = MemoryFiles()
+        engine = new_engine(name, random.Random(1), original.clock)
+        files = Disk()
         files.content.update(original.files.content)
         config = AgentConfig(name, boot=f"boot-of-a-copy-of-{name}", machine=Machine(hostname=name))
         bus = self.broker.connect(agent_user(name))
@@ -215,9 +164,20 @@ class World:
         """kill -9: containers run on."""
         node = self.nodes[name]
         self.broker.kill(agent_user(name), advise=advise)
+        self.continue_agent(name)
         if node.process is not None:
             node.process.cancel()
         node.process = node.agent = None
+
+    def stop_agent(self, name: str) -> None:
+        """SIGSTOP to its process: it is alive, connected, and does nothing; its timers go by."""
+        self.nodes[name].stopped = True
+        self.loop.stop_process(agent_user(name))
+
+    def continue_agent(self, name: str, *, timers_first: bool = False) -> None:
+        """SIGCONT."""
+        self.nodes[name].stopped = False
+        self.loop.continue_process(agent_user(name), timers_first=timers_first)
 
     def power_off(self, name: str) -> None:
         """Everything on it is dead."""
@@ -228,9 +188,7 @@ class World:
 
     def crash_engine(self, name: str, *, containers: bool = True) -> None:
         """The engine's processes die; with them all containers, unless told otherwise."""
-        node = self.nodes[name]
-        node.died = node.died or containers
-        node.engine.crash(containers=containers)
+        self.nodes[name].engine.crash(containers=containers)
 
     def power_on(self, name: str) -> None:
         """It boots and finds its disk as it was."""
@@ -241,10 +199,10 @@ class World:
         node.powered = True
         self.start_agent(name)
 
-    def cut(self, name: str) -> None:
-        """Unplug a node."""
+    def cut(self, name: str, *, outbound: bool = True, inbound: bool = True, hold: bool = False) -> None:
+        """Unplug a node, or one direction of its cable; `hold`: what is said meanwhile comes late."""
         self.nodes[name].cut = True
-        self.broker.partition(agent_user(name))
+        self.broker.partition(agent_user(name), outbound=outbound, inbound=inbound, hold=hold)
 
     def plug(self, name: str) -> None:
         """Plug it in again."""
@@ -295,17 +253,6 @@ class World:
         return self.now - started
 
 
-PROGRAMS = {
-    "app:1": Program(starts_in=0.2, stops_in=0.1),
-    "app:2": Program(starts_in=0.3, stops_in=0.2, lines=("two",)),
-    "slow:1": Program(starts_in=1.0, stops_in=2.0, healthy_after=1.0),
-    "job:1": Program(starts_in=0.1, runs_for=3.0, exit_code=0),
-    "crash:1": Program(starts_in=0.1, runs_for=0.5, exit_code=1, lines=("about to fail",)),
-    "stubborn:1": Program(starts_in=0.1, ignores_stop=True),
-}
-"""Images that every node has, and what their containers do."""
-
-
 @asynccontextmanager
 async def world_of(seed: int, *, nodes: int = 3, controllers: int = 3) -> AsyncIterator[World]:
     """A mesh that starts up; everything in it ends with the context."""
@@ -321,8 +268,12 @@ async def world_of(seed: int, *, nodes: int = 3, controllers: int = 3) -> AsyncI
         try:
             yield world
         finally:
+            for name in world.controllers:
+                world.continue_controller(name)
             for task in world.processes.values():
                 task.cancel()
+            for name in world.nodes:
+                world.continue_agent(name)
             for node in world.nodes.values():
                 if node.process is not None:
                     node.process.cancel()

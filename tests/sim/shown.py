@@ -1,0 +1,157 @@
+"""What the streams of a simulated mesh show at a moment: read as they are written, for checkers of decisions.
+
+A leader decides by its mirror, which is a little late; so a task counts as up for `LAG` after it was last shown up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bus.commits import Committed, Outcome, Put, Write
+from schemas import subjects
+from schemas.assignment import AssignedTask, Assignment
+from schemas.observation import Observation, ObservedTask
+from schemas.records import LivenessRecord, NodeRecord, OrderRecord, RevisionRecord, RolloutRecord, ServiceRecord
+from schemas.spec import ServiceSpec, UpdatePolicy
+from schemas.wire import Wire, decode
+from tests.sim.world import World
+
+LAG = 6.0
+"""Seconds that a leader may be behind: a lost last message is found out after 2, and may be lost again."""
+
+KINDS: dict[str, type[Wire]] = {
+    "service": ServiceRecord,
+    "revision": RevisionRecord,
+    "rollout": RolloutRecord,
+    "desired": Assignment,
+    "node": NodeRecord,
+    "liveness": LivenessRecord,
+    "order": OrderRecord,
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task that a batch asks the end of."""
+
+    task: AssignedTask
+    node: str
+    why: str
+
+
+@dataclass
+class Shown:
+    """The records, and what became of tasks."""
+
+    world: World
+    records: dict[str, Wire] = field(default_factory=dict)
+    intents: dict[int, ServiceRecord] = field(default_factory=dict)
+    """By the sequence of the record."""
+    tasks: dict[str, tuple[ObservedTask, float]] = field(default_factory=dict)
+    """The last that was observed of each task, and when it was last up."""
+
+    asked: set[str] = field(default_factory=set)
+    """Tasks whose end was asked for."""
+    fell: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Service and slot -> when the end of one of its tasks was last observed that nobody had asked for."""
+
+    def __post_init__(self) -> None:
+        for key, entry in self.world.broker.state.existing().entries.items():
+            kind = KINDS.get(key.split(".")[0])
+            if kind is not None and entry.value is not None:
+                record = self.records[key] = decode(entry.value, kind)
+                if isinstance(record, ServiceRecord):
+                    self.intents[entry.sequence] = record
+
+    def stored(self, batch: Sequence[Write], outcome: Outcome) -> tuple[list[Ended], list[AssignedTask]]:
+        """Take in a batch of the state stream: the tasks that it ends, and those that are new."""
+        assert isinstance(outcome, Committed)
+        ended: list[Ended] = []
+        added: list[AssignedTask] = []
+        for number, write in enumerate(batch):
+            kind = KINDS.get(write.key.split(".")[0])
+            if kind is None:
+                continue
+            if not isinstance(write, Put):
+                self.records.pop(write.key, None)
+                continue
+            record = decode(write.value, kind)
+            if isinstance(record, Assignment):
+                before = self.records.get(write.key)
+                known = {task.id: task for task in before.tasks} if isinstance(before, Assignment) else {}
+                ended += _ended(known, record)
+                self.asked.update(task.id for task in record.tasks if task.desired == "shutdown")
+                added += [task for task in record.tasks if task.id not in known and task.desired == "running"]
+            elif isinstance(record, ServiceRecord):
+                self.intents[outcome.first + number] = record
+            self.records[write.key] = record
+        return ended, added
+
+    def observed(self, batch: Sequence[Write]) -> None:
+        """Take in a batch of the stream of observations."""
+        for write in batch:
+            if isinstance(write, Put):
+                for task in decode(write.value, Observation).tasks:
+                    if task.ended and not self.has_ended(task.id) and task.id not in self.asked:
+                        self.fell[task.service, task.slot] = self.world.now
+                    last_up = self.tasks[task.id][1] if task.id in self.tasks else 0.0
+                    self.tasks[task.id] = (task, self.world.now if task.up or self.is_up(task.id) else last_up)
+
+    def is_up(self, task: str) -> bool:
+        """Whether the last observation says so."""
+        return task in self.tasks and self.tasks[task][0].up
+
+    def was_up(self, task: str) -> bool:
+        """Whether a leader may take it for up."""
+        return self.is_up(task) or (task in self.tasks and self.world.now - self.tasks[task][1] < LAG)
+
+    def has_ended(self, task: str) -> bool:
+        """Whether its end was observed."""
+        return task in self.tasks and self.tasks[task][0].ended
+
+    def running(self, service: str) -> Iterator[tuple[str, AssignedTask]]:
+        """(Node, task) of all that is to run of a service."""
+        for record in self.records.values():
+            if isinstance(record, Assignment):
+                for task in record.tasks:
+                    if task.service == service and task.desired == "running":
+                        yield record.node, task
+
+    def rollout(self, service: str) -> RolloutRecord | None:
+        """How far it is."""
+        found = self.records.get(subjects.rollout_key(service))
+        return found if isinstance(found, RolloutRecord) else None
+
+    def spec(self, service: str, revision: int) -> ServiceSpec | None:
+        """What a revision says."""
+        found = self.records.get(subjects.revision_key(service, revision))
+        return found.spec if isinstance(found, RevisionRecord) else None
+
+    def policy(self, rollout: RolloutRecord) -> UpdatePolicy | None:
+        """Whose words count, by what the rollout answers; None: that is not known any more."""
+        intent = self.intents.get(rollout.intent)
+        if intent is None:
+            return None
+        left = rollout.update.left or (0 if intent.paused else intent.back_from)
+        spec = self.spec(rollout.service, left or rollout.revision)
+        if spec is None:
+            return None
+        return spec.rollback if left else spec.update
+
+    def ready(self, node: str) -> bool:
+        """Whether its verdict is so."""
+        found = self.records.get(subjects.liveness_key(node))
+        return isinstance(found, LivenessRecord) and found.verdict == "ready"
+
+    def member(self, node: str) -> NodeRecord | None:
+        """Its record."""
+        found = self.records.get(subjects.node_key(node))
+        return found if isinstance(found, NodeRecord) else None
+
+
+def _ended(known: dict[str, AssignedTask], record: Assignment) -> Iterable[Ended]:
+    for task in record.tasks:
+        before = known.get(task.id)
+        if task.desired == "shutdown" and before is not None and before.desired == "running":
+            yield Ended(task, record.node, task.why)

@@ -1,0 +1,283 @@
+"""What rollouts, drains, rebalances and roll-backs promise: each checker is proven by a bug that it must catch."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from bus.commits import Put
+from controller import decide, moving, replicated, rolling, updates
+from controller.api import rebalancing
+from controller.slots import Round, end_task
+from controller.work import Work
+from schemas.memberapi import UpdateNode
+from schemas.rebalance import Move
+from schemas.records import RolloutRecord, UpdateProgress
+from schemas.revisionapi import RollbackService
+from schemas.serviceapi import ServiceDeploy
+from schemas.spec import ContainerSpec, HealthCheck, ServiceSpec, TaskSpec, UpdatePolicy
+from schemas.wire import encode
+from tests.sim.invariants import Violated, Watchman
+from tests.sim.loop import run
+from tests.sim.people import People
+from tests.sim.promises import PromiseWatch
+from tests.sim.test_planted import assign, commit, task_of
+from tests.sim.test_rollouts import rollout
+from tests.sim.test_world import deploy, slots
+from tests.sim.world import World, in_world, silence_logs
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    silence_logs()
+
+
+def web(image: str = "app:1", replicas: int = 4, **policy: Any) -> ServiceDeploy:
+    update = UpdatePolicy(**{"monitor": 0.0, **policy})
+    check = HealthCheck(test=("CMD", "true")) if image == "slow:1" else None
+    task = TaskSpec(container=ContainerSpec(image=image, healthcheck=check))
+    spec = ServiceSpec(name="shop_web", stack="shop", task=task, update=update, rollback=update)
+    return ServiceDeploy(spec=spec, replicas=replicas)
+
+
+class Stage:
+    """A world whose decisions are watched from its beginning."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.watchman = Watchman(world)
+        self.promises = PromiseWatch(world, self.watchman.note)
+        self.watchman.listeners.append(self.promises.stored)
+
+    async def begin(self) -> None:
+        """Until a leader has been seen to take over, so that the watchman knows it."""
+        self.world.crash_controller(self.world.leader())
+        await self.world.settled()
+        await asyncio.sleep(3)  # it hears all nodes
+
+    async def stands(self, wanted: ServiceDeploy) -> None:
+        """Deploy it and wait until the leader says that it is done."""
+        before = rollout(self.world).deploy
+        await deploy(self.world, wanted)
+        holds = lambda: rollout(self.world).phase == "done" and rollout(self.world).deploy > before  # noqa: E731
+        await self.world.until(holds, 60, "it stands")
+
+
+async def updated(stage: Stage, **policy: Any) -> None:
+    """A service is deployed, and then another image of it, which takes a while to get healthy."""
+    await stage.stands(web("app:1", **policy))
+    await stage.stands(web("slow:1", **policy))
+
+
+async def drained(stage: Stage) -> None:
+    """A node with tasks is emptied."""
+    await stage.stands(web("app:1", replicas=6))
+    await stage.world.insist("node.update", UpdateNode(node="n1", availability="drain"))
+    await stage.world.until(lambda: not stage.world.nodes["n1"].live(), 30, "the node is empty")
+
+
+def play(story: Callable[[Stage], Any], says: str = "") -> Stage:
+    """Tell it; `says`: what the watchman must have seen. "": nothing."""
+    stages: list[Stage] = []
+
+    async def whole(world: World) -> None:
+        stage = Stage(world)
+        stages.append(stage)
+        await stage.begin()
+        await story(stage)
+        if not says:
+            stage.watchman.raise_if_any()
+        else:
+            with pytest.raises(Violated, match=says):
+                stage.watchman.raise_if_any()
+
+    run(in_world(51, whole))
+    return stages[0]
+
+
+def early(work: Work, round_: Round, slot: str) -> None:
+    """Start-first gone wrong: the old one ends as soon as the new one is told to start."""
+    if rolling.new_task(work, slot) is not None:
+        for task in work.candidates(slot):
+            if task.spec != work.spec_hash:
+                end_task(work, round_, task, f"replaced by revision {work.aim.revision}", "")
+
+
+def one_more(work: Work) -> tuple[str, ...]:
+    """A slot more than wanted."""
+    return (*replicated.wanted_slots(work), "9")
+
+
+POLICIES: list[dict[str, Any]] = [
+    {"order": order, "parallelism": parallelism, "max_unavailable": borne}
+    for order in ("stop-first", "start-first")
+    for parallelism in (0, 1, 3)
+    for borne in ("", "1", "50%")
+]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda each: "-".join(map(str, each.values())))
+def test_updates_keep_what_their_policy_promises(policy: dict[str, Any]) -> None:
+    stage = play(lambda stage: updated(stage, **policy))
+    assert stage.promises.seen["placed"] >= 2
+    assert bool(stage.promises.seen["replaced by revision"]) is (policy["order"] == "stop-first")
+
+
+def test_drains_keep_what_they_promise() -> None:
+    play(drained)
+
+
+UPDATES: dict[str, tuple[Plant, dict[str, Any], str]] = {
+    "parallelism is not looked at": (
+        lambda patch: patch.setattr(updates, "limit", lambda _: 99),
+        {"parallelism": 1},
+        "are down at the same time, parallelism is 1",
+    ),
+    "max_unavailable is not looked at": (
+        lambda patch: patch.setattr(updates, "spare", lambda _: None),
+        {"parallelism": 3, "max_unavailable": "1"},
+        "and 1 may be unavailable",
+    ),
+    "start-first ends the old one too early": (
+        lambda patch: patch.setattr(updates, "_hand_over", early),
+        {"order": "start-first"},
+        "ended before its next one is up",
+    ),
+    "start-first places all at once": (
+        lambda patch: patch.setattr(updates, "_may_begin", lambda *_, **__: True),
+        {"order": "start-first", "parallelism": 1},
+        "run doubled by its update, 1 may",
+    ),
+    "a slot too many": (
+        lambda patch: patch.setattr(decide, "wanted_slots", one_more),
+        {},
+        "and is to have 4",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", UPDATES)
+def test_the_watch_catches_in_updates(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant, policy, says = UPDATES[bug]
+    plant(monkeypatch)
+    play(lambda stage: updated(stage, **policy), says)
+
+
+def test_the_watch_catches_a_drain_that_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "_at_once", lambda *_: True)
+    play(drained, "leaves a drained node before its next one is up")
+
+
+async def _uneven(stage: Stage) -> None:
+    stage.world.power_off("n3")
+    await stage.world.until(lambda: "n3" not in stage.world.ready(), 30, "n3 is down")
+    await stage.stands(web("app:1", replicas=6))
+    stage.world.power_on("n3")
+    await stage.world.settled()
+
+
+async def _rebalanced(stage: Stage) -> None:
+    await _uneven(stage)
+    most_one = random.Random(3)
+    most_one.random = lambda: 1.0  # type: ignore[method-assign]
+    most_one.choice = lambda _: 1  # type: ignore[method-assign,assignment]
+    await People(stage.world, most_one, stage.watchman.note).rebalance()
+    moved = lambda: len(stage.world.nodes["n3"].live()) > 0  # noqa: E731
+    await stage.world.until(moved, 60, "it is used again")
+    await asyncio.sleep(10)
+
+
+def test_a_rebalance_moves_no_more_than_asked() -> None:
+    async def story(stage: Stage) -> None:
+        await _rebalanced(stage)
+        assert len(stage.world.nodes["n3"].live()) == 1
+
+    stage = play(story)
+    assert stage.promises.seen["moves to node"] == 1
+
+
+def test_the_watch_catches_a_rebalance_that_moves_more_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = rebalancing._moves
+
+    class Stubborn(list[Move]):
+        def __getitem__(self, _: Any) -> Any:
+            return list(self)
+
+    monkeypatch.setattr(rebalancing, "_moves", lambda desk: (Stubborn(whole(desk)[0]), *whole(desk)[1:]))
+    play(_rebalanced, "2 moves were ordered, and at most 1 asked for")
+
+
+def _commit(stage: Stage, *batch: Put) -> None:
+    commit(stage.world, f"controller-{stage.world.leader()}", *batch)
+
+
+def test_the_watch_catches_a_move_that_nobody_ordered() -> None:
+    async def story(stage: Stage) -> None:
+        _commit(stage, assign(task_of("a-1")))
+        ended = msgspec.structs.replace(task_of("a-1"), desired="shutdown", why="moves to node n2")
+        _commit(stage, assign(ended))
+
+    play(story, "nobody has ordered that")
+
+
+def test_the_watch_catches_a_second_task_for_no_reason() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.stands(web(replicas=1))
+        ((node, life),) = stage.world.live()["shop_web", "1"]
+        other = "n1" if node != "n1" else "n2"
+        record = msgspec.json.decode(assign(task_of("a-1")).value)
+        _commit(stage, Put(f"desired.{other}", msgspec.json.encode({**record, "node": other})))
+        assert life.view.alive
+
+    play(story, "neither move nor surge")
+
+
+def test_the_watch_catches_a_roll_back_that_ends_elsewhere() -> None:
+    def record(state: Any, revision: int) -> Put:
+        progress = UpdateProgress(state=state, left=3)
+        return Put(
+            "rollout.shop_x",
+            encode(RolloutRecord(service="shop_x", deploy=3, revision=revision, good=1, update=progress)),
+        )
+
+    async def story(stage: Stage) -> None:
+        _commit(stage, record("rollback_started", 1))
+        _commit(stage, record("rollback_completed", 2))
+
+    play(story, "roll-back of shop_x ended at 2; it began from 1")
+
+
+async def _fallen(stage: Stage) -> None:
+    await stage.stands(web("app:1"))
+    await deploy(stage.world, web("crash:1", failure_action="rollback", monitor=2.0))
+    back = lambda: rollout(stage.world).update.state == "rollback_completed"  # noqa: E731
+    await stage.world.until(back, 60, "it is back")
+    await stage.world.until(lambda: stage.world.running("shop_web") == slots(4), 30, "four slots run")
+
+
+async def _asked(stage: Stage) -> None:
+    await stage.stands(web("app:1"))
+    await stage.stands(web("app:2"))
+    await stage.world.insist("service.rollback", RollbackService(service="shop_web"))
+    await stage.world.until(lambda: rollout(stage.world).deploy == 3, 30, "it goes back")
+    await stage.world.until(lambda: rollout(stage.world).phase == "done", 60, "it is back")
+
+
+@pytest.mark.parametrize("way", [_fallen, _asked])
+def test_a_roll_back_ends_where_it_began(way: Callable[[Stage], Any]) -> None:
+    async def story(stage: Stage) -> None:
+        await way(stage)
+        assert rollout(stage.world).revision == 1
+        assert stage.promises.ends_where_it_should() == ""
+        life = stage.world.live()["shop_web", "1"][0][1]
+        life.view.labels["mesh.spec"] = "another"  # type: ignore[index]
+        assert "is not of revision 1" in stage.promises.ends_where_it_should()
+
+    play(story)
