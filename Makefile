@@ -29,6 +29,7 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-## make soak    thousands of simulated stories, until stopped; their total by commit goes to docs/RELIABILITY.md
+## make soak    thousands of simulated stories, on all cores, until stopped or SEEDS=n are told (JOBS=n processes);
+##              their total by commit goes to docs/RELIABILITY.md
 soak: setup
-	@.venv/bin/python -m tests.sim --soak $$(date +%s)000
+	@.venv/bin/python -m tests.sim --soak $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) $${FIRST:-$$(date +%s)000}

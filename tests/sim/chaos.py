@@ -33,6 +33,9 @@ TROUBLE = 45.0
 PEOPLE_EVERY, FAULTS_EVERY = 4.0, 5.0
 """Seconds between two of each, in the mean."""
 
+WHOLE = 1200.0
+"""Virtual seconds within which a story has ended, however it ends."""
+
 LOOK_EVERY = 0.15
 """Virtual seconds between two looks at all engines."""
 
@@ -135,4 +138,4 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 def run_seed(seed: int, seconds: float = TROUBLE) -> Result:
     """One seed on a loop of its own."""
     silence_logs()
-    return run(tell(seed, seconds))
+    return run(tell(seed, seconds), limit=seconds + WHOLE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections import deque
 from collections.abc import Coroutine, Iterator
 from contextvars import Context
@@ -31,6 +32,10 @@ class Deadlock(BaseException):
 
 class Livelock(BaseException):
     """The program turns without letting time pass."""
+
+
+class Endless(BaseException):
+    """The program was to have ended long ago."""
 
 
 class NotSimulated(BaseException):
@@ -65,6 +70,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._at_instant = 0
         self.turns = 0
         self._suspension = Suspension()
+        self.ends_at = math.inf
+        """When the program must have ended."""
 
     def time(self) -> float:
         return self._now
@@ -75,6 +82,8 @@ class SimLoop(asyncio.BaseEventLoop):
             raise Deadlock(f"at {self._now:.3f} s nothing is ready and no timer is set")
         if timeout > 0:
             self._now += timeout
+            if self._now > self.ends_at:
+                raise Endless(f"still something waits at {self._now:.0f} s: {_names(self)}")
             self._at_instant = 0
             return
         self._at_instant += 1
@@ -142,7 +151,14 @@ class SimLoop(asyncio.BaseEventLoop):
         raise NotSimulated("subprocess_shell: simulated code has no subprocesses")
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a program to its end in virtual time."""
+def _names(loop: SimLoop) -> str:
+    return ", ".join(sorted(task.get_name() for task in asyncio.all_tasks(loop)))
+
+
+def run(main: Coroutine[Any, Any, T], *, limit: float = math.inf) -> T:
+    """Run a program to its end in virtual time; `limit`: the seconds within which it must end."""
     with asyncio.Runner(loop_factory=SimLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, SimLoop)
+        loop.ends_at = START + limit
         return runner.run(main)

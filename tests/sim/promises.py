@@ -113,6 +113,7 @@ class PromiseWatch:
             return
         running = self._shown.running(rollout.service)
         up = {task.slot for _, task in running if self._shown.was_up(task.id)} - taken
+        up |= {slot for slot, history in rollout.slots.items() if history.complete or history.given_up} - taken
         self.seen["max_unavailable"] += 1
         if rollout.wanted - len(up) > borne:
             self._violated(
