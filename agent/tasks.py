@@ -28,6 +28,8 @@ what runs goes on for now. lapsed: what runs is to be stopped."""
 
 LAPSED = "stopped: no leader has answered for so long that it may run elsewhere (on_disconnect: stop_after)"
 
+TOLD = "stopped from outside the mesh: its engine was stopped or killed, or somebody stopped it by hand"
+
 FORWARD: dict[TaskState, frozenset[TaskState]] = {
     "new": frozenset({"pulling", "starting", "running", "stopping", "exited", "failed"}),
     "pulling": frozenset({"starting", "running", "stopping", "exited", "failed"}),
@@ -268,6 +270,8 @@ def _why_failed(task: LocalTask, container: Container) -> str:
         return f"out of memory: killed by the kernel (exit code {container.exit_code})"
     if container.error:
         return container.error
+    if container.told_to_end:
+        return f"{TOLD} (exit code {container.exit_code})"
     return "" if container.exit_code == 0 else f"exit code {container.exit_code}"
 
 

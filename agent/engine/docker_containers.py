@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from agent.engine import docker_calls as calls
 from agent.engine import docker_networks
 from agent.engine.docker_events import EventStream
 from agent.engine.docker_line import Line
+from agent.engine.docker_signals import Signals, asked_to_end
 from agent.engine.docker_views import Json, changed_files, listed_key, setup_view
 from agent.engine.labels import Owner, owner_of
 from agent.engine.logs import take_page
@@ -43,6 +45,7 @@ class DockerContainers:
         """Ids of containers whose labels were seen to be an owner's."""
         self._seen: dict[str, tuple[tuple[str, str, int], Container]] = {}
         self._streams: list[EventStream] = []
+        self._signals = Signals()
 
     async def containers(self, owner: Owner) -> tuple[Container, ...]:
         self._owners.add(owner)
@@ -51,6 +54,7 @@ class DockerContainers:
         self._ours -= gone
         for container in gone:
             self._seen.pop(container, None)
+            self._signals.forget(container)
         async with asyncio.TaskGroup() as group:
             views = [group.create_task(self._listed(entry)) for entry in entries]
         found = [view.result() for view in views]
@@ -78,8 +82,13 @@ class DockerContainers:
     async def inspect(self, container: str) -> Container:
         view = await self._line.look("inspect", lambda api: calls.inspect(api, container))
         self._seen.pop(view.id, None)
-        self._know(view)
+        if self._know(view) and self._signals.in_doubt(view):
+            return replace(view, told_to_end=self._signals.told(view) or await self._was_told(view))
         return view
+
+    async def _was_told(self, view: Container) -> bool:
+        now = self._clock.wall()
+        return await self._line.look("what told it to end", lambda api: asked_to_end(api, view, now))
 
     async def setup(self, container: str) -> Setup:
         return await self._line.look("setup", lambda api: setup_view(api.inspect_container(container)))
@@ -138,6 +147,7 @@ class DockerContainers:
 
     async def kill(self, container: str, signal: str = "SIGKILL") -> None:
         await self._mine(container)
+        self._signals.sent(container)
         await self._line.change("kill", lambda api: calls.kill(api, container, signal), urgent=True)
 
     async def remove(self, container: str, *, force: bool = False) -> None:
@@ -146,6 +156,7 @@ class DockerContainers:
             await self._line.change("remove", lambda api: calls.remove(api, container, force=force))
         self._ours.discard(container)
         self._seen.pop(container, None)
+        self._signals.forget(container)
 
     async def logs(self, container: str, query: LogQuery) -> LogPage:
         loop = asyncio.get_running_loop()
@@ -169,6 +180,7 @@ class DockerContainers:
             async for event in stream.read():
                 if isinstance(event, EngineEvent):
                     self._seen.pop(event.container, None)
+                    self._signals.heard(event)
                 yield event
         finally:
             stream.close()

@@ -269,7 +269,14 @@ def event_view(data: Json) -> EngineEvent | None:
         at=int(data.get("timeNano") or 0) / 1e9,
         exit_code=int(code) if code.lstrip("-").isdigit() and action == "die" else None,
         health=_health(detail) if action == "health_status" else "",
+        signal=signal_of(attributes) if action == "kill" else 0,
     )
+
+
+def signal_of(attributes: Mapping[str, str]) -> int:
+    """The number of the signal that the attributes of a kill tell; 0: none."""
+    told = attributes.get("signal", "")
+    return int(told) if told.isdigit() else 0
 
 
 def progress_view(reference: str, data: Json) -> PullProgress:

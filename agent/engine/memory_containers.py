@@ -121,6 +121,12 @@ class MemoryContainers:
         life.setup = replace(life.setup, **changes)
         self._tell(EngineEvent(action, life.view.id, life.view.labels, self._clock.wall()))
 
+    def stop_by_hand(self, container: str) -> None:
+        """Somebody stops it, or its engine does because it is stopped itself."""
+        life = self.life(container)
+        life.told = True
+        life.signal("SIGTERM")
+
     async def create(self, plan: ContainerPlan) -> str:
         await self._before("create")
         self._owners.add(owner_of(plan.labels))

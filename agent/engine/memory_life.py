@@ -62,6 +62,8 @@ class Life:
     lines: list[LogLine] = field(default_factory=list)
     refuses: str = ""
     """What it answers readiness checks with from now on."""
+    told: bool = False
+    """Somebody else told it to end."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     files: tuple[str, ...] = ()
     """What differs from its image."""
@@ -139,6 +141,7 @@ class Life:
             health="",
             exit_code=KILLED if oom else code,
             oom_killed=oom,
+            told_to_end=self.told,
             finished_at=self.clock.wall(),
             ports=(),
         )

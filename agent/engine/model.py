@@ -59,6 +59,9 @@ class Container:
     exit_code: int | None = None
     """Set once it has ended."""
     oom_killed: bool = False
+    told_to_end: bool = False
+    """It has ended because it got its stop signal (or SIGKILL), and not from this agent: its engine was stopped or
+    killed, or somebody stopped it by hand."""
     error: str = ""
     """Why the engine could not start it, in one line."""
     created_at: float = 0.0
@@ -124,6 +127,8 @@ class EngineEvent:
     at: float = 0.0
     exit_code: int | None = None
     health: Health = ""
+    signal: int = 0
+    """Of a kill: the signal's number."""
 
 
 @dataclass(frozen=True)

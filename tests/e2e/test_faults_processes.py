@@ -91,6 +91,27 @@ def test_an_engine_is_killed_while_a_stack_comes(site: Site) -> None:
     site.settle("mid_web", 9)
 
 
+def test_what_ends_well_because_its_engine_ends_it_has_failed_and_what_ends_by_itself_has_not(site: Site) -> None:
+    """An engine that is stopped, or comes back after a kill -9, ends its containers: many with exit code 0."""
+    here = {"placement": {"constraints": ["node.id == node-3"]}, "restart_policy": {"condition": "on-failure"}}
+    site.deploy("told", web=worker("trap 'exit 0' TERM; while :; do sleep 0.1; done", init=False, deploy=here))
+    site.deploy("work", "-d", job=worker("sleep 4; exit 0", deploy=here))
+    site.wait("the job runs", lambda: bool(site.containers("work_job")))
+    for end in (site.lab.kill, site.lab.stop):
+        (before,) = site.containers("told_web")
+        end("node-3", only="engine")
+        time.sleep(5)
+        site.lab.start("node-3", only="engine")
+        site.wait("it runs again", lambda first=before: bool(site.ids("told_web") - {first.id}))
+        (ended,) = [task for task in site.tasks("told_web", ended=True) if task.id == before.task]
+        assert (ended.state, ended.exit_code) == ("failed", 0)
+        assert ended.error.startswith("stopped from outside the mesh")
+        site.all_ready()
+        site.settle("told_web", 1)
+    assert [(job.state, job.exit_code) for job in site.tasks("work_job", ended=True)] == [("exited", 0)]
+    assert len(site.containers("work_job", every=True)) == 1
+
+
 def test_work_goes_on_while_a_nats_server_is_dead(site: Site) -> None:
     for server in ("nats-1", "nats-3"):
         site.lab.kill(server)

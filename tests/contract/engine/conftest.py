@@ -95,6 +95,14 @@ class Stage:
         assert self.dockerd is not None
         await asyncio.to_thread(self.dockerd.change, container, name, memory)
 
+    async def stop_by_hand(self, container: str) -> None:
+        """Somebody stops it."""
+        if isinstance(self.engine, MemoryEngine):
+            self.engine.stop_by_hand(container)
+            return
+        assert self.dockerd is not None
+        await asyncio.to_thread(self.dockerd.stop_container, container)
+
     async def pause(self, container: str) -> None:
         """Somebody pauses it."""
         if isinstance(self.engine, MemoryEngine):

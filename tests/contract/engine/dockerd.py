@@ -78,6 +78,11 @@ class Dockerd:
         with contextlib.closing(APIClient(self.address)) as api:
             api.pause(container)
 
+    def stop_container(self, container: str) -> None:
+        """docker stop."""
+        with contextlib.closing(APIClient(self.address)) as api:
+            api.stop(container)
+
     def remove_container(self, container: str) -> None:
         """Clear one of those away."""
         with contextlib.closing(APIClient(self.address)) as api:

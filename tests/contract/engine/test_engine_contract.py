@@ -331,3 +331,14 @@ async def test_files_that_differ_from_the_image_are_told(stage: Stage) -> None:
     if isinstance(stage.engine, MemoryEngine):
         stage.engine.life(container).files = ("A /tmp/healthy",)
     assert "A /tmp/healthy" in await stage.engine.changed_files(container)
+
+
+async def test_who_told_a_container_to_end_is_known(stage: Stage) -> None:
+    by_hand, by_us, by_itself = await stage.run("sleeps"), await stage.run("sleeps"), await stage.run("ends")
+    await stage.stop_by_hand(by_hand)
+    await stage.engine.stop(by_us)
+    found = [await stage.until(one, "exited") for one in (by_hand, by_us, by_itself)]
+    assert {view.exit_code for view in found} == {0}
+    assert {view.id for view in found if view.told_to_end} == {by_hand}
+    listed = await stage.engine.containers(stage.owner)
+    assert {view.id for view in listed if view.told_to_end} == {by_hand}

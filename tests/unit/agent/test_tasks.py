@@ -11,6 +11,7 @@ from agent.engine.model import Container
 from agent.local import LocalTask
 from agent.tasks import (
     FORWARD,
+    TOLD,
     Create,
     Intent,
     Kill,
@@ -103,6 +104,8 @@ def test_the_next_step(intent: Intent, known: LocalTask, seen: Container | None,
         (container("exited", exit_code=137, oom_killed=True), "out of memory: killed by the kernel (exit code 137)"),
         (container("exited", exit_code=127, error="exec: not found"), "exec: not found"),
         (container("dead", exit_code=1), "exit code 1"),
+        (container("exited", exit_code=0, told_to_end=True), f"{TOLD} (exit code 0)"),
+        (container("exited", exit_code=143, told_to_end=True), f"{TOLD} (exit code 143)"),
     ],
 )
 def test_an_end_that_nobody_asked_for_is_told_with_its_reason(seen: Container, error: str) -> None:
