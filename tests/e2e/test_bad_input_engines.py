@@ -66,7 +66,7 @@ def small(make_lab: Callable[..., Lab], archives: dict[str, Path]) -> Lab:
 
 
 def test_a_full_disk_is_told_the_agent_lives_and_all_is_well_once_there_is_room(small: Lab, tmp_path: Path) -> None:
-    engine = small.engine("node-1")
+    engine, began = small.engine("node-1"), time.time()
     with small.eye() as eye:
         site = Site(small, eye, tmp_path)
         site.deploy("before", web=worker(replicas=2))
@@ -76,6 +76,9 @@ def test_a_full_disk_is_told_the_agent_lives_and_all_is_well_once_there_is_room(
         web = worker(deploy={"restart_policy": {"delay": "100ms"}})
         said = site.deploy("full", "--timeout", "60s", web=web, code=8)
         assert "no space left on device" in said.err
+        told = site.events(began, kinds=("task.failed",), service="full_web")
+        assert told
+        assert all("no space left on device" in event.why for event in told)
         assert site.ids("before_web") == running
         assert site.ready() == {"node-1"}
         engine.remove(filling)

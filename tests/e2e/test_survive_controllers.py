@@ -48,6 +48,22 @@ def test_a_leader_that_is_cut_off_steps_down_without_harm(site: Site) -> None:
     assert site.eye.leader().holder != old.holder
 
 
+def test_a_leader_whose_machine_loses_power_is_followed_though_nobody_is_told(site: Site) -> None:
+    """Its connections are never closed: cut first, killed then."""
+    site.deploy("dark", web=worker(replicas=3))
+    before, old = site.ids("dark_web"), site.eye.leader()
+    site.lab.cut(old.holder)
+    site.lab.kill(old.holder)
+    site.wait("another leads", lambda: leads_now(site, old.epoch))
+    site.meshctl("service", "scale", "dark_web=5")
+    site.settle("dark_web", 5)
+    assert before < site.ids("dark_web")
+    site.lab.mend()
+    site.settle("dark_web", 5)
+    assert site.eye.leader().holder != old.holder
+    assert len(site.containers("dark_web", every=True)) == 5
+
+
 def test_a_leader_that_stops_hands_over_at_once(site: Site) -> None:
     old = site.eye.leader()
     site.lab.stop(old.holder)

@@ -1,13 +1,12 @@
-"""nats-servers die, stall and are all away: nothing stops, nothing is lost, what ends meanwhile is replaced."""
+"""nats-servers die and are all away: nothing stops, nothing is lost, what ends meanwhile is replaced."""
 
 from __future__ import annotations
 
-import signal
 import time
 
 import pytest
 
-from tests.e2e.faults import signal_all, stream_leader
+from tests.e2e.faults import stream_leader
 from tests.e2e.site import Site, worker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
@@ -15,22 +14,16 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
 SERVERS = ("nats-1", "nats-2", "nats-3")
 
 
-@pytest.mark.parametrize("fault", ["kill", pytest.param("stall", marks=pytest.mark.soak)])
-def test_the_server_that_leads_the_store_is_gone_and_no_node_is_taken_for_down(site: Site, fault: str) -> None:
+def test_the_server_that_leads_the_store_dies_and_no_node_is_taken_for_down(site: Site) -> None:
     began = time.time()
     site.deploy("serve", web=worker(replicas=3))
-    before, server = site.ids("serve_web"), stream_leader(site)
-    if fault == "kill":
-        site.lab.kill(server)
-    else:
-        signal_all(site.lab, server, signal.SIGSTOP)
-    try:
-        site.meshctl("service", "scale", "serve_web=5")
-        site.settle("serve_web", 5)
-        time.sleep(5)
-    finally:
-        if fault == "stall":
-            signal_all(site.lab, server, signal.SIGCONT)
+    before = site.ids("serve_web")
+    site.lab.kill(stream_leader(site))
+    killed = time.monotonic()
+    site.meshctl("service", "scale", "serve_web=5")
+    assert time.monotonic() - killed < 40, "the aim for the next write is 8 s"
+    site.settle("serve_web", 5)
+    time.sleep(5)
     site.lab.mend()
     site.all_ready()
     assert before < site.ids("serve_web")
