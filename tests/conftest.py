@@ -31,7 +31,9 @@ from bus.nats import connect
 from bus.nats_admin import create_mesh
 from bus.port import Bus
 from bus.users import Credentials
+from lab.paths import labs_root
 from tests.guardian import guard
+from tests.leftovers import host_facts, leftovers_at_last
 
 PASSWORD = "word"
 NODES = ("n1", "n2", "n3")
@@ -177,6 +179,19 @@ def _blocking_calls_are_errors() -> Iterator[None]:
     blockbuster.activate()
     yield
     blockbuster.deactivate()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_host_is_as_it_was(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs with real engines leave this host's network, mounts, groups and processes as they were."""
+    if why_no_docker() or not any(item.get_closest_marker("docker") for item in request.session.items):
+        yield
+        return
+    before = host_facts()
+    yield
+    own = (f"{labs_root()}/test-{os.getpid()}-", f"/dmtest-engine-{os.getpid()}-", str(tmp_path_factory.getbasetemp()))
+    found = leftovers_at_last(before, own)
+    assert not found, "this run has left on its host:\n" + "\n".join(found)
 
 
 @pytest.fixture
