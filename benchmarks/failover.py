@@ -2,9 +2,10 @@
 
 Each round is watched on the state stream as it is stored, so that nothing but the mesh itself is measured. "decides" is
 the first record that the next leader stores for a change that was asked for just after the blow. What containers need
-to start by themselves is measured on the same engines in the same run. Needs root: it makes a lab of its own.
+to start by themselves is measured on the same engines in the same run, and so is Docker Swarm's answer to a node's
+loss (`failover_swarm.py`). Needs root: it makes a lab of its own.
 
-    python benchmarks/failover.py [--rounds 10] [--replicas 6] [--only leader-kill,leader-stop,node-power]
+    python benchmarks/failover.py [--rounds 10] [--replicas 6] [--only leader-kill,node-power,swarm]
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ import signal
 import statistics
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
+
+import failover_swarm
 
 from bus.logs import configure_logging
 from bus.port import Entry, Gap
@@ -39,10 +43,19 @@ IMAGE = "dockmesh/busybox:1"
 SERVICE = "bench"
 PATIENCE = 60.0
 LOOK_EVERY = 0.02
+WRITE_TIMEOUT = 2.0
+"""Seconds for a change while a nats-server is dead: it is asked again then."""
+
 ASK_TIMEOUT = 0.3
 """Seconds for the asked change: a request that the dying controller has taken with it is asked again."""
 
-FIGURES = {"leader-kill": (0.7, 1.5), "leader-stop": (0.3, 0.3), "node-seen": (2.7, 3.6), "node-replaced": (2.0, 2.0)}
+FIGURES = {
+    "leader-kill": (0.7, 1.5),
+    "leader-stop": (0.3, 0.3),
+    "node-seen": (2.7, 3.6),
+    "node-replaced": (2.0, 2.0),
+    "nats-kill": (8.0, 8.0),
+}
 """What the median and the worst should stay below, in seconds."""
 
 
@@ -62,7 +75,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", default=10, type=int)
     parser.add_argument("--replicas", default=6, type=int)
-    parser.add_argument("--only", default="leader-kill,leader-stop,node-power")
+    parser.add_argument("--only", default=",".join((*ROUNDS, "swarm")))
     return parser.parse_args()
 
 
@@ -73,40 +86,90 @@ async def _measure(lab: Lab, options: argparse.Namespace) -> None:
         spec = ServiceSpec(name=SERVICE, task=TaskSpec(container=container))
         await mesh.put_service(PutService(service=ServiceDeploy(spec=spec, replicas=options.replicas)))
         await _running(mesh, options.replicas)
+        medians: dict[str, float] = {}
         for only in options.only.split(","):
             rows: dict[str, list[float]] = {}
-            for number in range(options.rounds):
+            if only == "swarm":
+                await mesh.scale({SERVICE: 0})
+                await _running(mesh, 0)
+                rows = await asyncio.to_thread(failover_swarm.measure, lab, options.replicas, options.rounds)
+            for number in range(options.rounds if only in ROUNDS else 0):
                 for name, seconds in (await ROUNDS[only](lab, mesh, options.replicas, number)).items():
                     rows.setdefault(name, []).append(seconds)
             for name, took in rows.items():
                 _print_row(name, took)
+                medians[name] = statistics.median(took)
+    _print_ratios(medians)
 
 
 async def leader_kill(lab: Lab, mesh: Mesh, replicas: int, _number: int) -> dict[str, float]:
     """SIGKILL to the leader -> the next leader's first decision."""
-    return {"leader-kill": await _leader_gone(lab, mesh, replicas, signal.SIGKILL)}
+    kill = partial(_signal_leader, lab, signal.SIGKILL)
+    return {"leader-kill": await _leader_gone(mesh, replicas, kill, lab.start)}
+
+
+async def leader_cut(lab: Lab, mesh: Mesh, replicas: int, _number: int) -> dict[str, float]:
+    """The leader's machine is cut off: no connection is closed -> the next leader's first decision."""
+    return {"leader-cut": await _leader_gone(mesh, replicas, lab.cut, lab.heal)}
 
 
 async def leader_stop(lab: Lab, mesh: Mesh, replicas: int, _number: int) -> dict[str, float]:
     """SIGTERM to the leader -> the next leader's takeover is stored."""
-    return {"leader-stop": await _leader_gone(lab, mesh, replicas, signal.SIGTERM)}
+    stop = partial(_signal_leader, lab, signal.SIGTERM)
+    return {"leader-stop": await _leader_gone(mesh, replicas, stop, lab.start, takeover_is_enough=True)}
 
 
-async def _leader_gone(lab: Lab, mesh: Mesh, replicas: int, how: int) -> float:
+def _signal_leader(lab: Lab, number: int, holder: str) -> None:
+    lab.rack.host(holder).signal("controller", number)
+
+
+async def _leader_gone(
+    mesh: Mesh,
+    replicas: int,
+    blow: Callable[[str], object],
+    mend: Callable[[str], object],
+    *,
+    takeover_is_enough: bool = False,
+) -> float:
     old = await _leader(mesh)
     async with mesh.bus.state.watch() as watch:
         began = time.monotonic()
-        lab.rack.host(old.holder).signal("controller", how)
+        await asyncio.to_thread(blow, old.holder)
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
-            if how == signal.SIGKILL:
+            if not takeover_is_enough:
                 group.create_task(_scale(mesh, replicas + 1))
-            seen = await _next_decision(watch, old.holder, takeover_is_enough=how == signal.SIGTERM)
+            seen = await _next_decision(watch, old.holder, takeover_is_enough=takeover_is_enough)
         took = seen - began
-    await asyncio.to_thread(lab.start, old.holder)
+    await asyncio.to_thread(mend, old.holder)
     await _scale(mesh, replicas)
     await _running(mesh, replicas)
     await asyncio.sleep(2)
     return took
+
+
+async def nats_kill(lab: Lab, mesh: Mesh, replicas: int, _number: int) -> dict[str, float]:
+    """SIGKILL to the nats-server that leads the state stream -> the next change is accepted."""
+    server = (await mesh.bus.state.info()).leader
+    began = time.monotonic()
+    await asyncio.to_thread(lab.kill, server)
+    async with asyncio.timeout(PATIENCE):
+        await _scale(mesh, replicas + 1, timeout=WRITE_TIMEOUT)
+    took = time.monotonic() - began
+    await asyncio.to_thread(lab.start, server)
+    await _scale(mesh, replicas, timeout=WRITE_TIMEOUT)
+    await _running(mesh, replicas)
+    await asyncio.sleep(5)  # the server that came back catches up
+    return {"nats-kill": took}
+
+
+async def leader_and_node(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
+    """The leader is killed and a node loses its power at the same time -> verdict -> all replicas run again."""
+    holder = (await _leader(mesh)).holder
+    _signal_leader(lab, signal.SIGKILL, holder)
+    rows = await node_power(lab, mesh, replicas, number)
+    await asyncio.to_thread(lab.start, holder)
+    await asyncio.sleep(2)
+    return {f"both-{name.removeprefix('node-')}": seconds for name, seconds in rows.items()}
 
 
 async def node_power(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
@@ -114,7 +177,6 @@ async def node_power(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[s
     node = f"node-{number % len(lab.nodes) + 1}"
     others = [name for name in lab.nodes if name != node]
     lost = len(lab.engine(node).containers("mesh.task"))
-    start = await asyncio.to_thread(_start_time, lab, others, lost)
     async with mesh.bus.state.watch(liveness_key(node)) as watch:
         began = time.monotonic()
         await asyncio.to_thread(lab.kill, node)
@@ -124,6 +186,7 @@ async def node_power(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[s
     while sum(len(lab.engine(name).containers("mesh.task")) for name in others) < replicas:
         await asyncio.sleep(LOOK_EVERY)
     replaced = time.monotonic() - began
+    start = await asyncio.to_thread(_start_time, lab, others, lost)
     await asyncio.to_thread(lab.start, node)
     while any(view.status != "ready" for view in (await mesh.nodes()).nodes):
         await asyncio.sleep(0.2)
@@ -136,8 +199,11 @@ async def node_power(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[s
 
 ROUNDS: dict[str, Callable[[Lab, Mesh, int, int], Coroutine[None, None, dict[str, float]]]] = {
     "leader-kill": leader_kill,
+    "leader-cut": leader_cut,
     "leader-stop": leader_stop,
+    "nats-kill": nats_kill,
     "node-power": node_power,
+    "leader-and-node": leader_and_node,
 }
 
 
@@ -160,10 +226,10 @@ async def _leader(mesh: Mesh) -> LeaderBeat:
                 return beat
 
 
-async def _scale(mesh: Mesh, replicas: int) -> None:
+async def _scale(mesh: Mesh, replicas: int, timeout: float = ASK_TIMEOUT) -> None:
     while True:
         try:
-            await mesh.ask("service.scale", ScaleServices(replicas={SERVICE: replicas}), timeout=ASK_TIMEOUT)
+            await mesh.ask("service.scale", ScaleServices(replicas={SERVICE: replicas}), timeout=timeout)
         except MeshError:
             await asyncio.sleep(0.05)
         else:
@@ -217,6 +283,12 @@ def _print_heading(lab: Lab, options: argparse.Namespace) -> None:
 def _print_row(name: str, took: list[float]) -> None:
     figure = " / ".join(f"{each:g}" for each in FIGURES[name]) if name in FIGURES else "-"
     print(f"{name:14} {statistics.median(took):>9.2f} {max(took):>8.2f} {figure:>12}", flush=True)
+
+
+def _print_ratios(medians: dict[str, float]) -> None:
+    for what in ("seen", "running"):
+        if {f"node-{what}", f"swarm-{what}"} <= medians.keys():
+            print(f"node-{what} is {medians[f'node-{what}'] / medians[f'swarm-{what}']:.2f} x Swarm's", flush=True)
 
 
 if __name__ == "__main__":
