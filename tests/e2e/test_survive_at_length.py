@@ -118,10 +118,12 @@ def test_a_link_that_flaps_for_a_minute_causes_a_bounded_number_of_moves_and_eac
 
 
 @pytest.mark.parametrize("which", ["the leader of the store", "another"])
-def test_a_server_that_stalls_for_half_a_minute_stops_nothing_and_changes_go_on(site: Site, which: str) -> None:
+def test_a_server_that_stalls_for_half_a_minute_loses_nothing_and_changes_go_on(site: Site, which: str) -> None:
+    """Who is connected through it notices after 2 to 3 s: its node may be taken for down until then (2.4 s)."""
     began = time.time()
     site.deploy("serve", web=worker(replicas=3))
-    before, leads, leader = site.ids("serve_web"), stream_leader(site), site.eye.leader()
+    before = {found.id: found.engine for found in site.containers("serve_web")}
+    leads, leader = stream_leader(site), site.eye.leader()
     server = leads if which != "another" else next(name for name in ("nats-1", "nats-2", "nats-3") if name != leads)
     signal_all(site.lab, server, signal.SIGSTOP)
     stalled = time.monotonic()
@@ -136,6 +138,9 @@ def test_a_server_that_stalls_for_half_a_minute_stops_nothing_and_changes_go_on(
     assert writes < 40, "the aim is 8 s"
     site.all_ready()
     site.settle("serve_web", 5)
-    assert before < site.ids("serve_web")
-    assert not site.events(began, kinds=("task.retired", "task.stopping"), service="serve_web")
-    assert not site.events(began, kinds=("node.down",))
+    downs = {event.node for event in site.events(began, kinds=("node.down",))}
+    moved = {engine for container, engine in before.items() if container not in site.ids("serve_web")}
+    print(f"taken for down: {sorted(downs)}, moved from: {sorted(moved)}")
+    assert moved <= downs, "what ran on a node that was heard was stopped"
+    assert len(downs) < 3
+    assert len(site.containers("serve_web")) == 5
