@@ -24,7 +24,21 @@ class Member:
     heading: str = "Commands"
 
 
-class LazyGroup(click.Group):
+class PlacedGroup(click.Group):
+    """A group whose usage errors know of which command they are: click does not say it of all."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command named first. Raises click.UsageError with that command's context."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            if error.ctx is None and command is not None:
+                error.ctx = click.Context(command, parent=ctx, info_name=ctx.invoked_subcommand)
+            raise
+
+
+class LazyGroup(PlacedGroup):
     """A group made of `Member`s."""
 
     def __init__(self, *args: Any, members: Mapping[str, Member] | None = None, **kwargs: Any) -> None:
@@ -74,7 +88,7 @@ class LazyGroup(click.Group):
         ]
 
 
-class Group(click.Group):
+class Group(PlacedGroup):
     """A group of one noun, which names the nearest verb when one is mistyped."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

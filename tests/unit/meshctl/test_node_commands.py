@@ -42,6 +42,11 @@ def test_nodes_refuse_what_can_not_be_meant(mesh, arguments: tuple[str, ...], co
     assert mesh.requests("node.update") == mesh.requests("node.remove") == []
 
 
+def test_an_option_without_its_value_points_to_the_help_of_its_command(mesh) -> None:  # type: ignore[no-untyped-def]
+    ran = mesh.run("node", "update", "n1", "--label-add")
+    assert (ran.code, "node update --help" in ran.err) == (2, True)
+
+
 def test_node_prune_asks_first_and_removes_only_what_is_down(mesh) -> None:  # type: ignore[no-untyped-def]
     assert mesh.run("node", "prune", stdin="n\n").code == 6
     assert mesh.requests("node.remove") == []
