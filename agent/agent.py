@@ -137,6 +137,7 @@ class Agent(Parts):
         )
         networking.listeners.append(self.heartbeats.at_once)
         networking.trouble_listeners.append(self.observer.mark)
+        networking.address_listeners.append(self.surveyor.ask)
         self.heartbeats.answers.append(networking.heard)
         self.ledger.listeners.append(networking.tasks_changed)
         self.health.listeners.append(networking.look_again)

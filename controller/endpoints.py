@@ -26,9 +26,10 @@ def backends_of(
     for name, view in nodes.items():
         if view.observation is None or view.status == "down" or view.gone or not view.settled:
             continue
-        ending = {task.id for task in draft.tasks(name) if task.desired == "shutdown"}
-        for task in view.observation.tasks:
-            if task.service in services and task.addresses and task.up and _stays(task, ending):
+        asked = [task for task in view.observation.tasks if task.service in services]
+        ending = {task.id for task in draft.tasks(name) if task.desired == "shutdown"} if asked else set[str]()
+        for task in asked:
+            if task.addresses and task.up and _stays(task, ending):
                 for network, address in task.addresses.items():
                     backend = Backend(task=task.id, node=name, address=address)
                     found.setdefault((network, task.service), []).append(backend)

@@ -26,11 +26,11 @@ def plan_networks(world: World, seen: Survey, decided: Decided, names: frozenset
         return
     specs = {name: spec for name in sorted(world.services) if (spec := spec_of(world, name)) is not None}
     published = publish(specs.values(), world.publish)
-    allocations = dict(_allocations(world, seen.nodes, decided, specs, published))
+    using = _using(seen.nodes, decided)
+    allocations = dict(_allocations(world, seen.nodes, using, specs, published))
     for name, record in allocations.items():
         if record != world.allocations.get(name):
             yield PutAllocation(record)
-    using = _using(seen.nodes, decided)
     for name in sorted(world.allocations):
         if _is_removed(world, name) and not using.get(name):
             yield DropAllocation(name)
@@ -84,13 +84,13 @@ def _is_removed(world: World, network: str) -> bool:
 def _allocations(
     world: World,
     nodes: Mapping[str, NodeView],
-    decided: Decided,
+    using: Mapping[str, set[str]],
     specs: Mapping[str, ServiceSpec],
     published: PublishRecord,
 ) -> Iterator[tuple[str, AllocationRecord]]:
     everywhere = {port.network for port in published.ports}
     members = {name: _tunnel(view) for name, view in nodes.items() if view.record and not view.record.removed}
-    using = _using(nodes, decided)
+    on = _services_on(specs)
     gone = frozenset(name for name, view in nodes.items() if view.record is None or view.record.removed)
     vnis: set[int] = set()
     subnets: set[str] = set()
@@ -100,7 +100,7 @@ def _allocations(
         needed = set(members) if name in everywhere else using.get(name, set())
         needs = Needs(
             nodes={node: members[node] for node in sorted(needed) if node in members},
-            services=frozenset(s for s, spec in specs.items() if any(a.network == name for a in _networks(spec))),
+            services=frozenset(on.get(name, ())),
             gone=gone,
         )
         taken = taken_by_others(world, name)
@@ -115,13 +115,26 @@ def _tunnel(view: NodeView) -> str:
     return view.facts.address
 
 
+def _services_on(specs: Mapping[str, ServiceSpec]) -> dict[str, set[str]]:
+    """Network -> the services on it."""
+    found: dict[str, set[str]] = {}
+    for name, spec in specs.items():
+        for attachment in _networks(spec):
+            found.setdefault(attachment.network, set()).add(name)
+    return found
+
+
 def _using(nodes: Mapping[str, NodeView], decided: Decided) -> dict[str, set[str]]:
     """Network -> nodes with a task on it, as this round leaves them."""
     found: dict[str, set[str]] = {}
+    known: dict[str, tuple[Attachment, ...]] = {}
     for node in nodes:
         for hash_ in {task.spec for task in decided.draft.tasks(node)}:
-            spec = decided.draft.spec(node, hash_)
-            for attachment in spec.container.networks if spec is not None else ():
+            networks = known.get(hash_)
+            if networks is None and (spec := decided.draft.spec(node, hash_)) is not None:
+                # A hash is that of the content: it says the same on every node.
+                networks = known[hash_] = spec.container.networks
+            for attachment in networks or ():
                 found.setdefault(attachment.network, set()).add(node)
     return found
 

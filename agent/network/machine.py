@@ -10,6 +10,7 @@ import asyncio
 import random
 import shutil
 import socket
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import assert_never
@@ -17,16 +18,19 @@ from typing import assert_never
 from agent.network import reaching
 from agent.network.conntrack import Conntrack
 from agent.network.dns_server import serve_names
+from agent.network.monitor import Monitor
 from agent.network.netlink import Netlink
 from agent.network.nftables import Nftables
-from agent.network.port import Asked, Examination, Reach, Resolve
+from agent.network.port import Asked, Changed, Examination, Reach, Resolve
 from agent.network.rules import TABLE, gone
+from agent.network.ruleset import Rule, Ruleset
 from agent.network.steps import (
     DropDevice,
     DropNetwork,
     Found,
     MakeNetwork,
     MakeTunnel,
+    SetGateway,
     SetHairpin,
     SetPeer,
     SetVirtual,
@@ -61,6 +65,10 @@ class LinuxMachine:
         """Of its own: the kernel refuses a second list on one socket while one is under way."""
         self._conntrack = Conntrack()
         self._nft = Nftables(lambda text: self._run("nft", "-f", "-", text=text))
+        self._ruleset = Ruleset()
+        self._monitor = Monitor(self._ruleset)
+        self._loaded: frozenset[Rule] = frozenset()
+        """The table's rules as they were loaded last."""
         self._held: dict[tuple[str, int], socket.socket] = {}
 
     async def trouble(self) -> str:
@@ -79,8 +87,11 @@ class LinuxMachine:
         return reaching.own_address()
 
     async def has_rules(self) -> bool:
-        _, said = await self._nft.run("list tables ip")
-        return f"table ip {TABLE}" in said.splitlines()
+        found = self._ruleset.rules(TABLE)
+        return bool(found) and found == (self._loaded or found)
+
+    async def watch(self, changed: Callable[[Changed], None]) -> None:
+        await self._monitor.run(changed)
 
     async def routes(self) -> tuple[str, ...]:
         return await self._survey.routes()
@@ -97,6 +108,8 @@ class LinuxMachine:
                 await self._netlink.drop(device)
             case SetPeer(device, peer, present):
                 await self._netlink.set_peer(device, peer, present=present)
+            case SetGateway(bridge):
+                await self._netlink.set_gateway(bridge)
             case SetVirtual(device, range_, present):
                 await self._netlink.set_virtual(device, range_, present=present)
             case SetHairpin(device):
@@ -107,11 +120,18 @@ class LinuxMachine:
                 assert_never(step)
 
     async def rules(self, text: str) -> None:
-        code, said = await self._nft.run(text)
-        if code:
-            raise EngineError(f"nft: {said}")
+        with self._monitor.ours():
+            code, said = await self._nft.run(text)
+            if code:
+                raise EngineError(f"nft: {said}")
+            if "chain " in text:
+                self._loaded = self._ruleset.rules(TABLE)
 
     async def guard(self) -> bool:
+        with self._monitor.ours():
+            return await self._guard()
+
+    async def _guard(self) -> bool:
         was = await self._write("bridge/bridge-nf-call-iptables", "1")
         code, listed = await self._run("iptables", "-w", "-S")
         if code:
@@ -197,6 +217,7 @@ class LinuxMachine:
         await self.reserve(frozenset())
         await self._netlink.close()
         await self._nft.close()
+        self._ruleset.close()
 
     async def _iptables(self, *arguments: str) -> None:
         code, said = await self._run("iptables", "-w", *arguments)

@@ -6,12 +6,12 @@ It outlives its agent, as a kernel does; `reboot` empties it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from agent.network.memory_rules import MemoryTable
-from agent.network.port import Asked, Examination, Reach, Resolve
+from agent.network.port import Asked, Changed, Examination, Reach, Resolve
 from agent.network.rules import gone
 from agent.network.steps import (
     DropDevice,
@@ -19,6 +19,7 @@ from agent.network.steps import (
     Found,
     MakeNetwork,
     MakeTunnel,
+    SetGateway,
     SetHairpin,
     SetPeer,
     SetVirtual,
@@ -63,7 +64,7 @@ class MemoryMachine:
     guarded: bool = False
     forgotten: list[str] = field(default_factory=list)
     """Addresses whose flows were forgotten."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    watchers: list[Callable[[Changed], None]] = field(default_factory=list)
 
     def reboot(self) -> None:
         """Its kernel starts anew."""
@@ -88,6 +89,19 @@ class MemoryMachine:
     async def has_rules(self) -> bool:
         return self.table.there
 
+    def flush(self) -> None:
+        """Somebody else removes the rules."""
+        self.table = MemoryTable()
+        for changed in self.watchers:
+            changed("rules")
+
+    async def watch(self, changed: Callable[[Changed], None]) -> None:
+        self.watchers.append(changed)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.watchers.remove(changed)
+
     async def routes(self) -> tuple[str, ...]:
         return self.routed
 
@@ -109,7 +123,7 @@ class MemoryMachine:
                 self.virtual.pop(range_, None)
                 if present:
                     self.virtual[range_] = device
-            case SetHairpin():
+            case SetHairpin() | SetGateway():
                 pass
             case MakeNetwork() | DropNetwork():
                 raise AssertionError("the engine does that")

@@ -71,7 +71,16 @@ class Netlink:
             for index, link in links.items()
             if names.get(link.get("master")) in bridges and names[index] not in tunnels
         }
-        return Found(tunnels=tunnels, virtual=await self._virtual(names), bridges=bridges, ports=ports)
+        addresses = await self._addresses(names, bridges)
+        virtual = await self._virtual(names)
+        return Found(tunnels=tunnels, virtual=virtual, bridges=bridges, addresses=addresses, ports=ports)
+
+    async def _addresses(self, names: Mapping[int, str], bridges: frozenset[str]) -> dict[str, frozenset[str]]:
+        found: dict[str, set[str]] = {bridge: set() for bridge in bridges}
+        async with self._route("list addresses") as route:
+            async for each in await route.addr("dump", family=AF_INET):
+                found.get(names.get(each["index"], ""), set()).add(each.get("local") or each.get("address"))
+        return {bridge: frozenset(each) for bridge, each in found.items()}
 
     async def _peers(self, devices: set[int]) -> dict[int, frozenset[str]]:
         found: dict[int, set[str]] = {}
@@ -168,6 +177,14 @@ class Netlink:
         async with self._route(f"{device}: {peer}") as route:
             verb = "append" if present else "del"
             await route.fdb(verb, ifindex=index, lladdr=EVERYBODY, dst=peer, flags=NTF_SELF)
+
+    async def set_gateway(self, bridge: Bridge) -> None:
+        """The bridge's own address, in the network's subnet."""
+        index = await self._index(bridge.device)
+        async with self._route(f"{bridge.device}: {bridge.gateway}") as route:
+            await route.addr(
+                "replace", index=index, address=bridge.gateway, prefixlen=int(bridge.subnet.rpartition("/")[2])
+            )
 
     async def set_virtual(self, device: str, range_: str, *, present: bool) -> None:
         """Answer for a range on a bridge."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
-from ipaddress import IPv4Network
+from collections.abc import Callable
 
 import structlog
 
-from agent.engine.labels import LABEL_NETWORK, Owner
-from agent.engine.plans import Join, NetworkPlan
+from agent.engine.labels import Owner
+from agent.engine.plans import Join
 from agent.engine.port import Engine
 from agent.files import Files
 from agent.guards import guarded, sleep_unless
@@ -24,22 +23,24 @@ from agent.network import rules
 from agent.network.doctor import State
 from agent.network.following import Following
 from agent.network.leaving import Leaving
-from agent.network.model import Bridge, Rules, Wanted, engine_network, wanted
+from agent.network.linking import Linking
+from agent.network.model import Rules, Wanted, engine_network, wanted
 from agent.network.names import Names, Reply, names_of, reply_to
-from agent.network.port import Machine
+from agent.network.port import Changed, Machine
 from agent.network.presence import Presence, present
 from agent.network.serving import NameServers
-from agent.network.steps import DropNetwork, Found, MakeNetwork, SetHairpin, Step, steps_to
 from agent.network.tasks import Links
 from bus.port import Store
 from schemas.assignment import Assignment
 from schemas.clock import Clock
-from schemas.errors import Conflict, MeshError
+from schemas.errors import MeshError
 from schemas.liveness import HeartbeatAnswer
 from schemas.spec import TaskSpec
 
 LOOK_EVERY = 10.0
 """Seconds between two looks at the machine while nothing asks for one earlier."""
+SETTLE, CALM = 0.1, 2.0
+"""Seconds from a change by others to a look; from there to the next that such changes cause."""
 RETRY = 1.0
 LINKS = "links"
 """What `troubles` calls links and rules as a whole."""
@@ -80,14 +81,14 @@ class Networking:
         self.listeners: list[Callable[[], None]] = []
         self.troubles: dict[str, str] = {}
         """What does not work here: thing -> why."""
+        self.address_listeners: list[Callable[[], None]] = []
+        """Called when this machine's addresses have changed."""
+        self._outside = asyncio.Event()
         self.trouble_listeners: list[Callable[[], None]] = []
         self._wanted = Wanted()
-        self._clear = False
-        """Whether nothing of ours is on the machine, as far as this process has seen to it."""
         self._rules: Rules | None = None
         """What the kernel has by this process; None: nothing yet."""
-        self._made: dict[str, Bridge] = {}
-        """Networks that are ready for containers."""
+        self._linking = Linking(owner, engine, machine)
         self._names = Names()
         self._servers = NameServers(machine, self.resolve)
         self._look = True
@@ -99,7 +100,7 @@ class Networking:
         """See `TaskNetworks`."""
         joins, dns = [], []
         for attachment in spec.container.networks:
-            bridge = self._made.get(attachment.network)
+            bridge = self._linking.made.get(attachment.network)
             if bridge is None:
                 return Links(why=self._why_not(attachment.network))
             joins.append(Join(engine_network(attachment.network)))
@@ -140,7 +141,7 @@ class Networking:
             self.following.changed.set()
 
     def look_again(self) -> None:
-        """Something outside may have changed what was made: the engine has come back, and sets its own rules anew."""
+        """Something outside may have changed what was made: others' changes, an engine that sets its rules anew."""
         self._look = True
         self.following.changed.set()
 
@@ -168,7 +169,24 @@ class Networking:
             group.create_task(guarded("networks-follow", self.following.run))
             group.create_task(self.leaving.run())
             group.create_task(self.presence.run())
+            group.create_task(guarded("networks-watch", lambda: self._machine.watch(self._changed_outside)))
+            group.create_task(self._keep_repairing())
             group.create_task(guarded("networks", self._keep_level))
+
+    def _changed_outside(self, what: Changed) -> None:
+        self._outside.set()
+        if what == "addresses":
+            for listener in self.address_listeners:
+                listener()
+
+    async def _keep_repairing(self) -> None:
+        """Look at once when others have changed something, but not all the time while they go on."""
+        while True:
+            await self._outside.wait()
+            await asyncio.sleep(SETTLE)
+            self._outside.clear()
+            self.look_again()
+            await asyncio.sleep(CALM)
 
     async def _keep_level(self) -> None:
         while True:
@@ -201,7 +219,10 @@ class Networking:
                 self._rules = None
             await self._rule(new.rules)
         if self._look or new.bridges != self._wanted.bridges:
-            await self._link(new.bridges)
+            allotted = any(self._owner.node in each.nodes for each in self.following.view.allocations.values())
+            await self._linking.bring(new.bridges, any_allotted=allotted)
+            self._rules = None if self._linking.clear else self._rules
+            self._servers.on({bridge.gateway for bridge in new.bridges})
         self._wanted, self._look = new, False
         self._note_troubles({f"{port}/{protocol}": why for (protocol, port), why in refused.items()})
         if level > self.applied:
@@ -212,64 +233,6 @@ class Networking:
         """Have the leader asked, and told, before the next heartbeat is due."""
         for listener in self.listeners:
             listener()
-
-    async def _link(self, bridges: Iterable[Bridge]) -> None:
-        bridges = tuple(bridges)
-        if not bridges and not await self._has_any():
-            return
-        # What goes is not offered to new tasks while it goes.
-        staying = {bridge.network for bridge in bridges}
-        self._made = {network: bridge for network, bridge in self._made.items() if network in staying}
-        for _ in range(2):
-            # What a step makes shows only when it is looked for again: the ports of a new bridge.
-            steps = steps_to(bridges, await self._found())
-            for step in steps:
-                log.info("network.step", step=step.describe())
-                await self._do(step)
-            if not steps:
-                break
-        if bridges:
-            await self._machine.guard()
-            self._clear = False
-        elif not self._clear:
-            await self._machine.clear()
-            self._rules, self._clear = None, True
-        self._made = {bridge.network: bridge for bridge in bridges}
-        self._servers.on({bridge.gateway for bridge in bridges})
-
-    async def _has_any(self) -> bool:
-        """Whether anything on the machine may be ours: another agent may share it, whose networks are its own."""
-        allotted = any(self._owner.node in each.nodes for each in self.following.view.allocations.values())
-        return allotted or bool(self._made) or bool(await self._engine.networks(self._owner))
-
-    async def _found(self) -> Found:
-        found = await self._machine.find()
-        networks = await self._engine.networks(self._owner)
-        return Found(
-            networks={each.name: each for each in networks},
-            tunnels=found.tunnels,
-            virtual=found.virtual,
-            bridges=found.bridges,
-            ports=found.ports,
-        )
-
-    async def _do(self, step: Step) -> None:
-        match step:
-            case MakeNetwork(bridge):
-                await self._engine.create_network(network_plan(bridge, self._owner))
-            case DropNetwork(name):
-                try:
-                    await self._engine.remove_network(name, self._owner)
-                except Conflict as error:
-                    log.info("network.kept", name=name, why=str(error))
-            case SetHairpin(device):
-                try:
-                    await self._machine.do(step)
-                except MeshError as error:
-                    # Its container has just ended.
-                    log.info("network.port_gone", device=device, error=str(error))
-            case _:
-                await self._machine.do(step)
 
     async def _rule(self, new: Rules) -> None:
         old = self._rules
@@ -292,24 +255,3 @@ class Networking:
                 log.warning("network.trouble", thing=thing, why=why)
             for listener in self.trouble_listeners:
                 listener()
-
-
-def network_plan(bridge: Bridge, owner: Owner) -> NetworkPlan:
-    """What the engine is asked to make. The ends of the node's range are kept from it: it would give them out."""
-    first, last = _ends(bridge.range)
-    return NetworkPlan(
-        name=bridge.engine_name,
-        device=bridge.device,
-        subnet=bridge.subnet,
-        range=bridge.range,
-        gateway=bridge.gateway,
-        mtu=bridge.mtu,
-        internal=bridge.internal,
-        reserved=(("first", first), ("last", last)),
-        labels={**owner.labels, LABEL_NETWORK: bridge.network},
-    )
-
-
-def _ends(range_: str) -> tuple[str, str]:
-    network = IPv4Network(range_)
-    return str(network[0]), str(network[-1])

@@ -22,6 +22,9 @@ Reach = Literal["open", "refused", "silent", "unreachable"]
 
 Asked = Literal["answered", "silent", "too large"]
 
+Changed = Literal["links", "addresses", "rules"]
+"""What others have changed. links: routes, too."""
+
 
 @dataclass(frozen=True)
 class Examination:
@@ -54,7 +57,11 @@ class Machine(Protocol):
         ...
 
     async def has_rules(self) -> bool:
-        """Whether the table stands."""
+        """Whether the table stands, with the chains and rules that were loaded last (elements are not compared)."""
+        ...
+
+    async def watch(self, changed: Callable[[Changed], None]) -> None:
+        """Tell for ever what others change here; what this object does to rules is not told."""
         ...
 
     async def routes(self) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ class Found:
     """Range of virtual addresses that the machine answers for -> bridge."""
     bridges: frozenset[str] = frozenset()
     """Bridges of the mesh's naming that the kernel has."""
+    addresses: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Such a bridge -> its addresses."""
     ports: Mapping[str, bool] = field(default_factory=dict)
     """Container's interface on such a bridge -> whether what it sends may come back to it."""
 
@@ -99,6 +101,17 @@ class SetPeer:
 
 
 @dataclass(frozen=True)
+class SetGateway:
+    """Give a bridge its own address back, which somebody has taken from it."""
+
+    bridge: Bridge
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return f"{self.bridge.device}: {self.bridge.gateway} again"
+
+
+@dataclass(frozen=True)
 class SetVirtual:
     """Answer for a range of virtual addresses on the bridge, or no more."""
 
@@ -122,7 +135,7 @@ class SetHairpin:
         return f"{self.device}: hairpin on"
 
 
-Step: TypeAlias = MakeNetwork | DropNetwork | MakeTunnel | DropDevice | SetPeer | SetVirtual | SetHairpin
+Step: TypeAlias = MakeNetwork | DropNetwork | MakeTunnel | DropDevice | SetPeer | SetGateway | SetVirtual | SetHairpin
 
 
 def steps_to(bridges: Iterable[Bridge], found: Found) -> tuple[Step, ...]:
@@ -154,6 +167,8 @@ def _additions(bridge: Bridge, found: Found) -> Iterator[Step]:
     peers = tunnel.peers if tunnel is not None else frozenset()
     yield from (SetPeer(bridge.vxlan, peer, present=False) for peer in sorted(peers - bridge.peers))
     yield from (SetPeer(bridge.vxlan, peer, present=True) for peer in sorted(bridge.peers - peers))
+    if bridge.gateway not in found.addresses.get(bridge.device, {bridge.gateway}):
+        yield SetGateway(bridge)
     if found.virtual.get(bridge.vips) != bridge.device:
         yield SetVirtual(bridge.device, bridge.vips, present=True)
     prefix = f"{bridge.device} "

@@ -80,6 +80,52 @@ def test_the_kernel_holds_what_the_table_in_memory_holds(library: str) -> None:
     assert "No such file or directory" in said[0], said
 
 
+WATCH = """
+import asyncio, json, random, sys
+from agent.network import monitor
+from agent.network.machine import LinuxMachine
+monitor.ASK_EVERY = 0.05
+
+async def main(whole, done):
+    machine, told, found = LinuxMachine(random.Random(1)), [], {}
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(machine.watch(told.append))
+        await asyncio.sleep(0.3)
+        await machine.rules(whole)
+        await machine.guard()
+        found["own"] = await machine.has_rules()
+        await asyncio.sleep(0.3)
+        for what in ["own doing", *done]:
+            if what != "own doing":
+                code, said = await machine._run("sh", "-c", what)
+                assert not code, said
+                await asyncio.sleep(0.3)
+            found[what] = sorted(set(told))
+            told.clear()
+        found["others"] = await machine.has_rules()
+        watching.cancel()
+    print(json.dumps(found))
+
+asyncio.run(main(*json.load(sys.stdin)))
+"""
+
+
+def test_the_machine_tells_what_others_change_and_not_what_it_does_itself() -> None:
+    wanted = {
+        "ip link add veth1 type veth peer name veth2": [],
+        "ip link add br7 type bridge": ["links"],
+        "ip address add 10.1.1.1/24 dev br7": ["addresses", "links"],
+        "ip link set br7 mtu 1400": ["links"],
+        "nft list ruleset": [],
+        "iptables -I FORWARD 1 -j ACCEPT": ["rules"],
+        "nft flush chain ip dockmesh prerouting": ["rules"],
+    }
+    found = run(WATCH, [rules.whole(SMALL), list(wanted)])
+    assert found.pop("own") is True
+    assert found.pop("others") is False, "one of its rules is gone"
+    assert found == {"own doing": [], **wanted}
+
+
 def test_the_library_is_what_nft_is_made_of_and_is_found() -> None:
     done = subprocess.run(["ldd", "/usr/sbin/nft"], capture_output=True, text=True, check=True)
     assert LIBRARY in done.stdout
@@ -87,12 +133,13 @@ def test_the_library_is_what_nft_is_made_of_and_is_found() -> None:
 
 def loaded(library: str, texts: list[str]) -> tuple[Any, list[str]]:
     """What stands after these texts, and what was said of those that were refused."""
-    done = subprocess.run(
-        ["unshare", "-n", sys.executable, "-c", LOAD],
-        input=json.dumps([library, texts]),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    listed, said = json.loads(done.stdout.splitlines()[-1])
+    listed, said = run(LOAD, [library, texts])
     return listed, said
+
+
+def run(script: str, given: Any) -> Any:
+    """What a script says within a network namespace of its own."""
+    argv = ["unshare", "-n", sys.executable, "-c", script]
+    done = subprocess.run(argv, input=json.dumps(given), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])

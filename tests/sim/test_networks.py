@@ -220,3 +220,17 @@ def test_rules_that_somebody_has_flushed_come_back() -> None:
         assert took <= 11.0, took
 
     run(in_world(13, story))
+
+
+def test_rules_that_somebody_removes_are_loaded_again_at_once() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        machine = world.nodes["n2"].machine
+        for _ in range(3):
+            machine.flush()
+            assert not machine.table.there
+            took = await world.until(lambda: not unsettled_networks(world) and machine.table.there, 10, "they are back")
+            assert took < 2.5, took
+
+    run(in_world(14, story))

@@ -9,9 +9,20 @@ from hypothesis import strategies as st
 
 from agent.engine.labels import Owner
 from agent.engine.model import EngineNetwork
+from agent.network.linking import network_plan
 from agent.network.model import Bridge, wanted
-from agent.network.networking import network_plan
-from agent.network.steps import DropDevice, DropNetwork, Found, MakeNetwork, MakeTunnel, SetPeer, Tunnel, steps_to
+from agent.network.steps import (
+    DropDevice,
+    DropNetwork,
+    Found,
+    MakeNetwork,
+    MakeTunnel,
+    SetGateway,
+    SetPeer,
+    SetVirtual,
+    Tunnel,
+    steps_to,
+)
 from tests.unit.network.network_cases import answering, view
 
 
@@ -50,6 +61,13 @@ def test_a_tunnel_from_an_old_address_of_this_machine_is_made_anew_with_all_peer
     steps = steps_to([moved], as_made(bridge()))
     assert steps[:2] == (DropDevice("vx-m1000"), MakeTunnel(moved))
     assert {step.peer for step in steps if isinstance(step, SetPeer) and step.present} == moved.peers
+
+
+def test_a_bridge_that_has_lost_its_address_gets_it_back_before_the_virtual_range_that_went_with_it() -> None:
+    one = bridge()
+    bare = replace(as_made(one), addresses={one.device: frozenset({"10.0.0.1"})}, virtual={})
+    assert steps_to([one], bare) == (SetGateway(one), SetVirtual(one.device, one.vips, present=True))
+    assert steps_to([one], replace(as_made(one), addresses={one.device: frozenset({one.gateway})})) == ()
 
 
 def test_a_peer_that_moves_is_followed() -> None:

@@ -1,0 +1,113 @@
+"""What others change on a node is repaired within seconds, and a node that changes its address is followed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lab.plan import PREFIX_LENGTH, SWITCH_ADDRESS, Service, agent_service
+from tests.e2e.site import Site
+from tests.e2e.test_network_stacks import ask, ask_machine, client, deploy, server
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+
+LOOK = """
+nft -s list table ip dockmesh | sed 's/ elements = .*//' | grep -E 'jump|@own|hook'
+iptables -S FORWARD | grep -n DOCKMESH; iptables -S DOCKMESH; bridge fdb | grep 00:00:00:00:00:00
+ip -4 -br addr | grep -v veth; ip route show table local | grep /
+ip -o link show type vxlan | sed 's/^[0-9]*: //; s/link.ether.*//'
+"""
+SOON = 8.0
+"""Seconds: below the 10 s after which an agent looks without being told, above what a busy machine needs."""
+
+
+@pytest.fixture(scope="module")
+def pair(operated: Site) -> Iterator[Site]:
+    """A server and a client on every node."""
+    deploy(operated, "pair", {"net": None}, web=server("net", ports=["8080:80"], replicas=3), asker=client("net"))
+    yield operated
+    operated.clear()
+
+
+def state(site: Site, node: str) -> list[str]:
+    """What the mesh has made on a node."""
+    return sorted(site.lab.exec(node, ["sh", "-c", LOOK]).stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "nft flush ruleset",
+        "nft flush chain ip dockmesh prerouting",
+        "iptables -F FORWARD",
+        "ip link del $(ip -o link show type vxlan | sed 's/^[0-9]*: //; s/[@:].*//')",
+        "dev=$(ip -br link | grep -o 'br-m[0-9]*'); ip addr flush dev $dev",
+    ],
+)
+def test_what_somebody_else_removes_is_there_again_soon(pair: Site, harm: str) -> None:
+    before = state(pair, "node-2")
+    assert any("jump dispatch" in line for line in before), before
+    began = time.monotonic()
+    done = pair.lab.exec("node-2", ["sh", "-ec", harm])
+    assert done.returncode == 0, done.stderr
+    try:
+        pair.wait("it is as it was", lambda: state(pair, "node-2") == before, 20)
+    except Exception:
+        raise AssertionError(set(state(pair, "node-2")) ^ set(before)) from None
+    assert time.monotonic() - began < SOON
+    pair.wait("all are reached", lambda: reached(pair))
+
+
+def reached(site: Site) -> bool:
+    """Whether from each node all three tasks answer by the service's name."""
+    found = [ask(site, node, "pair_asker", "[get('web', 80) for _ in range(24)]") for node in site.lab.nodes]
+    return all(len({answer.split()[0] for answer in each if " " in answer}) == 3 for each in found)
+
+
+@contextmanager
+def finds_its_address(site: Site, node: str) -> Iterator[None]:
+    """The node's agent is not told its address: it is that of the default route."""
+    host, lab = site.lab.rack.host(node), site.lab
+    (machine,) = [each for each in lab.plan.of("node") if each.name == node]
+    argv = list(agent_service(machine, lab.plan, lab.paths, lab.rack.tools).argv)
+    place = argv.index("--address")
+    host.stop("agent", patience=10)
+    lab.exec(node, ["ip", "route", "replace", "default", "via", SWITCH_ADDRESS])
+    host.start(Service(name="agent", argv=tuple(argv[:place] + argv[place + 2 :])))
+    try:
+        yield
+    finally:
+        host.stop("agent", patience=10)
+        lab.exec(node, ["ip", "route", "del", "default"])
+        lab.start(node, only="agent")
+
+
+def test_a_node_that_changes_its_address_is_followed_by_all(pair: Site) -> None:
+    old = next(each.address for each in pair.lab.plan.of("node") if each.name == "node-2")
+    new = f"{old.rpartition('.')[0]}.222"
+
+    def move(was: str, now: str) -> None:
+        script = f"ip addr del {was}/{PREFIX_LENGTH} dev eth0; ip addr add {now}/{PREFIX_LENGTH} dev eth0\n"
+        script += f"ip route replace default via {SWITCH_ADDRESS}"
+        done = pair.lab.exec("node-2", ["sh", "-ec", script])
+        assert done.returncode == 0, done.stderr
+
+    with finds_its_address(pair, "node-2"):
+        pair.all_ready()
+        pair.wait("all are reached", lambda: reached(pair))
+        move(old, new)
+        try:
+            took = pair.wait("all are reached at the new address", lambda: reached(pair))
+            tunnels = pair.lab.exec("node-1", ["bridge", "fdb"]).stdout
+            assert new in tunnels
+            assert old not in tunnels
+            answers = ask_machine(pair, "controller-1", f"[get('{new}', 8080) for _ in range(16)]")
+            assert all(" " in answer for answer in answers), answers
+            assert took < 30
+        finally:
+            move(new, old)
+    pair.all_ready()
+    pair.wait("all are reached", lambda: reached(pair))
