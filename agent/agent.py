@@ -18,6 +18,7 @@ from agent.held import HeldDesk
 from agent.housekeeping import Housekeeping
 from agent.image_requests import ImageDesk
 from agent.network.doctor import Doctor, State
+from agent.network.model import View
 from agent.network.networking import Networking
 from agent.network.tasks import NoNetworks
 from agent.parts import Parts
@@ -87,7 +88,15 @@ class Agent(Parts):
         drift = DriftWatch(node, engine, ledger, reconciler, links, self.teller)
         images = ImageDesk(node, engine)
         config = self._config
-        held = HeldDesk(node, config.boot, config.labels, self.membership, self.assignments, self.observer)
+        held = HeldDesk(
+            node,
+            config.boot,
+            config.labels,
+            self.membership,
+            self.assignments,
+            self.observer,
+            lambda: networking.following.view if networking is not None else View(),
+        )
         requests = Requests(
             node,
             self._bus.core,

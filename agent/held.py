@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from agent.assignments import Assignments
 from agent.membership import Membership
+from agent.network.model import View
 from agent.observing import Observer
+from schemas import subjects
 from schemas.nodeapi import AssignmentView, ReadAssignment
 
 
@@ -21,6 +23,7 @@ class HeldDesk:
         membership: Membership,
         assignments: Assignments,
         observer: Observer,
+        networks: Callable[[], View],
     ) -> None:
         self._node = node
         self._boot = boot
@@ -28,12 +31,14 @@ class HeldDesk:
         self._membership = membership
         self._assignments = assignments
         self._observer = observer
+        self._networks = networks
 
     async def read(self, request: ReadAssignment) -> AssignmentView:
         """The assignment obeyed now, with the pair that identifies it."""
         if request.observe:
             self._observer.send_again()
-        held = self._assignments.held
+        held, networks = self._assignments.held, self._networks()
+        sequences = networks.sequences
         return AssignmentView(
             node=self._node,
             instance=self._membership.identity.instance,
@@ -42,4 +47,9 @@ class HeldDesk:
             applied=self._assignments.applied,
             assignment=held.assignment if held else None,
             labels=self._labels,
+            allocations=dict(networks.allocations),
+            allotted={name: sequences.get(subjects.allocation_key(name), 0) for name in networks.allocations},
+            publish=networks.publish,
+            published=sequences.get(subjects.PUBLISH, 0),
+            networks_known=networks.highest,
         )

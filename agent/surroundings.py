@@ -22,6 +22,8 @@ from schemas.version import VERSION
 _ANONYMOUS = re.compile("[0-9a-f]{64}")
 
 SURVEY_EVERY = 30.0
+RETRY = 2.0
+"""Seconds after a survey that failed: without one a node gets no tasks that need networks."""
 SETTLE = 0.3
 """Seconds that a survey waits for more of the same: new containers come in crowds."""
 
@@ -96,11 +98,13 @@ class Surveyor:
         """Survey for ever."""
         while True:
             self._asked.clear()
+            pause = SURVEY_EVERY
             try:
                 await self._survey(owner)
             except MeshError as error:
                 log.debug("survey.failed", error=str(error))
-            if await sleep_unless(self._asked, SURVEY_EVERY):
+                pause = RETRY
+            if await sleep_unless(self._asked, pause):
                 await asyncio.sleep(SETTLE)
 
     async def _survey(self, owner: Owner) -> None:

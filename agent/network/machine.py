@@ -63,6 +63,7 @@ class LinuxMachine:
         self._netlink = Netlink()
         self._survey = Netlink()
         """Of its own: the kernel refuses a second list on one socket while one is under way."""
+        self._surveying = asyncio.Lock()
         self._conntrack = Conntrack()
         self._nft = Nftables(lambda text: self._run("nft", "-f", "-", text=text))
         self._ruleset = Ruleset()
@@ -94,7 +95,8 @@ class LinuxMachine:
         await self._monitor.run(changed)
 
     async def routes(self) -> tuple[str, ...]:
-        return await self._survey.routes()
+        async with self._surveying:
+            return await self._survey.routes()
 
     async def find(self) -> Found:
         return await self._netlink.find()
@@ -183,16 +185,20 @@ class LinuxMachine:
 
     async def neighbour(self, address: str) -> bool:
         for _ in range(NEIGHBOUR_TRIES):
-            await self._survey.forget_neighbour(address)
+            async with self._surveying:
+                await self._survey.forget_neighbour(address)
             await reaching.reach(address, 53)
-            if (answered := await self._survey.neighbour(address)) is not None:
+            async with self._surveying:
+                answered = await self._survey.neighbour(address)
+            if answered is not None:
                 return answered
         return False
 
     async def examine(self) -> Examination:
         _, listed = await self._run("iptables", "-w", "-S", "FORWARD")
         first = [line for line in listed.splitlines() if line.startswith("-A")][:1]
-        tunnels = (await self._survey.find()).tunnels
+        async with self._surveying:
+            tunnels = (await self._survey.find()).tunnels
         return Examination(
             bridge_nf=await self._read("bridge/bridge-nf-call-iptables") in ("1", ""),
             forwarding=await self._read("ipv4/ip_forward") != "0",

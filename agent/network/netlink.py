@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -49,6 +50,9 @@ class Netlink:
             yield self._socket
         except NetlinkError as error:
             raise EngineError(f"{what}: {error.args[-1] if error.args else error}") from error
+        except asyncio.CancelledError:
+            await self.close()  # a list may be half read: the kernel would refuse the next
+            raise
 
     async def _links(self) -> dict[int, Any]:
         async with self._route("list links") as route:

@@ -126,6 +126,28 @@ def test_the_machine_tells_what_others_change_and_not_what_it_does_itself() -> N
     assert found == {"own doing": [], **wanted}
 
 
+MANY = """
+import asyncio, json, random
+from agent.network.machine import LinuxMachine
+
+async def main():
+    machine = LinuxMachine(random.Random(1))
+    found = await asyncio.gather(*(machine.routes() for _ in range(20)), machine.examine(), return_exceptions=True)
+    cut = asyncio.get_running_loop().create_task(machine.routes())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    cut.cancel()
+    found += await asyncio.gather(machine.routes(), cut, return_exceptions=True)
+    print(json.dumps([str(each) for each in found if isinstance(each, Exception)]))
+
+asyncio.run(main())
+"""
+
+
+def test_many_questions_at_once_and_one_that_is_given_up_are_answered() -> None:
+    assert run(MANY, None) == []
+
+
 def test_the_library_is_what_nft_is_made_of_and_is_found() -> None:
     done = subprocess.run(["ldd", "/usr/sbin/nft"], capture_output=True, text=True, check=True)
     assert LIBRARY in done.stdout
