@@ -15,10 +15,12 @@ import msgspec
 
 from meshctl.backup import decoded
 from meshctl.rebuilding import Rebuilt, rebuilt_services, shortfalls
+from meshctl.rebuilding_networks import rebuilt_networks
 from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.backup import Backup, BackupRecord
 from schemas.errors import BadMessage, Refused
+from schemas.network import NetworkRecord
 from schemas.nodeapi import AssignmentView
 from schemas.records import MeshRecord, NodeRecord, RevisionRecord, ServiceRecord, StackRecord
 from schemas.wire import encode
@@ -79,6 +81,7 @@ class _Base:
     stacks: dict[str, StackRecord] = field(default_factory=dict)
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
     assignments: dict[str, Assignment] = field(default_factory=dict)
+    networks: dict[str, NetworkRecord] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
 
@@ -104,7 +107,11 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
         )
     else:
         warnings += shortfalls(base.services, held.values())
-    changed = {key: NewRecord(key, encode(record), why) for key, (record, why) in rebuilt.records.items()}
+    networks = rebuilt_networks(
+        base.networks, base.verbatim.keys(), _since(backup), found.views.values(), intent=rebuild
+    )
+    anew = {**rebuilt.records, **networks.records}
+    changed = {key: NewRecord(key, encode(record), why) for key, (record, why) in anew.items()}
     verbatim = (NewRecord(key, value) for key, value in base.verbatim.items() if key not in changed)
     records = (
         *verbatim,
@@ -112,10 +119,15 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
         *_members(base, found, now),
         *_assignments(base, found, held, generation),
     )
-    warnings += [*rebuilt.warnings, *_idle(base, held.values(), found)]
+    warnings += [*rebuilt.warnings, *networks.warnings, *_idle(base, held.values(), found)]
     warnings += [f"node {node} does not answer: {_of_silent(node, base)}" for node in sorted(found.silent)]
     mesh = MeshRecord(mesh_id=mesh_id, generation=generation, created_at=max(0.0, now), why=why)
     return Recovery(mesh, first, tuple(records), tuple(warnings))
+
+
+def _since(backup: Backup | None) -> int:
+    """What has a higher sequence is newer than the backup."""
+    return backup.head.sequence if backup is not None else 0
 
 
 def _read(records: Iterable[BackupRecord]) -> _Base:
@@ -125,6 +137,7 @@ def _read(records: Iterable[BackupRecord]) -> _Base:
         StackRecord: base.stacks,
         NodeRecord: base.nodes,
         Assignment: base.assignments,
+        NetworkRecord: base.networks,
     }
     for record in records:
         noun, _, name = record.key.partition(".")

@@ -97,6 +97,7 @@ async def look_around(bus: Bus, backup: Backup | None) -> Found:
             group.create_task(_ask(bus, node, views, room))
     for view in views.values():
         heard.know(*view.applied.pair)
+        heard.know(view.applied.generation, view.networks_known)
     silent = frozenset(heard.nodes - views.keys())
     return Found(
         views=dict(sorted(views.items())),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from schemas.assignment import Applied, Assignment
 from schemas.drift import AskDrift, DriftReport
+from schemas.network import AllocationRecord, PublishRecord
 from schemas.wire import Bytes, Count, Seconds, Token, Wire
 
 CHUNK = 512 * 1024
@@ -118,6 +119,15 @@ class AssignmentView(Wire, frozen=True, kw_only=True):
     assignment: Assignment | None = None
     labels: dict[str, str] = {}
     """With which the agent joined."""
+    allocations: dict[Token, AllocationRecord] = {}
+    """What it holds of the networks that it has to do with, as the leader has allotted them."""
+    allotted: dict[Token, Count] = {}
+    """The sequence of each of these."""
+    publish: PublishRecord = PublishRecord()
+    published: Count = 0
+    """The sequence of that."""
+    networks_known: Count = 0
+    """The highest sequence of all that it holds of networks: what is told it later has to be above."""
 
 
 class Diagnose(Wire, frozen=True, kw_only=True):

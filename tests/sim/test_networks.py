@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from schemas.memberapi import UpdateNode
+from schemas.netapi import CreateNetwork, RemoveNetworks
 from schemas.network import Attachment, NetworkRecord
 from schemas.serviceapi import ScaleServices, ServiceDeploy
 from schemas.spec import ContainerSpec, HealthCheck, Port, ServiceSpec, TaskSpec, UpdatePolicy
 from schemas.stackapi import DeployStack, RemoveStack
+from tests.sim import stores
 from tests.sim.loop import run
 from tests.sim.networks import NetworkWatch, stored, unsettled_networks, up
+from tests.sim.test_stores import led_anew
 from tests.sim.test_world import slots
 from tests.sim.world import World, in_world, silence_logs
 
@@ -234,3 +238,37 @@ def test_rules_that_somebody_removes_are_loaded_again_at_once() -> None:
             assert took < 2.5, took
 
     run(in_world(14, story))
+
+
+def test_a_store_that_is_rebuilt_without_a_backup_leaves_networks_addresses_and_ports_as_they_are() -> None:
+    async def story(world: World) -> None:
+        await world.insist("network.create", CreateNetwork(network=NetworkRecord(name="first")))
+        await world.until(lambda: set(stored(world)[0]) == {"first"}, 30, "it has the first number")
+        await deploy(world, web(replicas=3, ports=(Port(target=80, mode="ingress"),)))
+        await level(world, 3)
+        await world.insist("network.remove", RemoveNetworks(networks=("first",)))
+        await world.until(lambda: set(stored(world)[0]) == {"shop_net"}, 30, "it has the second number")
+        allotted, _ = stored(world)
+        ports, lives = published(world), up(world, "shop_net", "shop_web")
+        tables = {name: node.machine.table.maps for name, node in world.nodes.items()}
+        stores.lose_store(world)
+        await asyncio.sleep(20)
+        await stores.recover(world, None)
+        await led_anew(world, 2)
+        await asyncio.sleep(20)
+        assert stored(world)[0] == allotted
+        assert published(world) == ports
+        assert up(world, "shop_net", "shop_web") == lives
+        assert {name: node.machine.table.maps for name, node in world.nodes.items()} == tables
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 5}))
+        await world.until(lambda: world.running("shop_web") == slots(5), 30, "five run")
+        await world.until(lambda: not unsettled_networks(world, restored=True), 30, "all nodes send to all five")
+        await world.insist("stack.remove", RemoveStack(stack="shop"))
+        await world.until(lambda: not stored(world)[0], 60, "its network goes with its stack")
+
+    run(in_world(15, story))
+
+
+def published(world: World) -> set[int]:
+    """The ports that all nodes hold."""
+    return {port for node in world.nodes.values() for _, port in node.machine.held}
