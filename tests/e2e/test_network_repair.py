@@ -27,7 +27,9 @@ SOON = 8.0
 @pytest.fixture(scope="module")
 def pair(operated: Site) -> Iterator[Site]:
     """A server and a client on every node."""
+    operated.all_ready()
     deploy(operated, "pair", {"net": None}, web=server("net", ports=["8080:80"], replicas=3), asker=client("net"))
+    operated.wait("there is a client on every node", lambda: len(operated.spread("pair_asker")) == 3)
     yield operated
     operated.clear()
 
