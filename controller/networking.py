@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 
+import msgspec
+
 from controller.changes import DropAllocation, DropEndpoints, NetworkChange, PutAllocation, PutEndpoints, PutPublish
 from controller.decide import Decided, Survey
 from controller.endpoints import backends_of, endpoints_of, publish
@@ -25,7 +27,7 @@ def plan_networks(world: World, seen: Survey, decided: Decided, names: frozenset
     if not (world.networks or world.allocations or world.endpoints):
         return
     specs = {name: spec for name in sorted(world.services) if (spec := spec_of(world, name)) is not None}
-    published = publish(specs.values(), world.publish)
+    published = msgspec.structs.replace(publish(specs.values(), world.publish), attachable=_attachable(world))
     using = _using(seen.nodes, decided)
     allocations = dict(_allocations(world, seen.nodes, using, specs, published))
     for name, record in allocations.items():
@@ -81,6 +83,11 @@ def _is_removed(world: World, network: str) -> bool:
     return stored is not None and stored.record.removed
 
 
+def _attachable(world: World) -> tuple[str, ...]:
+    found = (name for name, stored in world.networks.items() if stored.record.attachable and not stored.record.removed)
+    return tuple(sorted(found))
+
+
 def _allocations(
     world: World,
     nodes: Mapping[str, NodeView],
@@ -88,7 +95,7 @@ def _allocations(
     specs: Mapping[str, ServiceSpec],
     published: PublishRecord,
 ) -> Iterator[tuple[str, AllocationRecord]]:
-    everywhere = {port.network for port in published.ports}
+    everywhere = {port.network for port in published.ports} | set(published.attachable)
     members = {name: _tunnel(view) for name, view in nodes.items() if view.record and not view.record.removed}
     on = _services_on(specs)
     gone = frozenset(name for name, view in nodes.items() if view.record is None or view.record.removed)

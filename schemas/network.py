@@ -41,6 +41,7 @@ class NetworkRecord(Wire, frozen=True, kw_only=True):
     family: Count = 4
     internal: bool = False
     attachable: bool = False
+    """Every node has it, so that containers that are not the mesh's can be put on it anywhere."""
     labels: dict[str, str] = {}
     options: dict[str, str] = {}
     removed: bool = False
@@ -117,6 +118,8 @@ class PublishRecord(Wire, frozen=True, kw_only=True):
     ports: tuple[Publication, ...] = ()
     refused: dict[str, str] = {}
     """Service -> why a port of it is not published."""
+    attachable: tuple[Token, ...] = ()
+    """Networks that every node has, for containers that are not the mesh's."""
 
 
 class Attachment(Wire, frozen=True, kw_only=True):

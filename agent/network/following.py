@@ -110,7 +110,7 @@ class Following:
     async def _fetch_all(self) -> None:
         """First what is allotted, which names the services; then who answers for them."""
         await self._fetch([subjects.PUBLISH])
-        networks = sorted(self._used() | {port.network for port in self.view.publish.ports})
+        networks = sorted(self._used() | self.view.everywhere)
         await self._fetch([subjects.allocation_key(network) for network in networks])
         allotted = [self.view.allocations[network] for network in networks if network in self.view.allocations]
         pairs = [(each.network, service) for each in allotted for service in each.services]

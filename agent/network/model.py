@@ -22,6 +22,11 @@ class View(Wire, frozen=True, kw_only=True):
     """Key -> the sequence of what is held of it."""
 
     @property
+    def everywhere(self) -> frozenset[str]:
+        """Networks that every node has: of published ports, and attachable ones."""
+        return frozenset(port.network for port in self.publish.ports) | frozenset(self.publish.attachable)
+
+    @property
     def highest(self) -> int:
         """The sequence up to which this is."""
         return max(self.sequences.values(), default=0)
@@ -105,7 +110,7 @@ def engine_network(network: str) -> str:
 
 def wanted(view: View, node: str, used: Iterable[str], mtu: int, taken: frozenset[tuple[str, int]]) -> Wanted:
     """What `node` needs, with tasks on the networks `used`. `mtu`: of its interface. `taken`: ports others hold."""
-    names = {*used, *(port.network for port in view.publish.ports)}
+    names = {*used, *view.everywhere}
     bridges = tuple(
         bridge for name in sorted(names) if (bridge := _bridge(view.allocations.get(name), node, mtu)) is not None
     )

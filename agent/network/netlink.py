@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -181,6 +182,19 @@ class Netlink:
         async with self._route(f"{device}: {peer}") as route:
             verb = "append" if present else "del"
             await route.fdb(verb, ifindex=index, lladdr=EVERYBODY, dst=peer, flags=NTF_SELF)
+            if not present:
+                await self._unlearn(route, index, peer)
+
+    async def _unlearn(self, route: Any, index: int, peer: str) -> None:
+        """Forget which containers were seen behind a machine: it may have moved, and they with it."""
+        found = [entry async for entry in await route.fdb("dump") if entry["ifindex"] == index]
+        for entry in found:
+            if entry.get("dst") == peer:
+                try:
+                    await route.fdb("del", ifindex=index, lladdr=entry.get("lladdr"), dst=peer, flags=NTF_SELF)
+                except NetlinkError as error:
+                    if error.code != errno.ENOENT:
+                        raise
 
     async def set_gateway(self, bridge: Bridge) -> None:
         """The bridge's own address, in the network's subnet."""

@@ -45,7 +45,7 @@ def ls(session: Session, form: str, quiet: bool, no_trunc: bool) -> None:
 @click.option("--node-prefix", default=24, show_default=True, help="The range that each node gets from the subnet.")
 @click.option("--mtu", default=0, metavar="BYTES", help="Default: the interface's, less 50 for the tunnel.")
 @click.option("--internal", is_flag=True, help="Without a way out.")
-@click.option("--attachable", is_flag=True, help="Kept with the network, for those who move from Swarm.")
+@click.option("--attachable", is_flag=True, help="On every node, for containers of `docker run`.")
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="May be given several times.")
 @click.option("-o", "--opt", "options", multiple=True, metavar="K=V", help="A driver option.")
 @click.option("-d", "--driver", type=click.Choice(["overlay"]), default="overlay", help="There is only one.")

@@ -10,7 +10,7 @@ import pytest
 
 from lab.plan import PREFIX_LENGTH, SWITCH_ADDRESS, Service, agent_service
 from tests.e2e.site import Site
-from tests.e2e.test_network_stacks import ask, ask_machine, client, deploy, server
+from tests.e2e.test_network_stacks import CLIENT, PYTHON, SERVER, ask, ask_machine, client, deploy, server
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -113,3 +113,74 @@ def test_a_node_that_changes_its_address_is_followed_by_all(pair: Site) -> None:
             move(new, old)
     pair.all_ready()
     pair.wait("all are reached", lambda: reached(pair))
+
+
+def test_a_container_of_docker_run_reaches_services_on_an_attachable_network(pair: Site) -> None:
+    pair.meshctl("network", "create", "--attachable", "open")
+    pair.meshctl("service", "create", "--name", "guest", "--network", "open", PYTHON, "python3", "-c", SERVER)
+    (node,) = pair.spread("guest")
+    other = next(each for each in pair.lab.nodes if each != node)
+    docker = ["docker", "-H", "unix:///run/docker.sock"]
+    gateway = [*docker, "network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "mesh.open"]
+    pair.wait("the other node has the network", lambda: pair.lab.exec(other, gateway).returncode == 0)
+    given = pair.lab.exec(other, gateway).stdout.strip()
+    script = f"{CLIENT}\nprint(get('guest', 80))"
+    argv = [*docker, "run", "--rm", "--network", "mesh.open", "--dns", given, PYTHON, "python3", "-c", script]
+    answers = [pair.lab.exec(other, argv).stdout.strip()]
+    assert all(" " in answer for answer in answers), answers
+    pair.meshctl("service", "rm", "guest")
+    pair.meshctl("network", "rm", "open")
+
+
+def sent_to(site: Site, node: str) -> str:
+    """Where a node's rules lead."""
+    maps = ("backends", "tcp_backends")
+    return "".join(site.lab.exec(node, ["nft", "list", "map", "ip", "dockmesh", each]).stdout for each in maps)
+
+
+def home(site: Site, node: str) -> tuple[str, int]:
+    """The address of the server on a node, and its process as the machine numbers it."""
+    (task,) = [each for each in site.containers("pair_web") if each.engine == node]
+    found = site.lab.engine(node).inspect(task.id)
+    return str(found["NetworkSettings"]["Networks"]["mesh.pair_net"]["IPAddress"]), int(found["State"]["Pid"])
+
+
+def test_who_refuses_is_taken_out_by_the_other_nodes_while_nats_takes_no_writes(pair: Site) -> None:
+    address, pid = home(pair, "node-3")
+    assert all(address in sent_to(pair, node) for node in pair.lab.nodes)
+    refuse = f"nsenter -t {pid} -n iptables {{}} INPUT ! -i lo -p tcp --dport 80 -j REJECT --reject-with tcp-reset"
+    for name in ("nats-1", "nats-2"):
+        pair.lab.kill(name)  # two of three: the last one answers, and can store nothing
+    try:
+        done = pair.lab.exec("node-3", ["sh", "-c", refuse.format("-I")])
+        assert done.returncode == 0, done.stderr
+        others = ("node-1", "node-2")
+        pair.wait("the others send nothing there", lambda: all(address not in sent_to(pair, node) for node in others))
+        answers = ask(pair, "node-1", "pair_asker", "[get('web', 80) for _ in range(24)]")
+        assert len({answer.split()[0] for answer in answers if " " in answer}) == 2, answers
+        assert all(" " in answer for answer in answers), answers
+        pair.lab.exec("node-3", ["sh", "-c", refuse.format("-D")])
+        pair.wait("they do again", lambda: all(address in sent_to(pair, node) for node in others))
+    finally:
+        pair.lab.exec("node-3", ["sh", "-c", refuse.format("-D")])
+        for name in ("nats-1", "nats-2"):
+            pair.lab.start(name)
+    pair.all_ready()
+    pair.wait("all are reached", lambda: reached(pair))
+
+
+def test_a_dead_nodes_task_is_out_of_all_rules_within_a_second_after_it_is_seen(pair: Site) -> None:
+    address, _ = home(pair, "node-3")
+    others = ("node-1", "node-2")
+    began = time.time()
+    pair.lab.kill("node-3")
+    try:
+        pair.wait("nobody sends there", lambda: all(address not in sent_to(pair, node) for node in others))
+        out = time.time()
+        (seen,) = [event.at for event in pair.events(began, kinds=("node.down",), node="node-3")]
+        print(f"out {out - seen:.2f} s after it was seen, {out - began:.1f} s after it died")
+        assert out - seen < 5 * 1.0
+    finally:
+        pair.lab.start("node-3")
+    pair.all_ready()
+    pair.settle("pair_web", 3)

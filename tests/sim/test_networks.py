@@ -272,3 +272,17 @@ def test_a_store_that_is_rebuilt_without_a_backup_leaves_networks_addresses_and_
 def published(world: World) -> set[int]:
     """The ports that all nodes hold."""
     return {port for node in world.nodes.values() for _, port in node.machine.held}
+
+
+def test_an_attachable_network_is_on_every_node_without_any_task_of_its_own() -> None:
+    async def story(world: World) -> None:
+        await world.insist("network.create", CreateNetwork(network=NetworkRecord(name="open", attachable=True)))
+        await world.insist("network.create", CreateNetwork(network=NetworkRecord(name="closed")))
+        machines = [node.machine for node in world.nodes.values()]
+        await world.until(lambda: all(each.tunnels for each in machines), 30, "every node has it")
+        device = f"vx-m{stored(world)[0]['open'].vni}"
+        assert all(set(each.tunnels) == {device} for each in machines), "the other has no user"
+        await world.insist("network.remove", RemoveNetworks(networks=("open", "closed")))
+        await world.until(lambda: all(each.clean for each in machines), 30, "nothing is left")
+
+    run(in_world(16, story))
