@@ -73,10 +73,8 @@ def up(world: World, network: str, service: str) -> set[str]:
     return {address for address in found if address}
 
 
-def unsettled_networks(world: World, *, restored: bool = False) -> str:
-    """Why some node's rules are not (yet) what they should be; "" if all are. `restored`: look after a restore, too."""
-    if world.restored and not restored:
-        return ""  # what no agent could tell and no backup knew is kept as it is: absence is no decision
+def unsettled_networks(world: World) -> str:
+    """Why some node's rules are not (yet) what they should be; "" if all are."""
     allotted, endpoints = stored(world)
     for name, node in sorted(world.nodes.items()):
         for record in endpoints.values():

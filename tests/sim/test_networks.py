@@ -262,7 +262,7 @@ def test_a_store_that_is_rebuilt_without_a_backup_leaves_networks_addresses_and_
         assert {name: node.machine.table.maps for name, node in world.nodes.items()} == tables
         await world.insist("service.scale", ScaleServices(replicas={"shop_web": 5}))
         await world.until(lambda: world.running("shop_web") == slots(5), 30, "five run")
-        await world.until(lambda: not unsettled_networks(world, restored=True), 30, "all nodes send to all five")
+        await world.until(lambda: not unsettled_networks(world), 30, "all nodes send to all five")
         await world.insist("stack.remove", RemoveStack(stack="shop"))
         await world.until(lambda: not stored(world)[0], 60, "its network goes with its stack")
 
