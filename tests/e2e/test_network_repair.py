@@ -87,6 +87,7 @@ def finds_its_address(site: Site, node: str) -> Iterator[None]:
         lab.start(node, only="agent")
 
 
+@pytest.mark.soak
 def test_a_node_that_changes_its_address_is_followed_by_all(pair: Site) -> None:
     old = next(each.address for each in pair.lab.plan.of("node") if each.name == "node-2")
     new = f"{old.rpartition('.')[0]}.222"
@@ -115,6 +116,7 @@ def test_a_node_that_changes_its_address_is_followed_by_all(pair: Site) -> None:
     pair.wait("all are reached", lambda: reached(pair))
 
 
+@pytest.mark.soak
 def test_a_container_of_docker_run_reaches_services_on_an_attachable_network(pair: Site) -> None:
     pair.meshctl("network", "create", "--attachable", "open")
     pair.meshctl("service", "create", "--name", "guest", "--network", "open", PYTHON, "python3", "-c", SERVER)
@@ -145,6 +147,7 @@ def home(site: Site, node: str) -> tuple[str, int]:
     return str(found["NetworkSettings"]["Networks"]["mesh.pair_net"]["IPAddress"]), int(found["State"]["Pid"])
 
 
+@pytest.mark.soak
 def test_who_refuses_is_taken_out_by_the_other_nodes_while_nats_takes_no_writes(pair: Site) -> None:
     address, pid = home(pair, "node-3")
     assert all(address in sent_to(pair, node) for node in pair.lab.nodes)
@@ -169,6 +172,7 @@ def test_who_refuses_is_taken_out_by_the_other_nodes_while_nats_takes_no_writes(
     pair.wait("all are reached", lambda: reached(pair))
 
 
+@pytest.mark.soak
 def test_a_dead_nodes_task_is_out_of_all_rules_within_a_second_after_it_is_seen(pair: Site) -> None:
     address, _ = home(pair, "node-3")
     others = ("node-1", "node-2")
