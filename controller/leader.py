@@ -207,9 +207,9 @@ class Leader:
         if writes:
             with seat.hearing.pending.under_way():
                 sent = seat.clock.monotonic()
-            outcome = await self._writer.submit(writes)
-            if isinstance(outcome, Committed):
-                seat.hearing.confirmed(sent)
+                outcome = await self._writer.submit(writes)
+                if isinstance(outcome, Committed):
+                    seat.hearing.confirmed(sent)
                 self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
                 if not await self._settle(outcome):
                     return planned - started
