@@ -104,6 +104,10 @@ class EngineApi:
         """Any other call that changes something. Raises NotFound, EngineError."""
         return self._ask("POST", path, b"", headers)
 
+    def change(self, path: str, **wanted: Any) -> None:
+        """A call whose body are these fields. Raises NotFound, EngineError."""
+        self._ask("POST", path, json.dumps(wanted).encode(), {"Content-Type": "application/json"})
+
     def remove_image(self, reference: str) -> None:
         """Take a name from an image, and the image away with its last name. Raises NotFound."""
         self._ask("DELETE", f"/images/{reference}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import MakeImage
 from tests.e2e.site import Site, compose, worker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
@@ -74,6 +75,49 @@ def test_a_container_changed_by_hand_is_told_and_replaced_if_that_is_asked_for(s
     site.wait("it is replaced", lambda: bool(site.ids("drift_web") - {found.id}))
     site.settle("drift_web", 1)
     site.meshctl("stack", "rm", "drift")
+
+
+def test_limits_networks_stops_and_moved_tags_are_told(site: Site, make_image: MakeImage) -> None:
+    site.lab.load_images([make_image("hands:1", "old")])
+    limits = {"resources": {"limits": {"memory": "64m"}}}
+    site.deploy("hands", web=worker(image="hands:1", replicas=2, deploy=limits))
+    began = site.now()
+    changed, stopped = site.containers("hands_web")
+    engine = site.lab.engine(changed.engine)
+    engine.change(f"/containers/{changed.id}/update", Memory=96 << 20, MemorySwap=192 << 20)
+    engine.change("/networks/bridge/disconnect", Container=changed.id, Force=True)
+    site.lab.engine(stopped.engine).post(f"/containers/{stopped.id}/stop")
+    site.lab.load_images([make_image("hands:1", "new")])
+    said = site.meshctl("drift", "--no-trunc").out
+    for told in ("memory is 100663296, not 67108864", "network bridge is missing", "image tag is"):
+        assert told in said
+
+    def by_hand() -> bool:
+        events = site.events(began - 1, kinds=("task.drifted",), service="hands_web")
+        return any(event.why == "state is stopped by hand, not running" for event in events)
+
+    site.wait("the stop is told", by_hand)
+    site.settle("hands_web", 2)
+    assert changed.id in site.ids("hands_web"), "it is only told"
+    assert stopped.id not in site.ids("hands_web"), "its restart policy has replaced it"
+    site.meshctl("stack", "rm", "hands")
+
+
+def test_a_node_unlike_the_others_is_marked(site: Site) -> None:
+    first, odd = site.lab.nodes[:2]
+    path = "/proc/sys/net/core/somaxconn"
+    before = site.lab.exec(odd, ["cat", path]).stdout.strip()
+    assert site.lab.exec(odd, ["sh", "-c", f"echo 777 > {path}"]).returncode == 0
+    try:
+        site.lab.stop(odd, only="agent")
+        site.lab.start(odd)  # a new agent surveys at once
+        site.wait("it is marked", lambda: "net.core.somaxconn" in site.meshctl("node", "ls").out)
+        marked = site.meshctl("node", "ls", "--format", "{{.Hostname}}: {{.Differs}}").out.splitlines()
+        assert f"{odd}: net.core.somaxconn" in marked
+        said = site.meshctl("node", "diff", first, odd).out
+        assert ["net.core.somaxconn", before, "777"] in [line.split() for line in said.splitlines()]
+    finally:
+        site.lab.exec(odd, ["sh", "-c", f"echo {before} > {path}"])
 
 
 def test_a_good_update_start_first_and_back_to_the_first_revision(site: Site) -> None:
@@ -175,15 +219,16 @@ def test_a_canary_is_aborted_promoted_and_outlives_its_leader(site: Site) -> Non
     site.meshctl("stack", "rm", "early")
 
 
-def test_a_rollout_goes_on_when_its_leader_is_killed(site: Site) -> None:
+def test_a_rollout_goes_on_though_its_leader_is_killed_at_every_step(site: Site) -> None:
     site.deploy("led", web=web("1"))
     before = site.ids("led_web")
     file = compose((), {"web": web("2")})
     with site.running_meshctl("stack", "deploy", "-c", "-", "led", stdin=file) as deploy:
-        site.wait("the first task is replaced", lambda: not before <= site.ids("led_web"))
-        site.lab.kill("leader")
+        for step in (1, 2, 3):
+            site.wait(f"{step} tasks are replaced", lambda step=step: len(before - site.ids("led_web")) >= step)
+            site.lab.kill("leader")
+            site.lab.mend()
         assert deploy.wait(120) == 0
     assert before.isdisjoint(site.ids("led_web"))
     assert len(site.containers("led_web")) == 3
-    site.lab.mend()
     site.meshctl("stack", "rm", "led")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from importlib import import_module
 
 import click
@@ -25,12 +25,13 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_is_instant() -> None:
-    """150 ms is the aim, measured in benchmarks; a loaded machine gets five times that."""
+    """150 ms is the aim, measured in benchmarks; here five times that, of CPU: others may be busy on the machine."""
     best = 10.0
     for _ in range(5):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "meshctl.main", "--help"], capture_output=True, check=True)
-        best = min(best, time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert best < 0.75
 
 
