@@ -1,5 +1,5 @@
 # The commands of this project. Each does all set-up it needs by itself.
-.PHONY: help setup demo test lint format clean soak
+.PHONY: help setup demo test lint format clean soak chaos
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -33,3 +33,7 @@ clean:
 ##              their total by commit goes to docs/RELIABILITY.md
 soak: setup
 	@.venv/bin/python -m tests.sim --soak $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) $${FIRST:-$$(date +%s)000}
+
+## make chaos   10 minutes of random faults on a real mesh under work, and an account of it (needs root; SEED=n)
+chaos: setup
+	@.venv/bin/python benchmarks/chaos.py --minutes 10 --seed $${SEED:-1}
