@@ -12,6 +12,7 @@ from typing import Any
 
 import docker
 import docker.errors
+from docker.transport import UnixHTTPAdapter
 
 from agent.engine.docker_errors import translated
 from agent.engine.docker_texts import explain
@@ -61,7 +62,18 @@ def connect(address: str) -> Api:
     """A client that speaks the engine's own version. Raises EngineUnavailable."""
     with translated("connect", address, CONNECT_LIMIT):
         _knock(address)
-        return docker.APIClient(base_url=address, version="auto", timeout=int(CONNECT_LIMIT))
+        api = docker.APIClient(base_url=address, version="auto", timeout=int(CONNECT_LIMIT))
+        _keep_one_connection(api, address)
+        return api
+
+
+def _keep_one_connection(api: Api, address: str) -> None:
+    """docker-py keeps connections open for the last 25 URLs (its `num_pools` is not heeded), and each container has its
+    own: 200 in an agent with eight threads, each with a descriptor and two goroutines at the engine."""
+    if address.startswith("unix://"):
+        api.get_adapter(LOCAL).close()
+        path = address.removeprefix("unix://")
+        api.mount(LOCAL, UnixHTTPAdapter(f"http+unix://{path}", int(CONNECT_LIMIT), pool_connections=1))
 
 
 def _knock(address: str) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.turmoil.stack import STACK
 from lab.engine_api import EngineApi
@@ -13,6 +16,8 @@ from schemas.errors import MeshError
 
 ENGINE_TIMEOUT = 10.0
 SHIM = "containerd-shim"
+KEPT_PER_SLOT = 2
+"""Ended containers of a slot that an agent keeps for their logs, for an hour."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Found:
     """What was found on one node."""
 
     containers: tuple[str, ...]
-    """Of the mesh, ended ones too: by name."""
+    """Of the mesh, by name: those that run, and ended ones beyond what is kept for its logs."""
     namespaces: tuple[str, ...]
     """Network namespaces that the engine holds."""
     devices: tuple[str, ...]
@@ -38,11 +43,23 @@ def running(lab: Lab, node: str) -> dict[str, str]:
 def look(lab: Lab, node: str) -> Found:
     """What is on a node now. Raises MeshError."""
     engine = EngineApi(lab.paths.docker_socket(node), timeout=ENGINE_TIMEOUT)
-    containers = [each["Names"][0].lstrip("/") for each in engine.containers("mesh.task", every=True)]
+    containers = superfluous(engine.containers("mesh.task", every=True))
     namespaces = _lines(lab, node, "ls", "/run/docker/netns")
     links = [line.split()[0].partition("@")[0] for line in _lines(lab, node, "ip", "-br", "link")]
     processes = [line for line in _lines(lab, node, "ps", "-eo", "args") if SHIM in line]
-    return Found(tuple(sorted(containers)), tuple(sorted(namespaces)), tuple(sorted(links)), tuple(sorted(processes)))
+    return Found(containers, tuple(sorted(namespaces)), tuple(sorted(links)), tuple(sorted(processes)))
+
+
+def superfluous(listed: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Of an engine's list of the mesh's containers those that may not be there once no service is left, by name."""
+    found: list[str] = []
+    kept: Counter[str] = Counter()
+    for each in listed:
+        slot = f"{each['Labels']['mesh.service']}.{each['Labels']['mesh.slot']}"
+        kept[slot] += each["State"] != "running"
+        if each["State"] == "running" or kept[slot] > KEPT_PER_SLOT:
+            found.append(each["Names"][0].lstrip("/"))
+    return tuple(sorted(found))
 
 
 def _lines(lab: Lab, node: str, *argv: str) -> list[str]:

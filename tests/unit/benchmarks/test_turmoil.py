@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.turmoil import audit, plan, stack
 from benchmarks.turmoil.audit import Life, Sample
 from benchmarks.turmoil.orders import Order, Wanted, after, orders
-from benchmarks.turmoil.remains import Found, more
+from benchmarks.turmoil.remains import Found, more, superfluous
 
 TURNS = 400
 
@@ -176,3 +177,12 @@ def test_only_what_was_not_there_before_is_left_over() -> None:
     now = {"node-1": Found(("web.1",), ("default", "4a"), ("lo", "eth0"), ())}
     left = {"containers": ["node-1: web.1"], "namespaces": ["node-1: 4a"], "devices": [], "processes": []}
     assert more(before, now) == left
+
+
+def test_two_ended_containers_of_each_slot_are_kept_and_no_running_one() -> None:
+    def listed(name: str, slot: str, state: str) -> dict[str, Any]:
+        return {"Names": [f"/{name}"], "State": state, "Labels": {"mesh.service": "web", "mesh.slot": slot}}
+
+    ended = [listed(f"web.1.{number}", "1", "exited") for number in range(3)]
+    others = [listed("web.2.9", "2", "exited"), listed("web.3.9", "3", "running")]
+    assert superfluous(ended + others) == ("web.1.2", "web.3.9")
