@@ -58,7 +58,7 @@ with open('/witness/' + socket.gethostname(), 'a') as f:
 """
 
 CALLER = """
-import itertools, json, socket, sys, threading, time
+import itertools, json, os, socket, sys, threading, time
 out, port, nodes = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 kept, numbers, lock = open(out + '/kept', 'w'), itertools.count(1), threading.Lock()
 counts = {'sent': 0, 'answered': 0, 'refused': 0, 'gap': 0.0}
@@ -89,8 +89,9 @@ def call(node):
                 kept.flush()
             elif answer:
                 counts['refused'] += 1
-            with open(out + '/counts', 'w') as f:
+            with open(out + '/counts.new', 'w') as f:
                 f.write(json.dumps(counts))
+            os.replace(out + '/counts.new', out + '/counts')
         time.sleep(0.2)
 for node in nodes:
     threading.Thread(target=call, args=(node,)).start()
