@@ -15,7 +15,7 @@ from benchmarks.turmoil.audit import Life
 from benchmarks.turmoil.orders import Wanted
 from meshctl.compose.load import load_stack
 from meshctl.compose.sources import ComposeSource
-from schemas.api import DeployStack
+from schemas.stackapi import DeployStack
 
 STACK = "chaos"
 PORT = 8080
