@@ -152,7 +152,8 @@ class PromiseWatch:
             if len(slots) > rollout.replicas:
                 self._violated(f"{service} is given slots {sorted(slots)}, and is to have {rollout.replicas}")
         beside = {task.slot for task in added if counts[task.slot] > 1}
-        if any(counts[slot] > 2 for slot in beside):
+        staying = Counter(task.slot for node, task in running if not self._leaves(node, task))
+        if any(staying[slot] > 2 for slot in beside):
             self._violated(f"{service} is given a third task in one of the slots {sorted(beside)}")
         leaving = {task.slot for node, task in running if self._leaves(node, task)}
         surging = {slot for slot, count in counts.items() if count > 1 and slot in rollout.update.turns} - leaving
