@@ -59,7 +59,7 @@ def main() -> int:
     finally:
         _ignore_interrupts()
         stop.set()
-        _keep_logs(name, options.keep_logs)
+        _keep_logs(name, folder, options.keep_logs)
         with folders.changing(name):
             folders.remove(name)
         shutil.rmtree(folder)
@@ -126,7 +126,7 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _keep_logs(name: str, target: str) -> None:
+def _keep_logs(name: str, folder: Path, target: str) -> None:
     if not target:
         return
     with contextlib.suppress(MeshError):
@@ -135,6 +135,8 @@ def _keep_logs(name: str, target: str) -> None:
             kept = Path(target) / log.parent.parent.name / log.name
             kept.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(log, kept)
+    for file in folder.glob("*.csv"):
+        shutil.copy(file, target)
 
 
 if __name__ == "__main__":

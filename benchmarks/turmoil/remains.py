@@ -44,10 +44,9 @@ def look(lab: Lab, node: str) -> Found:
     """What is on a node now. Raises MeshError."""
     engine = EngineApi(lab.paths.docker_socket(node), timeout=ENGINE_TIMEOUT)
     containers = superfluous(engine.containers("mesh.task", every=True))
-    namespaces = _lines(lab, node, "ls", "/run/docker/netns")
     links = [line.split()[0].partition("@")[0] for line in _lines(lab, node, "ip", "-br", "link")]
     processes = [line for line in _lines(lab, node, "ps", "-eo", "args") if SHIM in line]
-    return Found(containers, tuple(sorted(namespaces)), tuple(sorted(links)), tuple(sorted(processes)))
+    return Found(containers, namespaces(lab, node), tuple(sorted(links)), tuple(sorted(processes)))
 
 
 def superfluous(listed: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -60,6 +59,11 @@ def superfluous(listed: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         if each["State"] == "running" or kept[slot] > KEPT_PER_SLOT:
             found.append(each["Names"][0].lstrip("/"))
     return tuple(sorted(found))
+
+
+def namespaces(lab: Lab, node: str) -> tuple[str, ...]:
+    """The network namespaces that a node's engine holds, or has forgotten. Raises Unreachable."""
+    return tuple(sorted(_lines(lab, node, "ls", "/run/docker/netns")))
 
 
 def _lines(lab: Lab, node: str, *argv: str) -> list[str]:

@@ -22,6 +22,7 @@ PATIENCE = 150.0
 """Seconds in which it must be as it is wanted once nothing is wrong any more: many times what it takes."""
 
 CALLER = "caller"
+VITALS = "vitals.csv"
 
 MORE_THREADS = 12
 MORE_DESCRIPTORS = 24
@@ -196,6 +197,7 @@ class Run:
     ) -> list[Finding]:
         left = self._left(before)
         self._vitals.end()
+        self._vitals.write(self._folder / VITALS)
         threads_now, descriptors_now = _most(self._vitals.now())
         return [
             *(audit.none_of(f"{kind} left over", left[kind]) for kind in left),
@@ -211,6 +213,7 @@ class Run:
         deadline = time.monotonic() + PATIENCE / 2
         while True:
             left = remains.more(before, remains.look_all(self._lab))
+            left["namespaces"] = [each for each in left["namespaces"] if each not in self._blows.orphaned]
             if not any(left.values()) or time.monotonic() > deadline:
                 return left
             if self._stop.wait(1.0):

@@ -39,6 +39,12 @@ class Vitals:
         """How all programs are now."""
         return [sample for process, role, machine in self._programs() for sample in _sample(process, role, machine)]
 
+    def write(self, file: Path) -> None:
+        """All samples, one a line."""
+        lines = [f"{each.role},{each.program},{each.at:.0f},{each.age:.0f},{each.memory:.2f},{each.threads},"
+                 f"{each.descriptors}" for each in self.samples]  # fmt: skip
+        file.write_text("\n".join(["role,program,at,age,mib,threads,descriptors", *lines, ""]))
+
     def _run(self) -> None:
         while not self._ended.wait(EVERY):
             self.samples.extend(self.now())
