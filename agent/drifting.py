@@ -74,7 +74,7 @@ class DriftWatch:
         task = self._ledger.tasks.get(event.labels.get(LABEL_TASK, ""))
         if task is None or task.container != event.container or (spec := self._spec(task)) is None:
             return
-        if event.action == "kill" and not task.asked:
+        if event.action == "kill":
             self._signalled[task.id] = event.at
         if event.action == "die" and ended_by_hand(
             self._signalled.get(task.id, 0.0), event.at, spec.container.stop_grace
