@@ -136,6 +136,11 @@ class Follower:
                 self._sink.apply(item)
                 self._moved()
 
+    def distrust(self, why: str) -> None:
+        """Somebody has proof that the store is not what was followed here."""
+        self._sink.refuse(why)
+        self._say(why)
+
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:
             self.trouble = trouble

@@ -207,7 +207,11 @@ class Leader:
         if writes:
             with seat.hearing.pending.under_way():
                 sent = seat.clock.monotonic()
+                seen = seat.mirror.sequence
                 outcome = await self._writer.submit(writes)
+                if isinstance(outcome, Committed) and outcome.first <= seen:
+                    seat.mirror.state.distrust(_older(outcome, seen))
+                    return planned - started
                 if isinstance(outcome, Committed):
                     seat.hearing.confirmed(sent)
                 self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
@@ -282,3 +286,8 @@ class Leader:
         if self._seat.teller.told <= self._seat.mirror.records.cursor.sequence:
             return None
         return self._seat.cursor_write()
+
+
+def _older(outcome: Committed, seen: int) -> str:
+    """What a write proves that was stored where others had been seen; unnoticed, the store would outgrow them."""
+    return f"store.rolled_back: a write was stored at {outcome.first}, this controller has seen {seen} before"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+from agent.local import is_successor
 from bus.commits import Committed, Outcome, Write
 from controller.availability import bearable
 from schemas.assignment import AssignedTask
@@ -46,6 +47,7 @@ class PromiseWatch:
         ended, added = self._shown.stored(batch, outcome)
         for service in sorted({each.task.service for each in ended}):
             self._availability(service, [each for each in ended if each.task.service == service])
+        added = [task for task in added if not is_successor(task.id)]  # their node has started those by itself
         for service in sorted({task.service for task in added}):
             self._surge(service, [task for task in added if task.service == service])
         for each in ended:

@@ -86,6 +86,28 @@ def test_a_lost_store_is_rebuilt_without_any_backup() -> None:
     run(in_world(2, story))
 
 
+def test_a_leader_that_writes_into_an_older_store_notices_by_its_own_write() -> None:
+    """Within the two seconds between two looks the store may grow past what was seen before."""
+
+    async def story(world: World) -> None:
+        await two_services(world)
+        checkpoint = world.broker.checkpoint()
+        await deploy(world, service("shop_web", replicas=7))
+        await world.until(lambda: len(world.running("shop_web")) == 7, 30, "seven run")
+        await asyncio.sleep(3)
+        stream = world.broker.state.existing()
+        checkpoint.last = stream.last - 1
+        leader = world.controllers[world.leader()]
+        world.broker.roll_back(checkpoint)
+        world.crash_agent("n1")
+        next(iter(world.nodes["n2"].live())).end(1)
+        await world.until(lambda: world.broker.state.existing().last > stream.last, 1.5, "the leader writes")
+        await asyncio.sleep(0.1)
+        assert leader.leader.frozen.startswith("store.rolled_back: a write was stored at")
+
+    run(in_world(2, story))
+
+
 def test_a_rolled_back_store_is_told_and_recovered_with_what_is_newer() -> None:
     async def story(world: World) -> None:
         await two_services(world)
