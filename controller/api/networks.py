@@ -25,6 +25,12 @@ FIXED = ("subnet", "node_prefix", "internal", "mtu", "family", "options", "stack
 
 ENCRYPTED = "encrypted"
 
+FORGET_AFTER = 3600.0
+"""Seconds after a network's removal until its record may go: whoever sends the command again is answered by it."""
+
+FORGET_AT_ONCE = 20
+"""Records that go with one write."""
+
 
 async def create(desk: Desk, request: CreateNetwork) -> NetworkView:
     """Make a network. Raises Conflict: it exists. Refused: it can't be as asked for."""
@@ -38,7 +44,7 @@ async def create(desk: Desk, request: CreateNetwork) -> NetworkView:
             raise Conflict(f"network {name} exists already")
         check_network(desk, request.network)
         record = made(request.network, command, now)
-        return Draft(record, ((subjects.network_key(name), record),))
+        return Draft(record, ((subjects.network_key(name), record), *forgotten(desk.records, now)))
 
     record, _ = await desk.write(draft)
     return NetworkView(record=record)
@@ -60,7 +66,7 @@ async def remove(desk: Desk, request: RemoveNetworks) -> Written:
             if users:
                 raise Refused(f"network {name} is used by {', '.join(users)}", hint="remove these services first")
             records.append((subjects.network_key(name), gone(record, command, now)))
-        return Draft(None, tuple(records))
+        return Draft(None, (*records, *forgotten(desk.records, now)))
 
     _, sequence = await desk.write(draft)
     return Written(sequence=sequence)
@@ -103,6 +109,18 @@ def made(wanted: NetworkRecord, command: str, now: float) -> NetworkRecord:
 def gone(record: NetworkRecord, command: str, now: float) -> NetworkRecord:
     """A network's tombstone: the leader takes back what it was allotted once nothing runs on it."""
     return msgspec.structs.replace(record, removed=True, change="removed", cause=command, updated_at=now)
+
+
+def forgotten(records: Records, now: float) -> list[tuple[str, Wire | None]]:
+    """Deletions of records of networks that were removed long ago and of which nothing is allotted any more."""
+    old = sorted(
+        name
+        for name, stored in records.networks.items()
+        if stored.record.removed
+        and name not in records.allocations
+        and 0 < stored.record.updated_at < now - FORGET_AFTER
+    )
+    return [(subjects.network_key(name), None) for name in old[:FORGET_AT_ONCE]]
 
 
 def check_network(desk: Desk, wanted: NetworkRecord) -> None:

@@ -14,7 +14,7 @@ from controller.api.dependents import dragged
 from controller.api.desk import Desk, Draft, not_found
 from controller.api.foundations import moved_on
 from controller.api.intent import Intent, current, deployed_of, intend
-from controller.api.networks import check_attached, gone, stack_networks
+from controller.api.networks import check_attached, forgotten, gone, stack_networks
 from controller.api.pinning import pin_all
 from schemas import subjects
 from schemas.errors import Conflict
@@ -85,6 +85,7 @@ def draft_stack(desk: Desk, request: DeployStack, pinned: list[ServiceDeploy], c
     records += stack_networks(desk, request.stack, request.networks, command, now)
     cleared = [record for intent in intents for record in intent.cleared]
     cleared += composed.cleared if composed is not None else ()
+    cleared += forgotten(desk.records, now)
     records += cleared[: max(0, BATCH_MESSAGES - len(records))]
     return StackDraft(tuple(intent.deployed for intent in intents), tuple(everyone), tuple(pruned), tuple(records))
 

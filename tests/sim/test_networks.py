@@ -274,6 +274,30 @@ def published(world: World) -> set[int]:
     return {port for node in world.nodes.values() for _, port in node.machine.held}
 
 
+def test_the_record_of_a_network_that_was_removed_goes_an_hour_later_and_its_name_can_be_used_again() -> None:
+    async def story(world: World) -> None:
+        def names() -> set[str]:
+            entries = world.broker.state.existing().entries
+            found = ((key.partition("."), entry) for key, entry in entries.items())
+            return {name for (noun, _, name), entry in found if noun == "network" and entry.value is not None}
+
+        async def make(name: str) -> None:
+            await world.insist("network.create", CreateNetwork(network=NetworkRecord(name=name)))
+
+        await make("old")
+        await make("kept")
+        await world.insist("network.remove", RemoveNetworks(networks=("old",)))
+        await make("next")
+        assert names() == {"old", "kept", "next"}
+        await asyncio.sleep(3700)
+        await make("last")
+        assert names() == {"kept", "next", "last"}
+        await make("old")
+        await world.until(lambda: "old" in stored(world)[0], 30, "it is allotted again")
+
+    run(in_world(17, story))
+
+
 def test_an_attachable_network_is_on_every_node_without_any_task_of_its_own() -> None:
     async def story(world: World) -> None:
         await world.insist("network.create", CreateNetwork(network=NetworkRecord(name="open", attachable=True)))
