@@ -177,6 +177,7 @@ class Agent(Parts):
             leases=self.leases,
             networks=self.networking or NoNetworks(self.surveyor.networking),
             slots=asyncio.Semaphore(AT_ONCE),
+            boot=self._config.boot,
             created=self.surveyor.ask,
         )
 

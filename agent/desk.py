@@ -42,5 +42,7 @@ class Desk:
     readiness: Readiness
     leases: Leases
     slots: asyncio.Semaphore
+    boot: str
+    """The kernel's boot id."""
     created: Callable[[], None]
     """Called after each new container."""

@@ -45,6 +45,8 @@ class LocalTask(Wire, frozen=True, kw_only=True):
     """Of a successor: the assigned task whose place it holds."""
     started: bool = False
     """Its container runs or has run."""
+    boot: str = ""
+    """The machine's boot in which it was last seen to run; "": not known."""
     asked: bool = False
     """Its end was asked for: by the assignment, or by being left out of it."""
     verdict: str = ""

@@ -30,6 +30,8 @@ LAPSED = "stopped: no leader has answered for so long that it may run elsewhere 
 
 TOLD = "stopped from outside the mesh: its engine was stopped or killed, or somebody stopped it by hand"
 
+REBOOTED = "its machine was shut down while it ran"
+
 FORWARD: dict[TaskState, frozenset[TaskState]] = {
     "new": frozenset({"pulling", "starting", "running", "stopping", "exited", "failed"}),
     "pulling": frozenset({"starting", "running", "stopping", "exited", "failed"}),
@@ -48,6 +50,9 @@ STOPS_BEFORE_KILL = 2
 @dataclass(frozen=True)
 class Tries:
     """What this process has tried for the task: forgotten by a restart, which is harmless."""
+
+    boot: str = ""
+    """The machine's boot that this process lives in."""
 
     stops: int = 0
     not_before: float = 0.0
@@ -156,7 +161,7 @@ def next_step(intent: Intent, task: LocalTask, container: Container | None, trie
     """What to do for `task` now. `now` is monotonic, as `tries.not_before` is."""
     if task.ended:
         return _after_the_end(intent, container, tries, now)
-    news = _news(intent, task, container)
+    news = _news(intent, task, container, tries.boot)
     if news != task:
         return Report(news)
     if intent == "keep":
@@ -194,7 +199,7 @@ def _towards_the_end(container: Container | None, tries: Tries) -> Step:
     return Stop(container.id, 10.0 if container.stop_grace is None else container.stop_grace)
 
 
-def _news(intent: Intent, task: LocalTask, container: Container | None) -> LocalTask:
+def _news(intent: Intent, task: LocalTask, container: Container | None, boot: str) -> LocalTask:
     """The task as the engine and the intent show it now."""
     asked = task.asked or intent == "end"
     if asked != task.asked:
@@ -203,12 +208,12 @@ def _news(intent: Intent, task: LocalTask, container: Container | None) -> Local
         return _without_container(intent, task)
     task = msgspec.structs.replace(task, container=container.id, image=container.image or task.image)
     if container.ended or (container.state == "created" and container.error):
-        return _ended(task, container)
+        return _ended(task, container, boot)
     if container.state == "created":
         return _moved(task, "stopping" if asked else "starting")
     if intent == "cease" and not asked and not task.verdict:
         task = msgspec.structs.replace(task, verdict=LAPSED)
-    return _alive(task, container, asked)
+    return msgspec.structs.replace(_alive(task, container, asked), boot=boot or task.boot)
 
 
 def _without_container(intent: Intent, task: LocalTask) -> LocalTask:
@@ -243,8 +248,8 @@ def _unhealthy(container: Container) -> str:
     return f"unhealthy container: {said[-1][:256]}" if said else "unhealthy container"
 
 
-def _ended(task: LocalTask, container: Container) -> LocalTask:
-    error = _why_failed(task, container)
+def _ended(task: LocalTask, container: Container, boot: str) -> LocalTask:
+    error = _why_failed(task, container, boot)
     ran = max(0.0, container.finished_at - container.started_at) if container.started_at else 0.0
     task = msgspec.structs.replace(
         task,
@@ -260,7 +265,7 @@ def _ended(task: LocalTask, container: Container) -> LocalTask:
     return _moved(task, "failed" if error else "exited", error=error)
 
 
-def _why_failed(task: LocalTask, container: Container) -> str:
+def _why_failed(task: LocalTask, container: Container, boot: str) -> str:
     """ "" if it ended well or because that was asked for."""
     if task.verdict:
         return task.verdict
@@ -272,6 +277,8 @@ def _why_failed(task: LocalTask, container: Container) -> str:
         return container.error
     if container.told_to_end:
         return f"{TOLD} (exit code {container.exit_code})"
+    if task.boot and boot and task.boot != boot:
+        return f"{REBOOTED} (exit code {container.exit_code})"
     return "" if container.exit_code == 0 else f"exit code {container.exit_code}"
 
 

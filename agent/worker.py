@@ -64,7 +64,7 @@ class Worker:
         self._id = task
         self._view = view
         self._stale = False
-        self._tries = Tries()
+        self._tries = Tries(boot=desk.boot)
         self._failures = 0
         self._wake = asyncio.Event()
         self._wanted: Wanted = KEEP
@@ -167,7 +167,7 @@ class Worker:
                 self._changing()
                 await self._note_failure(task, await self._maker.start(container, self._wanted.spec))
             case Stop(container=container, grace=grace):
-                self._changing(stops=self._tries.stops + 1)
+                self._changing(stops=1)
                 await engine.stop(container, grace=grace)
             case Kill(container=container):
                 self._changing()
@@ -218,9 +218,9 @@ class Worker:
         if failure is not None:
             await self._note(task, failed(task, failure.why), log_of=failure.container)
 
-    def _changing(self, **tries: int) -> None:
+    def _changing(self, *, stops: int = 0) -> None:
         self._stale = True
-        self._tries = replace(self._tries, **tries)
+        self._tries = replace(self._tries, stops=self._tries.stops + stops)
 
     async def _look(self, task: LocalTask) -> Container | None:
         """The task's container as the engine has it now. A foreign one of that name does not count."""

@@ -11,6 +11,7 @@ from agent.engine.model import Container
 from agent.local import LocalTask
 from agent.tasks import (
     FORWARD,
+    REBOOTED,
     TOLD,
     Create,
     Intent,
@@ -112,6 +113,27 @@ def test_an_end_that_nobody_asked_for_is_told_with_its_reason(seen: Container, e
     step = next_step("run", RUNNING, seen, Tries(), NOW)
     assert isinstance(step, Report)
     assert (step.task.state, step.task.error) == ("failed", error)
+
+
+@pytest.mark.parametrize(
+    ("seen_in", "now_in", "state", "error"),
+    [
+        ("b1", "b2", "failed", f"{REBOOTED} (exit code 0)"),
+        ("b1", "b1", "exited", ""),
+        ("", "b2", "exited", ""),  # adopted: nobody knows when it was seen to run
+    ],
+)
+def test_what_ends_well_while_its_machine_is_shut_down_has_failed(
+    seen_in: str, now_in: str, state: str, error: str
+) -> None:
+    running = next_step("run", task("starting", container="c1"), container(), Tries(boot=seen_in), NOW)
+    assert isinstance(running, Report)
+    step = next_step("run", running.task, container("exited", exit_code=0), Tries(boot=now_in), NOW)
+    assert isinstance(step, Report)
+    assert (step.task.state, step.task.error) == (state, error)
+    asked = next_step("end", running.task, container("exited", exit_code=0), Tries(boot=now_in), NOW)
+    assert isinstance(asked, Report)
+    assert (asked.task.state, asked.task.error) == ("exited", "")
 
 
 def test_an_unhealthy_container_is_judged_first_and_stopped_then() -> None:
