@@ -23,6 +23,9 @@ def _wanted(work: Work, view: NodeView) -> bool:
     assert work.spec is not None, "checked by the caller"
     if view.record is None or view.status == "unknown" or not view.settled:
         return bool(work.candidates(view.name))
-    if view.leaving or fit_miss(work.spec.task, view) is not None:
+    if view.leaving:
         return False
+    if fit_miss(work.spec.task, view) is not None:
+        # An agent that has just started has not looked around yet: what it has not told decides nothing.
+        return not view.surveyed and bool(work.candidates(view.name))
     return view.open or bool(work.candidates(view.name))

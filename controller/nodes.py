@@ -39,6 +39,11 @@ class NodeView:
         return self.observation.facts if self.observation is not None else _NO_FACTS
 
     @property
+    def surveyed(self) -> bool:
+        """Whether its agent has looked at its machine since it started."""
+        return bool(self.facts.architecture) or self.facts.networking != _NO_FACTS.networking
+
+    @property
     def editable(self) -> bool:
         """Whether its assignment may be changed: not while it is silent, unknown or without a record."""
         if self.record is None:

@@ -142,6 +142,9 @@ class LinuxMachine:
         if f"-N {CHAIN}" not in lines:
             was = False
             await self._iptables("-N", CHAIN)
+        if len([line for line in lines if line.startswith(f"-A {CHAIN} ")]) != len(_RULES):
+            was = False
+            await self._iptables("-F", CHAIN)
             for rule in _RULES:
                 await self._iptables("-A", CHAIN, *rule)
         for parent in _PARENTS:

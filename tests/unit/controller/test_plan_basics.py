@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from controller.changes import DropRollout, PutAssignment
 from controller.world import Dirty
+from schemas.observation import NodeFacts
 from tests.unit.controller.model import GIB, Mesh, service_spec, three_nodes, turned_round
 
 
@@ -349,6 +351,23 @@ def test_a_global_service_leaves_nodes_that_no_longer_fit() -> None:
     mesh.settle()
     assert list(mesh.running("edge")) == ["n1"]
     assert mesh.rollouts["edge"].phase == "done"
+
+
+def test_a_global_task_stays_while_its_agent_has_started_anew_and_not_looked_around_yet() -> None:
+    mesh = Mesh()
+    mesh.add_node("n1")
+    mesh.add_node("n2")
+    told = mesh.agents["n2"].facts
+    mesh.deploy(service_spec("edge", mode="global", constraints=(f"node.platform.arch=={told.architecture}",)))
+    mesh.settle()
+    before = mesh.running("edge")
+    assert list(before) == ["n1", "n2"]
+    mesh.agents["n2"].facts = NodeFacts()
+    mesh.run(5)
+    assert mesh.running("edge") == before
+    mesh.agents["n2"].facts = msgspec.structs.replace(told, architecture="riscv64")
+    mesh.run(5)
+    assert list(mesh.running("edge")) == ["n1"], "now it is known that it does not fit"
 
 
 def test_a_slot_that_finds_no_place_does_not_hold_up_an_update() -> None:
