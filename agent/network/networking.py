@@ -214,6 +214,7 @@ class Networking:
         new = wanted(view, self._owner.node, self._used, self._mtu, frozenset(refused))
         self._names = names_of(view, self._homes)
         if new.bridges:
+            self._linking.clear = False  # whatever becomes of the bridges: the rules stand first
             if self._look and self._rules is not None and not await self._machine.has_rules():
                 log.warning("network.rules_gone", why="somebody has flushed the ruleset")
                 self._rules = None
