@@ -226,6 +226,24 @@ def test_rules_that_somebody_has_flushed_come_back() -> None:
     run(in_world(13, story))
 
 
+def test_rules_of_a_network_whose_links_could_not_be_made_go_with_it() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        await world.insist("stack.remove", RemoveStack(stack="shop"))
+        await world.until(lambda: not stored(world)[0] and not unsettled_networks(world), 60, "nothing is left")
+        world.crash_engine("n3", containers=False)
+        await deploy(world, web(replicas=2))
+        machine = world.nodes["n3"].machine
+        await world.until(lambda: len(machine.table.destinations()) == 2, 60, "n3 sends to both")
+        await world.insist("stack.remove", RemoveStack(stack="shop"))
+        world.nodes["n3"].engine.recover()
+        await world.until(lambda: not stored(world)[0], 60, "it is removed")
+        await world.until(lambda: not unsettled_networks(world), 15, "nothing is left")
+
+    run(in_world(15, story))
+
+
 def test_rules_that_somebody_removes_are_loaded_again_at_once() -> None:
     async def story(world: World) -> None:
         await deploy(world, web(replicas=3))
