@@ -188,7 +188,9 @@ class PromiseWatch:
         if record.update.state == "rollback_started" and record.update.left and key not in self._back_to:
             good = was.good if was is not None else record.good
             self._back_to[key] = good
-        if record.update.state == "rollback_completed" and key in self._back_to:
+        intent = self._shown.intents.get(record.intent)
+        removed = intent is None or intent.removed
+        if record.update.state == "rollback_completed" and key in self._back_to and not removed:
             self.seen["rollback"] += 1
             if record.revision != self._back_to[key]:
                 began = self._back_to[key]
