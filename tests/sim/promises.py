@@ -189,7 +189,7 @@ class PromiseWatch:
             good = was.good if was is not None else record.good
             self._back_to[key] = good
         intent = self._shown.intents.get(record.intent)
-        removed = intent is None or intent.removed
+        removed = intent is not None and intent.removed
         if record.update.state == "rollback_completed" and key in self._back_to and not removed:
             self.seen["rollback"] += 1
             if record.revision != self._back_to[key]:
