@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from meshctl.client import Mesh
+from meshctl.commands.compose_files import compose_options, load_files, resolve_option
 from meshctl.commands.options import format_option, print_objects
-from meshctl.commands.stack import compose_options, load_files, resolve_option
 from meshctl.session import Session, pass_session
 from meshctl.views.objects import plain
 from meshctl.views.plans import plan_lines

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from meshctl.client import Mesh
-from meshctl.commands.options import DEFAULT_TIMEOUT, F, filter_option, listing_options, print_listing, wait_options
+from meshctl.commands.compose_files import compose_options, load_files, resolve_option
+from meshctl.commands.options import DEFAULT_TIMEOUT, filter_option, listing_options, print_listing, wait_options
+from meshctl.commands.plan import read_plan
 from meshctl.display import display_for
 from meshctl.format.filters import parse_filters
 from meshctl.format.near import did_you_mean
@@ -28,37 +29,12 @@ from schemas.serviceapi import DeployAnswer, ServiceView
 from schemas.stackapi import DeployStack, StackList
 from schemas.taskapi import TaskView
 
-if TYPE_CHECKING:
-    from meshctl.compose.load import LoadedStack
-
 WORDS = {"created": "Creating", "updated": "Updating", "scaled": "Scaling", "unchanged": "Unchanged"}
 
 
 @click.group(cls=Group, name="stack")
 def stack_group() -> None:
     """Deploy Compose files and look after what they made."""
-
-
-def compose_options(*, required: bool) -> Callable[[F], F]:
-    """-c/--compose-file and --profile."""
-    text = "A Compose file; may be given several times, later ones add to earlier ones; - reads stdin."
-    profile = "Also the services of this profile."
-    spelling = ("-c", "--compose-file", "files")
-
-    def decorate(command: F) -> F:
-        command = click.option("--profile", "profiles", multiple=True, metavar="NAME", help=profile)(command)
-        return click.option(*spelling, multiple=True, required=required, metavar="FILE", help=text)(command)
-
-    return decorate
-
-
-resolve_option = click.option(
-    "--resolve-image",
-    type=click.Choice(["always", "changed", "never"]),
-    default="always",
-    show_default=True,
-    help="When nodes are asked what an image is.",
-)
 
 
 @stack_group.command("deploy")
@@ -116,8 +92,6 @@ def deploy(
 
 def _request_of_plan(kept: str, stack: str, files: tuple[str, ...]) -> DeployStack:
     """What a plan told, bound to what it rests on. Raises UsageError."""
-    from meshctl.commands.plan import read_plan
-
     if files:
         raise UsageError("--plan holds what the files said: leave out -c")
     plan = read_plan(Path(kept))
@@ -247,16 +221,6 @@ async def wait_for_stack(
     if gone:
         await wait_until_gone(mesh, gone, timeout=timeout, display=display_for(session.environ))
     return took
-
-
-def load_files(session: Session, stack: str, files: tuple[str, ...], profiles: tuple[str, ...]) -> LoadedStack:
-    """Read the Compose files and print their warnings."""
-    from meshctl.compose.load import load_stack
-
-    loaded = load_stack(files, stack=stack or None, environment=session.environ, profiles=profiles)
-    for warning in loaded.warnings:
-        click.echo(click.style("warning:", fg="yellow") + f" {warning}", err=True)
-    return loaded
 
 
 def _tell(answer: DeployAnswer) -> None:
