@@ -19,7 +19,7 @@ from tests.sim.world import World
 SETTLE = 240.0
 """Virtual seconds within which the mesh must be as wanted once faults end: the longest back-off and then some."""
 
-CALM = 15.0
+CALM = 20.0
 """Virtual seconds of calm: the api may still hold a request whose asker has given up."""
 
 GIVES_UP = 60.0
@@ -85,7 +85,7 @@ def _converging(world: World) -> str:
 
 async def quiet(world: World, watchman: Watchman) -> None:
     """Nothing is stored any more. Raises Violated."""
-    await asyncio.sleep(5)
+    await asyncio.sleep(8)
     before, restless = watchman.stored, _restless(world)
     await asyncio.sleep(QUIET)
     if watchman.stored > before and not restless and not _restless(world):
