@@ -145,14 +145,16 @@ class MemoryBroker:
         """Lose messages of a subject: `mesh.state.>` with first=1 is a watch's lost message."""
         return self.faults.add(Rule(subject=subject, sender=sender, receiver=receiver, first=first))
 
-    def pause_writes(self, seconds: float, *, late: bool = False) -> None:
+    def pause_writes(self, seconds: float, *, late: bool = False, leaderless: bool = False) -> None:
         """No stream takes writes for so long, as when a server dies; reads go on.
 
-        `late`: what was given up as Unknown meanwhile is stored when the pause is over.
+        `late`: what was given up as Unknown meanwhile is stored when the pause is over. `leaderless`: nobody answers
+        for the streams' leaders either, as when most servers are dead; replicas do.
         """
         until = asyncio.get_running_loop().time() + seconds
         self.state.stored_late = self.observed.stored_late = late
         self.state.paused_until = self.observed.paused_until = self.events.paused_until = until
+        self.state.leaderless = self.observed.leaderless = leaderless
 
     def checkpoint(self) -> MemoryStream:
         """The state stream as it is now, for `roll_back`."""

@@ -42,6 +42,8 @@ class StoreHub:
         self.paused_until = 0.0
         self.stored_late = False
         """Whether what could not be stored in time is stored when the pause is over."""
+        self.leaderless = False
+        """Whether nobody answers for the stream's leader until then."""
         self._clock = clock
         self._watches: dict[MemoryWatch, None] = {}
         self.on_commit: Callable[[str, Sequence[Write], Fence | None, Outcome], None] | None = None
@@ -207,6 +209,9 @@ class MemoryStore:
     async def read(self, key: str) -> Entry | None:
         """See `bus.port.Store`."""
         check_controller(self._user, "read from the stream's leader")
+        if self._hub.leaderless and self._hub.paused_until > asyncio.get_running_loop().time():
+            await asyncio.sleep(REQUEST_TIMEOUT)
+            raise Unreachable("the store has no leader")
         return await self._call(lambda: self._hub.existing().get(key))
 
     async def read_near(self, key: str) -> Entry | None:

@@ -1,4 +1,8 @@
-"""While tasks that must not run twice are assigned, the leader has the store say that it leads (`schemas.leases`)."""
+"""Whether the store is there for the leader when it has nothing to store: agents are told (`controller.pending`).
+
+While tasks that must not run twice are assigned, the store has to take a write that says who leads (`schemas.leases`).
+Else it is asked only: a mesh at rest writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -27,34 +31,32 @@ class Confirmer:
         self._epoch = epoch
 
     async def run(self) -> None:
-        """While tasks that must not run twice are assigned: have the store say that this controller leads.
-
-        Raises `controller.elector.Fenced`.
-        """
+        """Ask, or write, every `CONFIRM_EVERY` seconds. Raises `controller.elector.Fenced`."""
         seat = self._seat
         while True:
             await asyncio.sleep(CONFIRM_EVERY)
-            if not _leases_wanted(seat.mirror.records.assignments.values()):
-                continue
+            leases = _leases_wanted(seat.mirror.records.assignments.values())
             sent = seat.clock.monotonic()
-            if seat.frozen:
-                if await self._leads_still():
-                    seat.hearing.confirmed(sent)
-                continue
-            outcome = await self._submit([seat.cursor_write()])
-            if isinstance(outcome, Committed):
+            confirmed = await (self._writes() if leases and not seat.frozen else self._leads_still())
+            seat.hearing.pending.asked(answered=confirmed is not None)
+            if leases and confirmed:
                 seat.hearing.confirmed(sent)
-            elif isinstance(outcome, commits.Fenced):
-                raise Fenced
 
-    async def _leads_still(self) -> bool:
-        """On a store that nothing may be written to: whether it shows no other leader."""
+    async def _writes(self) -> bool | None:
+        """Whether the store has taken a write of this leader. None: it does not say. Raises Fenced."""
+        outcome = await self._submit([self._seat.cursor_write()])
+        if isinstance(outcome, commits.Fenced):
+            raise Fenced
+        return None if isinstance(outcome, commits.Unknown) else isinstance(outcome, Committed)
+
+    async def _leads_still(self) -> bool | None:
+        """Whether the store shows no other leader. None: it does not say."""
         try:
             entry = await self._seat.bus.state.read(subjects.EPOCH)
         except StoreMissing:
             return True
         except MeshError:
-            return False
+            return None
         return entry is None or entry.sequence <= self._epoch
 
 

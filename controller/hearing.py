@@ -97,6 +97,7 @@ class Hearing:
     def begin(self, epoch: int) -> None:
         """This controller leads from now on: liveness clocks start anew."""
         self.epoch = epoch
+        self.pending.asked(answered=True)
         self._confirmed_at = float("-inf")
         self._own_at = self._hearing_since = self._clock.monotonic()
 

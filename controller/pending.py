@@ -12,11 +12,12 @@ LONG = 1.0
 
 
 class Pending:
-    """The round that is being stored, if there is one."""
+    """The round that is being stored, if there is one; while there is none, what came of asking the store."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since: float | None = None
+        self._silent = False
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
@@ -27,7 +28,11 @@ class Pending:
         finally:
             self._since = None
 
+    def asked(self, *, answered: bool) -> None:
+        """The stream's leader was asked for something: without a majority it falls silent within 10 s."""
+        self._silent = not answered
+
     @property
     def long(self) -> bool:
-        """The store does not take what the leader writes."""
-        return self._since is not None and self._clock.monotonic() - self._since > LONG
+        """The store does not take what the leader writes, or would not."""
+        return self._silent or (self._since is not None and self._clock.monotonic() - self._since > LONG)

@@ -153,6 +153,24 @@ def test_without_a_leader_agents_leave_out_who_does_not_answer_and_take_it_back(
     run(in_world(9, story))
 
 
+def test_agents_leave_out_who_does_not_answer_while_a_leader_at_rest_could_write_nothing() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        await asyncio.sleep(10)
+        world.broker.pause_writes(40, leaderless=True)
+        (mute,) = {life.view.addresses["mesh.shop_net"] for life in world.nodes["n3"].live()}
+        others = [world.nodes[name].machine for name in ("n1", "n2")]
+        for machine in others:
+            machine.silent.add(mute)
+        sending = [machine.table for machine in others]
+        await world.until(lambda: not any(mute in each.destinations() for each in sending), 15, "it is out")
+        await asyncio.sleep(30)  # the store is there again, the leader knows nothing against it, and its word holds
+        await world.until(lambda: all(mute in each.destinations() for each in sending), 15, "it is back")
+
+    run(in_world(12, story))
+
+
 def test_a_task_that_dies_is_out_of_its_own_nodes_map_though_nobody_can_write() -> None:
     async def story(world: World) -> None:
         await deploy(world, web(replicas=3))
