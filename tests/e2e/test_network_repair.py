@@ -1,4 +1,4 @@
-"""What others change on a node is repaired within seconds."""
+"""What others change on a node is repaired within seconds; who is gone, mute or moved is followed by all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ SOON = 8.0
 def pair(operated: Site) -> Iterator[Site]:
     """A server and a client on every node."""
     operated.all_ready()
-    deploy(operated, "pair", {"net": None}, web=server("net", ports=["8080:80"], replicas=3), asker=client("net"))
+    everywhere = {"mode": "global", "update_config": {"monitor": "1s"}}
+    web = server("net", ports=["8080:80"]) | {"deploy": everywhere}
+    deploy(operated, "pair", {"net": None}, web=web, asker=client("net"))
     operated.wait("there is a client on every node", lambda: len(operated.spread("pair_asker")) == 3)
     yield operated
     operated.clear()
@@ -66,3 +68,40 @@ def reached(site: Site) -> bool:
     """Whether from each node all three tasks answer by the service's name."""
     found = [ask(site, node, "pair_asker", "[get('web', 80) for _ in range(24)]") for node in site.lab.nodes]
     return all(len({answer.split()[0] for answer in each if " " in answer}) == 3 for each in found)
+
+
+def sent_to(site: Site, node: str) -> str:
+    """Where a node's rules lead."""
+    maps = ("backends", "tcp_backends")
+    return "".join(site.lab.exec(node, ["nft", "list", "map", "ip", "dockmesh", each]).stdout for each in maps)
+
+
+def home(site: Site, node: str) -> tuple[str, int]:
+    """The address of the server on a node, and its process as the machine numbers it."""
+    (task,) = [each for each in site.containers("pair_web") if each.engine == node]
+    found = site.lab.engine(node).inspect(task.id)
+    return str(found["NetworkSettings"]["Networks"]["mesh.pair_net"]["IPAddress"]), int(found["State"]["Pid"])
+
+
+def test_who_refuses_is_taken_out_by_the_other_nodes_while_nats_takes_no_writes(pair: Site) -> None:
+    address, pid = home(pair, "node-3")
+    assert all(address in sent_to(pair, node) for node in pair.lab.nodes)
+    refuse = f"nsenter -t {pid} -n iptables {{}} INPUT ! -i lo -p tcp --dport 80 -j REJECT --reject-with tcp-reset"
+    for name in ("nats-1", "nats-2"):
+        pair.lab.kill(name)  # two of three: the last one answers, and can store nothing
+    try:
+        done = pair.lab.exec("node-3", ["sh", "-c", refuse.format("-I")])
+        assert done.returncode == 0, done.stderr
+        others = ("node-1", "node-2")
+        pair.wait("the others send nothing there", lambda: all(address not in sent_to(pair, node) for node in others))
+        answers = ask(pair, "node-1", "pair_asker", "[get('web', 80) for _ in range(24)]")
+        assert len({answer.split()[0] for answer in answers if " " in answer}) == 2, answers
+        assert all(" " in answer for answer in answers), answers
+        pair.lab.exec("node-3", ["sh", "-c", refuse.format("-D")])
+        pair.wait("they do again", lambda: all(address in sent_to(pair, node) for node in others))
+    finally:
+        pair.lab.exec("node-3", ["sh", "-c", refuse.format("-D")])
+        for name in ("nats-1", "nats-2"):
+            pair.lab.start(name)
+    pair.all_ready()
+    pair.wait("all are reached", lambda: reached(pair))
