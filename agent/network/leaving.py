@@ -91,7 +91,8 @@ class Leaving:
         ids = self._as_others_name_it(task)
         left = [self._following.left[id_] for id_ in ids if id_ in self._following.left]
         gone, named = max(left, default=None), bool(ids & _named(self._following.view))
-        if not named and (gone is None or self.everywhere >= gone):
+        # One that this node never saw among those that answer may have been seen by others, of whom it missed that.
+        if not named and self.everywhere >= (self._following.level if gone is None else gone):
             # One that never took connections needs no time for what is on its way.
             departure.noticed_at = now - (LINGER if gone is None else 0.0)
         elif now - departure.since > NOTICE_WITHIN:

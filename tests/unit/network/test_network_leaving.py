@@ -35,3 +35,17 @@ async def test_a_task_to_which_nobody_sends_anything_may_stop_at_the_first_look(
         following = Following(bus.state, files, chance, set)
         leaving = Leaving(following, LinuxMachine(chance), clock, lambda: None, ledger)
         assert leaving.may_stop("1-1", 10.0)
+
+
+async def test_a_task_that_this_node_never_saw_named_waits_until_all_have_come_as_far_as_it_has() -> None:
+    """Others may have been told of it, and of its end not yet: this node read only what came after."""
+    bus, files, chance = MemoryBroker(random.Random(1)).connect("agent-n1"), MemoryFiles(), random.Random(1)
+    clock, prompts = TurnedClock(1000.0), list[float]()
+    ledger = Ledger(files, Journal("n1", files, bus.events, clock))
+    following = Following(bus.state, files, chance, set)
+    leaving = Leaving(following, LinuxMachine(chance), clock, lambda: prompts.append(clock.now), ledger)
+    following.level, leaving.everywhere = 7, 6
+    assert not leaving.may_stop("1-1", 10.0)
+    assert prompts == [1000.0]
+    leaving.everywhere = 7
+    assert leaving.may_stop("1-1", 10.0)
