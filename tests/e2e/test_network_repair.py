@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
 
+from lab.plan import PREFIX_LENGTH, SWITCH_ADDRESS, Service, agent_service
 from tests.e2e.site import Site
-from tests.e2e.test_network_stacks import ask, client, deploy, server
+from tests.e2e.test_network_stacks import CLIENT, PYTHON, SERVER, ask, ask_machine, client, deploy, server
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -70,6 +73,69 @@ def reached(site: Site) -> bool:
     return all(len({answer.split()[0] for answer in each if " " in answer}) == 3 for each in found)
 
 
+@contextmanager
+def finds_its_address(site: Site, node: str) -> Iterator[None]:
+    """The node's agent is not told its address: it is that of the default route."""
+    host, lab = site.lab.rack.host(node), site.lab
+    (machine,) = [each for each in lab.plan.of("node") if each.name == node]
+    argv = list(agent_service(machine, lab.plan, lab.paths, lab.rack.tools).argv)
+    place = argv.index("--address")
+    host.stop("agent", patience=10)
+    lab.exec(node, ["ip", "route", "replace", "default", "via", SWITCH_ADDRESS])
+    host.start(Service(name="agent", argv=tuple(argv[:place] + argv[place + 2 :])))
+    try:
+        yield
+    finally:
+        host.stop("agent", patience=10)
+        lab.exec(node, ["ip", "route", "del", "default"])
+        lab.start(node, only="agent")
+
+
+def test_a_node_that_changes_its_address_is_followed_by_all(pair: Site) -> None:
+    old = next(each.address for each in pair.lab.plan.of("node") if each.name == "node-2")
+    new = f"{old.rpartition('.')[0]}.222"
+
+    def move(was: str, now: str) -> None:
+        script = f"ip addr del {was}/{PREFIX_LENGTH} dev eth0; ip addr add {now}/{PREFIX_LENGTH} dev eth0\n"
+        script += f"ip route replace default via {SWITCH_ADDRESS}"
+        done = pair.lab.exec("node-2", ["sh", "-ec", script])
+        assert done.returncode == 0, done.stderr
+
+    with finds_its_address(pair, "node-2"):
+        pair.all_ready()
+        pair.wait("all are reached", lambda: reached(pair))
+        move(old, new)
+        try:
+            took = pair.wait("all are reached at the new address", lambda: reached(pair))
+            tunnels = pair.lab.exec("node-1", ["bridge", "fdb"]).stdout.split()
+            assert new in tunnels
+            assert old not in tunnels
+            answers = ask_machine(pair, "controller-1", f"[get('{new}', 8080) for _ in range(16)]")
+            assert all(" " in answer for answer in answers), answers
+            assert took < 30
+        finally:
+            move(new, old)
+    pair.all_ready()
+    pair.wait("all are reached", lambda: reached(pair))
+
+
+def test_a_container_of_docker_run_reaches_services_on_an_attachable_network(pair: Site) -> None:
+    pair.meshctl("network", "create", "--attachable", "open")
+    pair.meshctl("service", "create", "--name", "guest", "--init", "--network", "open", PYTHON, "python3", "-c", SERVER)
+    (node,) = pair.spread("guest")
+    other = next(each for each in pair.lab.nodes if each != node)
+    docker = ["docker", "-H", "unix:///run/docker.sock"]
+    gateway = [*docker, "network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "mesh.open"]
+    pair.wait("the other node has the network", lambda: pair.lab.exec(other, gateway).returncode == 0)
+    given = pair.lab.exec(other, gateway).stdout.strip()
+    script = f"{CLIENT}\nprint(get('guest', 80))"
+    argv = [*docker, "run", "--rm", "--network", "mesh.open", "--dns", given, PYTHON, "python3", "-c", script]
+    answers = [pair.lab.exec(other, argv).stdout.strip()]
+    assert all(" " in answer for answer in answers), answers
+    pair.meshctl("service", "rm", "guest")
+    pair.meshctl("network", "rm", "open")
+
+
 def sent_to(site: Site, node: str) -> str:
     """Where a node's rules lead."""
     maps = ("backends", "tcp_backends")
@@ -105,3 +171,21 @@ def test_who_refuses_is_taken_out_by_the_other_nodes_while_nats_takes_no_writes(
             pair.lab.start(name)
     pair.all_ready()
     pair.wait("all are reached", lambda: reached(pair))
+
+
+def test_a_dead_nodes_task_is_out_of_all_rules_within_a_second_after_it_is_seen(pair: Site) -> None:
+    address, _ = home(pair, "node-3")
+    others = ("node-1", "node-2")
+    began = time.time()
+    pair.lab.kill("node-3")
+    try:
+        pair.wait("nobody sends there", lambda: all(address not in sent_to(pair, node) for node in others))
+        out = time.time()
+        (told,) = pair.events(began, kinds=("node.down",), node="node-3")
+        seen = datetime.fromisoformat(told.at).timestamp()
+        print(f"out {out - seen:.2f} s after it was seen, {out - began:.1f} s after it died")
+        assert out - seen < 5 * 1.0  # five times what is promised: this machine may have other work
+    finally:
+        pair.lab.start("node-3")
+    pair.all_ready()
+    pair.settle("pair_web", 3)
