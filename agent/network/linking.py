@@ -12,7 +12,7 @@ from agent.engine.plans import NetworkPlan
 from agent.engine.port import Engine
 from agent.network.model import Bridge
 from agent.network.port import Machine
-from agent.network.steps import DropNetwork, Found, MakeNetwork, SetHairpin, Step, steps_to
+from agent.network.steps import DropNetwork, Found, MakeNetwork, SetHairpin, Step, as_they_stand, steps_to
 from schemas.errors import Conflict, MeshError
 
 log = structlog.get_logger()
@@ -39,7 +39,9 @@ class Linking:
         self.made = {network: bridge for network, bridge in self.made.items() if network in staying}
         for _ in range(2):
             # What a step makes shows only when it is looked for again: the ports of a new bridge.
-            steps = steps_to(bridges, await self._found())
+            found = await self._found()
+            bridges = as_they_stand(bridges, found.networks)
+            steps = steps_to(bridges, found)
             for step in steps:
                 log.info("network.step", step=step.describe())
                 await self._do(step)

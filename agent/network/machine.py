@@ -82,7 +82,8 @@ class LinuxMachine:
         return ""
 
     async def mtu(self, address: str) -> int:
-        return await self._netlink.mtu(address)
+        async with self._surveying:
+            return await self._survey.mtu(address)
 
     async def address(self) -> str:
         return reaching.own_address()

@@ -48,6 +48,8 @@ class Bridge:
     internal: bool = False
     peers: frozenset[str] = frozenset()
     """The other machines' ends."""
+    mtu_found: bool = False
+    """The MTU is that of this machine's interface; else it was asked for."""
 
     @property
     def device(self) -> str:
@@ -135,6 +137,7 @@ def _bridge(record: AllocationRecord | None, node: str, mtu: int) -> Bridge | No
         tunnel=held.tunnel,
         internal=record.internal,
         peers=frozenset(other.tunnel for name, other in record.nodes.items() if name != node and other.tunnel),
+        mtu_found=not record.mtu,
     )
 
 

@@ -147,10 +147,10 @@ class Netlink:
         """Of the interface with this address; 1500 if none has it."""
         links = await self._links()
         async with self._route("list addresses") as route:
-            async for each in await route.addr("dump", family=AF_INET):
-                if address in (each.get("local"), each.get("address")):
-                    return int(links[each["index"]].get("mtu"))
-        return 1500
+            # To its end: the kernel refuses the next list while this one is under way.
+            found = [each async for each in await route.addr("dump", family=AF_INET)]
+        with_it = (links.get(each["index"]) for each in found if address in (each.get("local"), each.get("address")))
+        return next((int(link.get("mtu")) for link in with_it if link is not None), 1500)
 
     async def make_tunnel(self, bridge: Bridge) -> None:
         """The tunnel's device, as a port of the bridge."""

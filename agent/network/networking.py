@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -152,7 +153,8 @@ class Networking:
 
     def state(self) -> State:
         """What a doctor asks for."""
-        return State(self.following.view, self._wanted, {**self.troubles, **self._servers.troubles})
+        made = replace(self._wanted, bridges=tuple(self._linking.made.values()))
+        return State(self.following.view, made, {**self.troubles, **self._servers.troubles})
 
     def resolve(self, asker: str, name: str, kind: str) -> Reply:
         """The reply to a question of a container."""

@@ -6,7 +6,7 @@ Only things that bear the mesh's names are looked at (`Found`), so nothing of ot
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from agent.engine.model import EngineNetwork
@@ -142,6 +142,21 @@ def steps_to(bridges: Iterable[Bridge], found: Found) -> tuple[Step, ...]:
     """What is to be done, in order; what is not wanted goes first."""
     wanted = {bridge.engine_name: bridge for bridge in bridges}
     return (*_removals(wanted, found), *(step for bridge in wanted.values() for step in _additions(bridge, found)))
+
+
+def as_they_stand(bridges: Iterable[Bridge], networks: Mapping[str, EngineNetwork]) -> tuple[Bridge, ...]:
+    """The bridges, each with the MTU that its network was made with: an interface may get another under them.
+
+    A smaller tunnel would then drop, unheard, what they send; one that stays has the kernel tell them the path's MTU.
+    """
+    return tuple(_as_it_stands(bridge, networks.get(bridge.engine_name)) for bridge in bridges)
+
+
+def _as_it_stands(bridge: Bridge, network: EngineNetwork | None) -> Bridge:
+    if network is None or not network.mtu or not bridge.mtu_found:
+        return bridge
+    standing = replace(bridge, mtu=network.mtu)
+    return standing if _fits(standing, network) else bridge
 
 
 def _removals(wanted: Mapping[str, Bridge], found: Found) -> Iterator[Step]:

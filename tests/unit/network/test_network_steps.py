@@ -21,6 +21,7 @@ from agent.network.steps import (
     SetPeer,
     SetVirtual,
     Tunnel,
+    as_they_stand,
     steps_to,
 )
 from tests.unit.network.network_cases import answering, view
@@ -41,6 +42,20 @@ def as_made(one: Bridge) -> Found:
 
 def test_nothing_is_done_where_all_is_as_wanted() -> None:
     assert steps_to([bridge()], as_made(bridge())) == ()
+
+
+def test_a_network_keeps_its_mtu_while_it_stands_though_the_interface_got_another() -> None:
+    one = bridge()
+    smaller = wanted(view(answering("web", 1)), "n1", ["front"], 1300, frozenset()).bridges[0]
+    assert smaller.mtu < one.mtu
+    found = as_made(one)
+    assert as_they_stand([smaller], found.networks) == (one,)
+    assert steps_to(as_they_stand([smaller], found.networks), found) == ()
+    assert as_they_stand([smaller], {}) == (smaller,)
+    asked = replace(smaller, mtu_found=False)
+    assert as_they_stand([asked], found.networks) == (asked,)
+    elsewhere = replace(smaller, range="10.192.9.0/24")
+    assert as_they_stand([elsewhere], found.networks) == (elsewhere,)
 
 
 def test_an_empty_machine_gets_network_tunnel_peers_and_virtual_range_in_that_order() -> None:
