@@ -58,6 +58,9 @@ def surge(work: Work, round_: Round, group: Group) -> None:
         if begun and work.update.turns[slot].failed_at and occupied(work, round_.now) >= limit(work):
             work.waits[slot] = TURN
             continue
+        if begun and work.candidates(slot) and sum(surging(work, each) for each in work.wanted) >= limit(work):
+            work.waits[slot] = TURN  # begun while it was down: its old task has come back
+            continue
         if place_task(work, round_, group, slot):
             take_turn(work, slot, round_.now)
 

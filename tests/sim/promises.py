@@ -49,9 +49,7 @@ class PromiseWatch:
             self._availability(service, [each for each in ended if each.task.service == service])
         added = [task for task in added if not is_successor(task.id)]  # their node has started those by itself
         for service in sorted({task.service for task in added}):
-            was = before.get(f"rollout.{service}")
-            begun = set(was.update.turns) if isinstance(was, RolloutRecord) else set()
-            self._surge(service, [task for task in added if task.service == service], begun)
+            self._surge(service, [task for task in added if task.service == service])
         for each in ended:
             if each.why.startswith(MOVE):
                 self._ordered(each)
@@ -141,8 +139,7 @@ class PromiseWatch:
 
     # how many there may be
 
-    def _surge(self, service: str, added: Sequence[AssignedTask], begun: set[str]) -> None:
-        """`begun`: slots that had their turn before: one that had it while it was down may have its old task back."""
+    def _surge(self, service: str, added: Sequence[AssignedTask]) -> None:
         shown, rollout = self._shown, self._shown.rollout(service)
         policy = shown.policy(rollout) if rollout is not None else None
         if rollout is None or policy is None:
@@ -163,7 +160,7 @@ class PromiseWatch:
         leaving = {task.slot for node, task in running if self._leaves(node, task)}
         surging = {slot for slot, count in counts.items() if count > 1 and slot in rollout.update.turns} - leaving
         extra = max(policy.parallelism or rollout.wanted, service_record.canary if service_record is not None else 0)
-        if (beside & surging) - begun and len(surging) > max(1, extra):
+        if beside & surging and len(surging) > max(1, extra):
             self._violated(f"{service}: slots {sorted(surging)} run doubled by its update, {extra} may")
         if stray := beside - surging - leaving:
             self._violated(f"{service}: slots {sorted(stray)} are given a second task, and neither move nor surge")
