@@ -64,6 +64,8 @@ class ServiceRecord(Wire, frozen=True, kw_only=True):
     """What the last write did: created | updated | rolled_back | scaled | removed | paused | resumed. The event is
     told from it."""
     cause: str = ""
+    recent: tuple[str, ...] = ()
+    """The ids of the commands before `cause`, newest first, 16 at most: one that comes again is not done again."""
     created_at: Seconds = 0.0
     updated_at: Seconds = 0.0
 
@@ -88,6 +90,8 @@ class StackRecord(Wire, frozen=True, kw_only=True):
     change: str = ""
     """What the last write did: deployed | changed | rolled_back | removed."""
     cause: str = ""
+    recent: tuple[str, ...] = ()
+    """The ids of the commands before `cause`, newest first, 16 at most: one that comes again is not done again."""
     updated_at: Seconds = 0.0
 
 
@@ -108,6 +112,8 @@ class NodeRecord(Wire, frozen=True, kw_only=True):
     change: str = ""
     """What the last write did: joined | updated | removed."""
     cause: str = ""
+    recent: tuple[str, ...] = ()
+    """The ids of the commands before `cause`, newest first, 16 at most: one that comes again is not done again."""
 
 
 class OrderRecord(Wire, frozen=True, kw_only=True):

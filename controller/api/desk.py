@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 from bus.batches import check_batch
 from bus.commits import Busy, Committed, Conflicted, Delete, Outcome, Put, Unknown, Write
 from bus.port import Bus, StoreInfo
+from controller.api.repeats import done_before_others, remembering
 from controller.elector import Elector
 from controller.hearing import Hearing
 from controller.leader import Leader
@@ -69,6 +70,8 @@ class Desk:
     hostname: str = ""
     until: float = 0.0
     """When what is being dealt with is too late, by the store's clock; 0.0: never."""
+    asked: str = ""
+    """The id that the command came with which is being dealt with."""
 
     @property
     def records(self) -> Records:
@@ -101,8 +104,10 @@ class Desk:
             made = await draft()
             if not made.records:
                 return made.answer, self.mirror.sequence
+            if name := done_before_others(self.records, (record for _, record in made.records), self.asked):
+                raise Conflict(f"this was done before, and {name} has been changed since", hint="look at it")
             try:
-                batch = [await self._compared(key, record) for key, record in made.records]
+                batch = [await self._compared(key, remembering(self.records, record)) for key, record in made.records]
             except Behind:
                 continue
             try:

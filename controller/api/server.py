@@ -138,8 +138,8 @@ class Server:
         if name not in HANDLERS:
             raise BadMessage(f"there is no request {name!r}", hint="is meshctl newer than the controllers?")
         request = decode(message.data, REQUESTS[name][0])
-        until = request.until if isinstance(request, Command) else 0.0
-        return await HANDLERS[name](dataclasses.replace(self._desk, until=until), request)
+        until, asked = (request.until, request.command) if isinstance(request, Command) else (0.0, "")
+        return await HANDLERS[name](dataclasses.replace(self._desk, until=until, asked=asked), request)
 
     async def _for_agents(self, message: Message) -> object:
         node, _, verb = message.subject.removeprefix("mesh.agentapi.").partition(".")

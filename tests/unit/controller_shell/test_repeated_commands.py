@@ -77,6 +77,46 @@ def test_a_command_that_comes_again_is_answered_as_done_and_writes_nothing(name:
     on_a_mesh(scenario)
 
 
+@pytest.mark.parametrize(
+    ("name", "early", "other", "late"),
+    [
+        (
+            "service.scale",
+            ScaleServices(replicas={"shop_web": 4}),
+            ("service.scale", ScaleServices(replicas={"shop_web": 1})),
+            "service.shop_web",
+        ),
+        (
+            "stack.deploy",
+            stack_of(replace(WEB, replicas=5)),
+            ("stack.deploy", stack_of(replace(WEB, spec=spec("shop_web", "shop", working_dir="/w")))),
+            "service.shop_web",
+        ),
+        (
+            "node.update",
+            UpdateNode(node="n1", availability="drain"),
+            ("node.update", UpdateNode(node="n1", availability="active")),
+            "node.n1",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_command_that_comes_again_after_others_does_not_undo_them(
+    name: str, early: Command, other: tuple[str, Command], late: str
+) -> None:
+    async def scenario(mesh: Mesh) -> None:
+        await mesh.deploy(WEB)
+        await mesh.ask(name, replace(early, command="c1"))
+        for number in range(3):
+            await mesh.ask(other[0], replace(other[1], command=f"c{number + 2}"))
+        before = mesh.broker.state.existing().entries[late]
+        with pytest.raises(Conflict, match="done before"):
+            await mesh.ask(name, replace(early, command="c1"))
+        assert mesh.broker.state.existing().entries[late] == before
+
+    on_a_mesh(scenario)
+
+
 def test_another_command_of_the_same_words_is_another_command() -> None:
     async def scenario(mesh: Mesh) -> None:
         await mesh.ask("service.put", PutService(service=API, create=True, command="c1"))
