@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from agent.agent import Agent
+from agent.allocator import keep_giving_back
 from agent.engine.docker import DockerEngine
 from agent.files import DataDirectory
 from agent.network.machine import LinuxMachine
@@ -127,6 +128,7 @@ async def _until_signal(agent: Agent) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(agent.run())
             group.create_task(wait())
+            group.create_task(keep_giving_back())
     except* Stopped:
         log.info("agent.stopping")
 
