@@ -90,7 +90,7 @@ class Parts:
             bus.observed, files, self.ledger, self.membership, self.leadership, clock, chance, compose=self._observation
         )
         self.heartbeats = Heartbeats(
-            bus.core,
+            bus,
             self.membership,
             self.leadership,
             self.assignments,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from types import TracebackType
 
 from bus.commits import Put
@@ -28,6 +29,9 @@ from schemas.wire import encode
 
 EPOCH_OF_LOOPS = 1_790_000_000.0
 """What the default clock calls loop time 0: a moment in 2026."""
+
+PINGS = 3.0
+"""Seconds after which a client finds out by itself that its server has stalled (`bus.nats_lives`)."""
 
 
 class LoopClock:
@@ -100,6 +104,8 @@ class MemoryBroker:
         """The user's client is connected again: its subscriptions go on, its watches say Gap."""
         link = self.wire.link(user)
         link.connected = True
+        if link.stalled:
+            link.stalled, link.inbound, link.outbound = False, True, True
         link.generation += 1
         for store in (self.state, self.observed):
             store.gap_all("reconnected", user)
@@ -121,6 +127,19 @@ class MemoryBroker:
         link.outbound = link.outbound and not outbound
         link.inbound = link.inbound and not inbound
         link.hold = hold
+
+    def stall(self, *users: str) -> None:
+        """Their server stops where it is: they stay connected, nothing passes. They notice after PINGS seconds."""
+        for user in users:
+            self.partition(user)
+            link = self.wire.link(user)
+            link.stalled = True
+            self.wire.schedule.after(PINGS, partial(self._notice, user, link.generation))
+
+    def _notice(self, user: str, generation: int) -> None:
+        link = self.wire.link(user)
+        if link.stalled and link.generation == generation:
+            self.reconnect(user)
 
     def heal(self, user: str) -> None:
         """End a partition; what was held comes now."""
@@ -195,6 +214,16 @@ class MemoryBus:
     def connected(self) -> bool:
         """Whether there is a connection now."""
         return self._broker.wire.link(self.user).connected
+
+    async def check_line(self, limit: float) -> bool:
+        """See `bus.port.Bus`."""
+        link = self._broker.wire.link(self.user)
+        before = link.generation
+        if link.connected and not link.open:
+            await asyncio.sleep(limit)
+            if link.stalled and link.generation == before:
+                self._broker.reconnect(self.user)
+        return link.connected and link.generation != before
 
     def disconnects(self) -> Subscription:
         """See `bus.port.Bus`."""

@@ -30,6 +30,8 @@ class Link:
     inbound: bool = True
     hold: bool = False
     connected: bool = True
+    stalled: bool = False
+    """Closed because its server stalls: a connection to another server would be open."""
     generation: int = 0
     """Rises with each reconnect."""
     held: list[Deliver] = field(default_factory=list)
@@ -120,7 +122,7 @@ class MemoryWire:
         """Open both directions and let through what was held."""
         link = self.link(user)
         link.outbound = link.inbound = True
-        link.hold = False
+        link.hold = link.stalled = False
         held, link.held = link.held, []
         for deliver in held:
             deliver()

@@ -81,6 +81,10 @@ class NatsBus:
         """The connection: for `bus.nats_admin` alone."""
         return self._line
 
+    async def check_line(self, limit: float) -> bool:
+        """See `bus.port.Bus`."""
+        return await self._line.check(limit)
+
     def disconnects(self) -> Subscription:
         """See `bus.port.Bus`."""
         check_controller(self._line.user, "hear disconnect advisories")

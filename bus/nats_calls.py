@@ -77,15 +77,23 @@ async def barrier(client: Client) -> None:
     The library's PING overtakes what its flusher has not written yet; when the first one is answered, it has.
     """
     async with asyncio.timeout(2 * FLUSH_TIMEOUT):
-        await _ping(client)
-        await _ping(client)
+        for _ in range(2):
+            await asyncio.shield(await ping(client))
 
 
-async def _ping(client: Client) -> None:
-    """Wait for a PONG. Not by `Client.flush`: once that was cancelled, its PONG ends the library's reading."""
+async def ping(client: Client) -> asyncio.Future[bool]:
+    """Send a PING. What comes back is done when its PONG is there, and never to be cancelled: the library's reading
+    ends when it does not find it waiting. Not by `Client.flush`, which cancels it."""
     pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     await kept(client._send_ping(pong))
-    await asyncio.shield(pong)
+    return pong
+
+
+def abort(client: Client) -> None:
+    """Drop the connection without a word, and what was not sent yet with it."""
+    writer = getattr(client._transport, "_io_writer", None)
+    if writer is not None:
+        writer.transport.abort()
 
 
 async def close(client: Client) -> None:
@@ -100,9 +108,7 @@ async def close(client: Client) -> None:
         # What the library leaves behind where it waits for a server that takes nothing any more.
         for subscription in subscriptions:
             subscription._stop_processing()
-        writer = getattr(client._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
+        abort(client)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ import msgspec
 from nats.aio.msg import Msg
 
 from bus.feed import Feed
-from bus.nats_line import Line, Listener
+from bus.nats_line import Line
+from bus.nats_listening import Listener
 from bus.permissions import check_publish, check_subscribe
 from bus.port import CLOSED, Message, Subscription
 

@@ -19,7 +19,8 @@ from nats.aio.msg import Msg
 from bus.cursors import load_cursor, save_cursor
 from bus.feed import Feed
 from bus.matching import matches
-from bus.nats_line import Line, Listener
+from bus.nats_line import Line
+from bus.nats_listening import Listener
 from bus.nats_wire import MESSAGE_ID, PENDING, STATUS, Fault, ack_of, error_of, event_of, info_of, rfc3339
 from bus.permissions import check_controller, check_publish
 from bus.port import EventReader, From, LoggedEvent, Store, StoreInfo

@@ -12,15 +12,15 @@ import contextlib
 import random
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
 
 import structlog
 from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as NatsPySubscription
 
-from bus.nats_calls import FLUSH_TIMEOUT, barrier, close, connect, publish, subscribe, translated, unsubscribe
+from bus.nats_calls import barrier, close, ping, publish, subscribe, translated, unsubscribe
+from bus.nats_listening import Answer, Listener
+from bus.nats_lives import Life, answers, open_elsewhere, open_life
 from bus.permissions import inbox_prefix
 from bus.users import Credentials
 from schemas.errors import Unreachable
@@ -28,40 +28,13 @@ from schemas.errors import Unreachable
 log = structlog.get_logger()
 
 CONNECT_TIMEOUT = 2
-PING_INTERVAL = 1
-PINGS_MISSED = 2
+MOVE_EVERY = 2.0
+"""Least seconds between two moves: on a machine that is overloaded all servers are slow."""
+
 BACKOFF = (0.05, 2.0)
 """Least and most seconds between two rounds through the servers; doubled each time, jittered."""
 
-LOOK_EVERY = 1.0
-"""Seconds between two looks whether a client is closed without having said so."""
-
 NO_RESPONDERS = "503"
-
-
-@dataclass
-class Answer:
-    """What came back."""
-
-    headers: Mapping[str, str]
-    data: bytes
-
-
-Handler = Callable[[Msg], None]
-
-
-@dataclass(eq=False)
-class Listener:
-    """A subscription that outlives its client."""
-
-    subject: str
-    handler: Handler
-    queue: str = ""
-    current: NatsPySubscription | None = field(default=None, repr=False)
-
-    def deliver(self, message: Msg) -> None:
-        """Hand a message to whoever handles them now."""
-        self.handler(message)
 
 
 class Line:
@@ -74,7 +47,13 @@ class Line:
         """Why the servers do not accept the credentials; "" if they do."""
         self._credentials = credentials
         self._rng = rng
-        self._client: Client | None = None
+        self._life: Life | None = None
+        self._next: Life | None = None
+        """Connected already, to be taken over when the present one has ended."""
+        self._left = ""
+        """The server that was lost last: the others are tried before it."""
+        self._since = 0.0
+        self._checking = asyncio.Lock()
         self._listeners: dict[Listener, None] = {}
         self._hooks: dict[Callable[[], None], None] = {}
         self._servers = list(credentials.servers)
@@ -85,6 +64,10 @@ class Line:
         self._asked = 0
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
         self._listeners[Listener(f"{self._inbox}.*", self._answer)] = None
+
+    @property
+    def _client(self) -> Client | None:
+        return self._life.client if self._life is not None else None
 
     @property
     def connected(self) -> bool:
@@ -106,13 +89,30 @@ class Line:
     async def run(self) -> None:
         """Connect, and connect again, until cancelled."""
         wait = BACKOFF[0]
-        while True:
-            for server in self._rng.sample(self._servers, len(self._servers)):
-                if await self._live(server):
-                    wait = BACKOFF[0]
-                    break
-            await asyncio.sleep(self._rng.uniform(wait / 2, wait))
-            wait = min(wait * 2, BACKOFF[1])
+        try:
+            while True:
+                for server in self._round(self._left):
+                    if await self._live_at(server):
+                        wait = BACKOFF[0]
+                        break
+                await asyncio.sleep(self._rng.uniform(wait / 2, wait))
+                wait = min(wait * 2, BACKOFF[1])
+        finally:
+            if self._next is not None:
+                self._next.taken.set()
+                await close(self._next.client)
+
+    async def check(self, limit: float) -> bool:
+        """See `bus.port.Bus.check_line`."""
+        life = self._life
+        if life is None:
+            return False
+        async with self._checking:
+            recent = asyncio.get_running_loop().time() - self._since < MOVE_EVERY
+            if self._life is life and not recent:
+                with contextlib.suppress(nats_errors.Error, OSError):
+                    await self._move(life, limit)
+        return self._life is not None and self._life is not life
 
     def on_connect(self, hook: Callable[[], None]) -> None:
         """Call `hook` after each (re)connection, with all subscriptions in place."""
@@ -197,61 +197,67 @@ class Line:
                 await self._subscribe(client, listener)
                 await barrier(client)
 
-    async def _live(self, server: str) -> bool:
-        """One client's life, from connecting to being closed; False: it did not come about."""
-        closed = asyncio.Event()
-        client = Client()
+    async def _live_at(self, server: str) -> bool:
+        """Connect there, and live there and wherever that moves to; False: it did not come about."""
+        self._next = await self._open(server)
+        lived = False
+        while (life := self._next) is not None:
+            self._next = None
+            lived = await self._live(life)
+        return lived
+
+    async def _live(self, life: Life) -> bool:
+        """One client's life, until it is closed; whether it came to be the connection."""
         try:
-            if not await self._open(client, server, closed):
-                return False
-            await self._take_over(client)
-            await _until_closed(client, closed)
+            await self._take_over(life)
+            await life.until_ended()
         finally:
             was_up = self.up.is_set()
-            self._client = None
+            self._life = None
             self.up.clear()
             self._fail_waiting()
             for listener in self._listeners:
                 listener.current = None
-            await close(client)
+            life.taken.set()
+            await close(life.client)
         if was_up:
-            log.info("bus.disconnected", server=server, error=str(client.last_error or ""))
+            self._left = life.server
+            log.info("bus.disconnected", server=life.server, error=str(life.client.last_error or ""))
         return was_up
 
-    async def _open(self, client: Client, server: str, closed: asyncio.Event) -> bool:
-        async def on_closed() -> None:
-            closed.set()
-
-        async def on_error(error: Exception) -> None:
-            log.debug("bus.error", error=str(error))
-
+    async def _open(self, server: str) -> Life | None:
         try:
-            await connect(
-                client,
-                server,
-                name=self._credentials.name or self.user or None,
-                user=self.user or None,
-                password=self._credentials.password or None,
-                inbox_prefix=inbox_prefix(self.user),
-                flush_timeout=FLUSH_TIMEOUT,
-                allow_reconnect=False,
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0,
-                connect_timeout=CONNECT_TIMEOUT,
-                ping_interval=PING_INTERVAL,
-                max_outstanding_pings=PINGS_MISSED,
-                closed_cb=on_closed,
-                error_cb=on_error,
-            )
+            life = await open_life(self._credentials, server, CONNECT_TIMEOUT)
         except (TimeoutError, nats_errors.Error, OSError) as error:
             self.refused = str(error) if "authorization" in str(error).lower() else ""
             self._say_failed(server, str(error) or type(error).__name__)
-            return False
+            return None
         self.refused, self._said = "", ""
-        return True
+        return life
 
-    async def _take_over(self, client: Client) -> None:
+    async def _move(self, life: Life, limit: float) -> None:
+        """Open another connection, and only then give up this one; unless its server answers after all."""
+        pong = await ping(life.client)
+        if await answers(pong, limit):
+            return
+        other = await open_elsewhere(self._credentials, self._round(life.server)[:-1])
+        if other is None:
+            return
+        if self._life is not life or pong.done():
+            await close(other.client)
+            return
+        log.warning("bus.moved", server=other.server, why=f"{life.server} does not answer")
+        self._next = other
+        life.give_up()
+        await other.taken.wait()
+
+    def _round(self, last: str) -> list[str]:
+        """All servers in an order of chance, but that one last."""
+        return sorted(self._rng.sample(self._servers, len(self._servers)), key=lambda server: server == last)
+
+    async def _take_over(self, life: Life) -> None:
         """Make a fresh client the current one, with everything subscribed."""
+        client = life.client
         known = {server.split("://")[-1] for server in self._servers}
         found = (url.geturl() for url in client.discovered_servers)
         self._servers.extend(url for url in found if url.split("://")[-1] not in known)
@@ -263,11 +269,13 @@ class Line:
             log.warning("bus.subscribe_failed", error=str(error))
             await close(client)
             return
-        self._client = client
+        self._life = life
+        self._since = asyncio.get_running_loop().time()
         for listener in list(self._listeners):
             if listener.current is None:
                 await self._listen_now(listener)
         self.up.set()
+        life.taken.set()
         log.info("bus.connected", server=client.connected_url.netloc if client.connected_url else "")
         for hook in list(self._hooks):
             hook()
@@ -280,11 +288,3 @@ class Line:
 
     async def _subscribe(self, client: Client, listener: Listener) -> None:
         listener.current = await subscribe(client, listener.subject, listener.queue, listener.deliver)
-
-
-async def _until_closed(client: Client, closed: asyncio.Event) -> None:
-    """Wait until a client has said that it is closed, or is closed and did not come to say it."""
-    while not client.is_closed and not closed.is_set():
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY):
-                await closed.wait()

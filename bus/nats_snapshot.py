@@ -17,7 +17,8 @@ import msgspec
 from nats.aio.msg import Msg
 
 from bus.feed import Feed
-from bus.nats_line import Line, Listener
+from bus.nats_line import Line
+from bus.nats_listening import Listener
 from bus.nats_wire import PENDING, STATUS, entry_of, info_of, stored_of
 from bus.port import Entry, Snapshot, StoreInfo
 from schemas.errors import Unreachable

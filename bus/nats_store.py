@@ -10,7 +10,8 @@ import msgspec
 
 from bus.batches import check_batch, fence_first
 from bus.commits import Busy, Committed, Conflicted, Fence, Fenced, Outcome, Put, Unknown, Write
-from bus.nats_line import Answer, Line
+from bus.nats_line import Line
+from bus.nats_listening import Answer
 from bus.nats_snapshot import take_snapshot
 from bus.nats_watch import NatsWatch
 from bus.nats_wire import (

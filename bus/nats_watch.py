@@ -13,7 +13,8 @@ from types import TracebackType
 from nats.aio.msg import Msg
 
 from bus.feed import Feed
-from bus.nats_line import Line, Listener
+from bus.nats_line import Line
+from bus.nats_listening import Listener
 from bus.nats_wire import entry_of
 from bus.port import Entry, Gap, StoreInfo
 from schemas.errors import BadMessage, Refused, StoreMissing, Unreachable

@@ -227,3 +227,14 @@ class Bus(Protocol):
         machine lives. Otherwise nothing more is known.
         """
         ...
+
+    async def check_line(self, limit: float) -> bool:
+        """Ask the own server whether it is there; if it says nothing for `limit` seconds, move to another one.
+
+        For who misses an answer that should have come: a server that stalls keeps its connections open. The connection
+        is given up only when another server has let this client in; then what waits for an answer fails with
+        Unreachable, and watches say Gap. Seconds in which this process itself did not run don't count.
+
+        Returns: whether the connection is another one now. Never raises.
+        """
+        ...

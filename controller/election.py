@@ -69,6 +69,11 @@ class LeaderCut:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """The own server had stalled, and the connection is another one now: nobody could have been heard."""
+
+
+@dataclass(frozen=True)
 class Tick:
     """Time has passed."""
 
@@ -100,7 +105,7 @@ class Deposed:
     why: str = "a write was refused: another leads"
 
 
-Input: TypeAlias = BeatHeard | EpochShown | LeaderCut | Tick | Won | Lost | Barred | Deposed
+Input: TypeAlias = BeatHeard | EpochShown | LeaderCut | Moved | Tick | Won | Lost | Barred | Deposed
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,8 @@ def step(election: Election, event: Input, now: float, chance: float) -> tuple[E
             return _shown(election, holder, epoch, now, chance)
         case LeaderCut(name):
             return _cut(election, name, now, chance), ()
+        case Moved():
+            return (replace(election, due=_silence(now, chance)) if election.role == "follower" else election), ()
         case Tick():
             ready = election.role == "follower" and now >= election.due
             return (replace(election, role="standing"), (Stand(),)) if ready else (election, ())

@@ -29,6 +29,12 @@ log = structlog.get_logger()
 REMEMBER_EVERY = 1.0
 """Seconds between two looks whether the highest sequence is to be kept anew."""
 
+LINE_AFTER = 0.4
+"""Seconds without any "I lead", the own one included, after which the own server is asked (two beats)."""
+
+LINE_LIMIT = 0.3
+"""Seconds that it has for that: a leader speaks again elsewhere within 0.8 s, before followers stand (1.0)."""
+
 Reign = Callable[[int], Awaitable[None]]
 """What a leader of that epoch does. Raises `Fenced` when a write was refused; otherwise it runs until cancelled."""
 
@@ -54,6 +60,8 @@ class Elector:
         self._remembered = Highest()
         self._heard_at = -LEADER_SILENCE
         """When a beat of the present epoch was last heard."""
+        self._line_heard_at = self._now()
+        """When any beat was last heard, or the line was last looked at."""
         self._leaving = False
         self._nudged = asyncio.Event()
         self._over = asyncio.Event()
@@ -81,6 +89,7 @@ class Elector:
                 group.create_task(self._hear_beats(), name="beats"),
                 group.create_task(self._hear_cuts(), name="cuts"),
                 group.create_task(self._remember(), name="remember"),
+                group.create_task(self._mind_the_line(), name="line"),
             ]
             await self._campaign()
             for helper in helpers:
@@ -97,6 +106,8 @@ class Elector:
         try:
             while not self._leaving:
                 await self._until_due()
+                if not self._leaving:
+                    await self._check_line()
                 self._feed(rules.Tick())
                 if self.election.role == "standing":
                     self._feed(await self._stand())
@@ -190,6 +201,24 @@ class Elector:
         await self._say(epoch, stepping_down=True)
         log.info("leadership.handed_over", epoch=epoch, outcome=type(outcome).__name__)
 
+    # the own line
+
+    async def _mind_the_line(self) -> None:
+        """Where no "I lead" is heard the own server may have stalled: it is asked, and left if it says nothing."""
+        while True:
+            await asyncio.sleep(LEADER_PERIOD / 2)
+            if self._now() - self._line_heard_at >= LINE_AFTER:
+                await self._check_line()
+                self._line_heard_at = self._now()
+
+    async def _check_line(self) -> None:
+        """Only over a line that is live does a silence count."""
+        if not await self._office.bus.check_line(LINE_LIMIT):
+            return
+        self._feed(rules.Moved())
+        if self.leads and not self._over.is_set():
+            await self._say(self.election.epoch)
+
     # listening
 
     async def _hear_beats(self) -> None:
@@ -203,6 +232,7 @@ class Elector:
                 mesh = self._office.mirror.records.mesh
                 if mesh is not None and beat.mesh_id not in ("", mesh.mesh_id):
                     continue
+                self._line_heard_at = self._now()
                 if self.leads and (beat.holder, beat.epoch) == (self._office.name, self.election.epoch):
                     self.on_own_beat()
                 if beat.epoch >= self.election.epoch and not beat.stepping_down:

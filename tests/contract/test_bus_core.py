@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from bus.port import Bus, Message
+from bus.commits import Put
+from bus.port import Bus, Entry, Message
 from schemas.errors import Refused, Unreachable
 
 
@@ -166,3 +167,19 @@ async def test_who_disconnects_is_told(mesh) -> None:
         async with mesh.connect("controller-2"):
             pass
         assert (await gone.next()).subject == "controller-2"
+
+
+async def test_a_line_that_answers_is_kept_however_often_it_is_asked(mesh) -> None:
+    async with (
+        mesh.connect("controller-1") as one,
+        mesh.connect("agent-n1") as agent,
+        agent.state.watch("desired.n1") as watch,
+        one.core.subscribe("mesh.leader") as heard,
+        asyncio.TaskGroup() as group,
+    ):
+        checks = [group.create_task(bus.check_line(0.4)) for bus in (one, agent) for _ in range(3)]
+        assert [await check for check in checks] == [False] * 6
+        await one.core.publish("mesh.leader", b"still here")
+        assert (await heard.next()).data == b"still here"
+        await one.state.commit([Put("desired.n1", b"no gap before it")])
+        assert isinstance(await watch.next(), Entry)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
-from bus.commits import Busy, Committed, Fence, Fenced, Outcome, Put, Unknown
-from bus.nats import connect
+from bus.commits import Busy, Committed, Conflicted, Fence, Fenced, Outcome, Put, Unknown
+from bus.nats import NatsBus, connect
 from bus.nats_admin import create_mesh
-from bus.port import Bus
+from bus.nats_line import MOVE_EVERY
+from bus.port import Bus, Gap
 from bus.users import Credentials
+from schemas.errors import Unreachable
 from schemas.subjects import EPOCH
 
 
@@ -103,3 +106,67 @@ async def test_connections_move_to_a_server_that_lives(nats_cluster) -> None:
                         received = (await heard.next()).data == b"still here"
                 except TimeoutError:
                     continue
+
+
+async def test_who_sits_on_a_server_that_stalls_moves_when_it_asks_and_nobody_else_does(nats_cluster) -> None:
+    """Without being asked the line would notice only after 2 to 3 s."""
+    await create_mesh(everywhere(nats_cluster, "controller-1"), "m1", 3)
+    stalling, others = nats_cluster[2], nats_cluster[:2]
+    first = Credentials((stalling.url,), "controller-1", "word")
+    async with (
+        connect(first, timeout=10) as bus,
+        connect(everywhere(others, "controller-2"), timeout=10) as other,
+        bus.core.subscribe("mesh.leader") as heard,
+        bus.state.watch() as watch,
+        asyncio.timeout(20),
+    ):
+        assert isinstance(bus, NatsBus)
+        bus.line._servers = [server.url for server in nats_cluster]
+        assert not await bus.check_line(0.3), "moved away from a server that answers"
+        await asyncio.sleep(MOVE_EVERY)
+        await asyncio.to_thread(stalling.freeze)
+        try:
+            began = time.monotonic()
+            async with asyncio.TaskGroup() as group:
+                asked = group.create_task(refusal_of(bus))
+                checks = [group.create_task(bus.check_line(0.3)) for _ in range(2)]
+            took = time.monotonic() - began
+            assert [check.result() for check in checks] == [True, True]
+            assert "lost" in asked.result()
+            assert took < 1.5, f"moved after {took:.2f} s"
+            assert not await other.check_line(0.3)
+            await other.core.publish("mesh.leader", b"heard again")
+            assert (await heard.next()).data == b"heard again"
+            assert isinstance(await watch.next(), Gap)
+            assert isinstance(await insist(bus, [Put("job.moved", b"")], None), Committed | Conflicted)
+        finally:
+            stalling.thaw()
+
+
+async def test_nobody_leaves_a_server_that_stalls_while_no_other_lets_him_in(nats_cluster) -> None:
+    credentials = everywhere(nats_cluster, "controller-1")
+    async with connect(credentials, timeout=10) as bus, asyncio.timeout(20):
+        assert isinstance(bus, NatsBus)
+        await asyncio.sleep(MOVE_EVERY)
+        for server in nats_cluster:
+            await asyncio.to_thread(server.freeze)
+        client = bus.line._client
+        try:
+            async with asyncio.TaskGroup() as group:
+                check = group.create_task(bus.check_line(0.3))
+                await asyncio.sleep(0.6)
+                for server in nats_cluster:
+                    server.thaw()
+            assert not check.result()
+            assert bus.line._client is client
+        finally:
+            for server in nats_cluster:
+                server.thaw()
+
+
+async def refusal_of(bus: Bus) -> str:
+    try:
+        await bus.state.info()
+    except Unreachable as error:
+        return error.message
+    return ""

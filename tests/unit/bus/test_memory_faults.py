@@ -234,6 +234,31 @@ async def test_a_disconnected_user_is_told_and_comes_back_with_a_gap() -> None:
 
 
 @virtual
+async def test_a_server_that_stalls_is_left_by_who_asks_it_and_at_last_by_all_on_it() -> None:
+    broker = MemoryBroker()
+    asks, waits, other = (broker.connect(f"controller-{number}") for number in range(1, 4))
+    async with asks.core.subscribe("mesh.leader") as first, waits.core.subscribe("mesh.leader") as second:
+        broker.stall("controller-1", "controller-2")
+        await other.core.publish("mesh.leader", b"lost")
+        assert await asks.check_line(0.4)
+        assert not await asks.check_line(0.4)
+        await other.core.publish("mesh.leader", b"1")
+        assert (await first.next()).data == b"1"
+        await asyncio.sleep(3)
+        await other.core.publish("mesh.leader", b"2")
+        assert (await second.next()).data == b"2"
+
+
+@virtual
+async def test_a_user_behind_a_partition_has_nowhere_to_move() -> None:
+    broker = MemoryBroker()
+    bus = broker.connect("controller-1")
+    broker.partition("controller-1")
+    assert not await bus.check_line(0.4)
+    assert bus.connected
+
+
+@virtual
 async def test_a_killed_process_hears_nothing_more() -> None:
     broker = MemoryBroker()
     one, two = broker.connect("controller-1"), broker.connect("controller-2")
