@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from agent.local import is_successor
 from bus.commits import Committed, Outcome, Write
 from controller.availability import bearable
+from schemas import subjects
 from schemas.assignment import AssignedTask
 from schemas.records import OrderRecord, RolloutRecord
 from schemas.spec import UpdatePolicy
@@ -35,13 +36,16 @@ class PromiseWatch:
         """Service -> slots that were taken down by a decision, and when."""
         self._back_to: dict[tuple[str, int], int] = {}
         """Service and deploy -> the revision to which a roll-back by itself must go."""
+        self._anew = False
+        """The store is being made anew, or was: what it is told then is no decision."""
         self.seen: Counter[str] = Counter()
         """How often each kind of decision was looked at."""
         world.broker.observed.on_commit = self._observed
 
     def stored(self, batch: Sequence[Write], outcome: Outcome) -> None:
         """A batch of the state stream."""
-        if not isinstance(outcome, Committed) or self._world.restored:
+        self._anew = self._anew or subjects.MESH not in self._world.broker.state.existing().entries
+        if not isinstance(outcome, Committed) or self._anew:
             return
         before = {write.key: self._shown.records.get(write.key) for write in batch}
         ended, added = self._shown.stored(batch, outcome)
@@ -195,7 +199,7 @@ class PromiseWatch:
 
     def ends_where_it_should(self) -> str:
         """In the end: which service's containers are of another revision than its rollout says; "" if none is."""
-        if self._world.restored:
+        if self._anew:
             return ""
         for (service, _), lives in sorted(self._world.live().items()):
             rollout = self._shown.rollout(service)
