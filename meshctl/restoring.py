@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
 
-from bus.commits import Committed, Put, Write
+from bus.commits import Committed, Conflicted, Put, Write
 from bus.port import Bus, Subscription
 from bus.writer import split
 from meshctl.recovery import Found, Recovery
@@ -171,18 +171,26 @@ async def laggards(bus: Bus, sequence: int, patience: float) -> dict[str, str]:
 
 
 async def _write(bus: Bus, batch: tuple[Write, ...]) -> int:
-    why = ""
+    """Only into a store that has none of it: an attempt that took its time must not follow a leader's first write."""
+    why, fresh = "", tuple(replace(each, expected=0) for each in batch)
     for _ in range(WRITE_TRIES):
         try:
-            outcome = await bus.state.commit(batch)
-        except (Unreachable, StoreMissing) as error:
-            why = error.message
-        else:
+            outcome = await bus.state.commit(fresh)
             if isinstance(outcome, Committed):
                 return outcome.sequence
             why = str(outcome)
+            if isinstance(outcome, Conflicted) and (taken := await _taken(bus, batch[-1])):
+                return taken
+        except (Unreachable, StoreMissing) as error:
+            why = error.message
         await asyncio.sleep(RETRY)
     raise Unreachable(f"the new store takes no writes: {why}", hint="do the same again")
+
+
+async def _taken(bus: Bus, last: Write) -> int:
+    """The sequence of a batch's last record, if an attempt of before was stored after all; 0: it was not."""
+    entry = await bus.state.read(last.key)
+    return entry.sequence if entry is not None and isinstance(last, Put) and entry.value == last.value else 0
 
 
 async def _listen(bus: Bus, heard: _Heard) -> None:

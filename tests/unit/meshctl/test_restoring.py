@@ -7,11 +7,14 @@ import asyncio
 import pytest
 
 from bus.memory import MemoryBroker
+from bus.memory_stream import MemoryStream
 from bus.port import Bus
-from meshctl.restoring import laggards, persistently
+from meshctl.recovery import NewRecord, Recovery
+from meshctl.restoring import laggards, persistently, restore_store
 from schemas import subjects
 from schemas.errors import Unreachable
 from schemas.liveness import ControllerBeat
+from schemas.records import MeshRecord
 from schemas.wire import encode
 
 
@@ -64,3 +67,24 @@ async def test_who_never_answers_is_told_in_the_end() -> None:
 
     with pytest.raises(Unreachable):
         await persistently(ask, patience=0.5)
+
+
+async def test_a_record_is_written_once_however_often_its_outcome_is_unknown() -> None:
+    """An attempt that is under way still must not be stored after what the new leader has written."""
+    broker = MemoryBroker(create=False)
+    bus = broker.connect("operator")
+
+    async def recreate(first: int) -> bool:
+        broker.state.stream = MemoryStream(last=first - 1, first=first, created="2")
+        return False
+
+    record = NewRecord(key="desired.n1", value=b"{}", why="")
+    recovery = Recovery(mesh=MeshRecord(mesh_id="m1", generation=2), first_sequence=100, records=(record,))
+    broker.faults.next_commits.extend(["unknown-stored", "unknown-not-stored", "busy"])
+    sequence = await restore_store(bus, recreate, recovery, ())
+    assert sequence == 102
+    assert [(entry.key, entry.sequence) for entry in (await bus.state.snapshot()).entries] == [
+        ("desired.n1", 100),
+        ("events.cursor", 101),
+        ("mesh", 102),
+    ]
