@@ -119,28 +119,30 @@ def test_a_link_that_flaps_for_a_minute_causes_a_bounded_number_of_moves_and_eac
 
 @pytest.mark.parametrize("which", ["the leader of the store", "another"])
 def test_a_server_that_stalls_for_half_a_minute_loses_nothing_and_changes_go_on(site: Site, which: str) -> None:
-    """Who is connected through it notices after 2 to 3 s: its node may be taken for down until then (2.4 s)."""
+    """Who sits on it moves in time: no node is taken for down, nobody deposes the leader; nor when it wakes up."""
     began = time.time()
     site.deploy("serve", web=worker(replicas=3))
-    before = {found.id: found.engine for found in site.containers("serve_web")}
+    before = site.ids("serve_web")
     leads, leader = stream_leader(site), site.eye.leader()
     server = leads if which != "another" else next(name for name in ("nats-1", "nats-2", "nats-3") if name != leads)
     signal_all(site.lab, server, signal.SIGSTOP)
     stalled = time.monotonic()
     try:
-        site.meshctl("service", "scale", "serve_web=5")
+        site.meshctl("service", "scale", "--detach", "serve_web=5")
         writes = time.monotonic() - stalled
         site.settle("serve_web", 5)
         during(STALL - (time.monotonic() - stalled), lambda: None)
     finally:
         signal_all(site.lab, server, signal.SIGCONT)
-    print(f"changed after {writes:.1f} s; epoch {leader.epoch} -> {site.eye.leader(10).epoch}")
-    assert writes < 40, "the aim is 8 s"
+    during(5, lambda: None)  # now it tells who has left it half a minute ago
     site.all_ready()
     site.settle("serve_web", 5)
-    downs = {event.node for event in site.events(began, kinds=("node.down",))}
-    moved = {engine for container, engine in before.items() if container not in site.ids("serve_web")}
-    print(f"taken for down: {sorted(downs)}, moved from: {sorted(moved)}")
-    assert moved <= downs, "what ran on a node that was heard was stopped"
-    assert len(downs) < 3
+    downs = [event.node for event in site.events(began, kinds=("node.down",))]
+    now = site.eye.leader()
+    print(f"changed after {writes:.1f} s; epoch {leader.epoch} -> {now.epoch}; taken for down: {downs}")
+    assert not downs
+    assert (now.holder, now.epoch) == (leader.holder, leader.epoch), "somebody else leads"
+    assert before <= site.ids("serve_web"), "what ran was replaced"
     assert len(site.containers("serve_web")) == 5
+    # The store is without a leader for 4 to 9 s where its own stalls: JetStream's, whoever asks.
+    assert writes < (8 if which == "another" else 12)
