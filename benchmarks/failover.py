@@ -49,6 +49,12 @@ WRITE_TIMEOUT = 15.0
 ASK_TIMEOUT = 0.3
 """Seconds for the asked change: a request that the dying controller has taken with it is asked again."""
 
+FRESH = 4
+"""Rounds after which the same number of replicas is asked for again."""
+
+LATE = ASK_TIMEOUT + 3.2
+"""Seconds after which a change that was asked for is refused as too late (`meshctl.asking`)."""
+
 FIGURES = {
     "leader-kill": (0.7, 1.5),
     "leader-stop": (0.3, 0.3),
@@ -102,21 +108,30 @@ async def _measure(lab: Lab, options: argparse.Namespace) -> None:
     _print_ratios(medians)
 
 
-async def leader_kill(lab: Lab, mesh: Mesh, replicas: int, _number: int) -> dict[str, float]:
+async def leader_kill(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
     """SIGKILL to the leader -> the next leader's first decision."""
     kill = partial(_signal_leader, lab, signal.SIGKILL)
-    return {"leader-kill": await _leader_gone(mesh, replicas, kill, lab.start)}
+    return {"leader-kill": await _leader_gone(mesh, replicas, _fresh(replicas, number), kill, lab.start)}
 
 
-async def leader_cut(lab: Lab, mesh: Mesh, replicas: int, _number: int) -> dict[str, float]:
+async def leader_cut(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
     """The leader's machine is cut off: no connection is closed -> the next leader's first decision."""
-    return {"leader-cut": await _leader_gone(mesh, replicas, lab.cut, lab.heal)}
+    return {"leader-cut": await _leader_gone(mesh, replicas, _fresh(replicas, number), lab.cut, lab.heal)}
 
 
-async def leader_stop(lab: Lab, mesh: Mesh, replicas: int, _number: int) -> dict[str, float]:
+async def leader_stop(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
     """SIGTERM to the leader -> the next leader's takeover is stored."""
     stop = partial(_signal_leader, lab, signal.SIGTERM)
-    return {"leader-stop": await _leader_gone(mesh, replicas, stop, lab.start, takeover_is_enough=True)}
+    fresh = _fresh(replicas, number)
+    return {"leader-stop": await _leader_gone(mesh, replicas, fresh, stop, lab.start, takeover_is_enough=True)}
+
+
+def _fresh(replicas: int, number: int) -> int:
+    """Replicas to scale to that no round just before has asked for: what it asked again may still come, and be done.
+
+    A scale to what is there already would decide nothing.
+    """
+    return replicas + 1 + number % FRESH
 
 
 def _signal_leader(lab: Lab, number: int, holder: str) -> None:
@@ -126,6 +141,7 @@ def _signal_leader(lab: Lab, number: int, holder: str) -> None:
 async def _leader_gone(
     mesh: Mesh,
     replicas: int,
+    fresh: int,
     blow: Callable[[str], object],
     mend: Callable[[str], object],
     *,
@@ -137,23 +153,23 @@ async def _leader_gone(
         await asyncio.to_thread(blow, old.holder)
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             if not takeover_is_enough:
-                group.create_task(_scale(mesh, replicas + 1))
+                group.create_task(_scale(mesh, fresh))
             seen = await _next_decision(watch, old.holder, takeover_is_enough=takeover_is_enough)
         took = seen - began
     await asyncio.to_thread(mend, old.holder)
+    await asyncio.sleep(LATE)
     await _scale(mesh, replicas)
     await _running(mesh, replicas)
-    await asyncio.sleep(2)
     return took
 
 
-async def nats_kill(lab: Lab, mesh: Mesh, replicas: int, _number: int) -> dict[str, float]:
+async def nats_kill(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
     """SIGKILL to the nats-server that leads the state stream -> the next change is accepted."""
     server = (await mesh.bus.state.info()).leader
     began = time.monotonic()
     await asyncio.to_thread(lab.kill, server)
     async with asyncio.timeout(PATIENCE):
-        await _scale(mesh, replicas + 1, timeout=WRITE_TIMEOUT)
+        await _scale(mesh, _fresh(replicas, number), timeout=WRITE_TIMEOUT)
     took = time.monotonic() - began
     await asyncio.to_thread(lab.start, server)
     await asyncio.sleep(WRITE_TIMEOUT)  # what was asked twice may be done twice: before it is scaled back
