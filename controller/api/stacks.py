@@ -102,10 +102,12 @@ async def remove(desk: Desk, request: RemoveStack) -> Written:
     """Mark the stack and all its services removed. Raises NotFound."""
     command, now = desk.command(request.command), desk.clock.wall()
 
-    known = bool(request.command) and request.command in _causes(desk, request.stack)
+    known = False
 
     async def draft() -> Draft[None]:
         nonlocal known
+        # Not before: this controller may only just have seen what another one did for the same command.
+        known = known or (bool(request.command) and request.command in _causes(desk, request.stack))
         stored = desk.records.stacks.get(request.stack)
         services = services_of(desk, request.stack)
         if not known and (stored is None or stored.record.removed) and not services:

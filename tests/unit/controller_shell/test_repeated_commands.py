@@ -117,6 +117,22 @@ def test_a_command_that_comes_again_after_others_does_not_undo_them(
     on_a_mesh(scenario)
 
 
+def test_a_removal_that_comes_again_to_who_has_not_yet_seen_it_done_is_answered_as_done() -> None:
+    async def scenario(mesh: Mesh) -> None:
+        request = RemoveStack(stack="shop", command="c1")
+        await mesh.deploy(WEB)
+
+        held = mesh.broker.hold("mesh.state.>")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(mesh.ask("stack.remove", request))
+            await asyncio.sleep(0.1)
+            group.create_task(mesh.ask("stack.remove", request))
+            await asyncio.sleep(0.1)
+            mesh.broker.release(held)
+
+    on_a_mesh(scenario)
+
+
 def test_another_command_of_the_same_words_is_another_command() -> None:
     async def scenario(mesh: Mesh) -> None:
         await mesh.ask("service.put", PutService(service=API, create=True, command="c1"))
