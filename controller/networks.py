@@ -70,6 +70,8 @@ def vips_of(subnet: IPv4Network) -> IPv4Network:
 
 def refusal(wanted: str, node_prefix: int, taken: Taken) -> str:
     """Why a subnet can't be had, in one line; "" if it can."""
+    if ":" in wanted:
+        return f"{wanted} is of IPv6, which is not there yet"
     try:
         subnet = IPv4Network(wanted)
     except ValueError as error:

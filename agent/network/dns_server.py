@@ -36,7 +36,7 @@ log = structlog.get_logger()
 async def serve_names(address: str, resolve: Resolve, chance: random.Random) -> AsyncIterator[None]:
     """Answer on port 53 of `address`. Raises OSError: somebody else does."""
     async with asyncio.TaskGroup() as group:
-        server = _Server(resolve, group, await _resolvers(), chance)
+        server = _Server(resolve, group, chance)
         udp = _bound(address, socket.SOCK_DGRAM)
         tcp = _bound(address, socket.SOCK_STREAM)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Datagrams(server), sock=udp)
@@ -78,13 +78,10 @@ async def _resolvers() -> tuple[str, ...]:
 
 
 class _Server:
-    def __init__(
-        self, resolve: Resolve, group: asyncio.TaskGroup, resolvers: tuple[str, ...], chance: random.Random
-    ) -> None:
+    def __init__(self, resolve: Resolve, group: asyncio.TaskGroup, chance: random.Random) -> None:
         self._chance = chance
         self._resolve = resolve
         self._group = group
-        self._resolvers = resolvers
         self._forwarding: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
@@ -142,7 +139,7 @@ class _Server:
 
     async def forward(self, data: bytes, question: DNSRecord) -> bytes:
         """What the machine's resolvers say; a failure if none answers."""
-        for resolver in self._resolvers[:3]:
+        for resolver in (await _resolvers())[:3]:
             try:
                 async with asyncio.timeout(FORWARD_LIMIT):
                     return await _ask(resolver, data)

@@ -71,7 +71,6 @@ def test_a_task_on_three_networks_reaches_and_is_seen_on_each(grid: Site) -> Non
     assert len({caller.split(".")[1] for caller in callers}) == 3  # by its address on that network
 
 
-@pytest.mark.soak
 def test_two_hundred_services_have_names_and_addresses_of_their_own_and_refuse_at_once(grid: Site) -> None:
     text = {"net": {"external": True, "name": "grid_a"}}
     for first in range(0, MANY, 50):
@@ -166,7 +165,6 @@ def asked_well(site: Site) -> bool:
     return len(site.spread("grid_asker")) == 3 and all_answer(site, site.lab.nodes)
 
 
-@pytest.mark.soak
 def test_a_lost_node_is_out_of_the_others_rules_and_comes_back(grid: Site) -> None:
     with Voters(grid.lab, 0.01, nodes=("node-1", "node-2")) as load:
         grid.lab.kill("node-3")

@@ -69,8 +69,7 @@ def test_what_somebody_else_removes_is_there_again_soon(pair: Site, harm: str) -
 
 def reached(site: Site) -> bool:
     """Whether from each node all three tasks answer by the service's name."""
-    found = [ask(site, node, "pair_asker", "[get('web', 80) for _ in range(24)]") for node in site.lab.nodes]
-    return all(len({answer.split()[0] for answer in each if " " in answer}) == 3 for each in found)
+    return all(len(found_from(site, node)) == 3 for node in site.lab.nodes)
 
 
 @contextmanager
@@ -189,3 +188,27 @@ def test_a_dead_nodes_task_is_out_of_all_rules_within_a_second_after_it_is_seen(
         pair.lab.start("node-3")
     pair.all_ready()
     pair.settle("pair_web", 3)
+
+
+def test_a_node_that_boots_while_nats_is_away_has_its_networks_and_names_again(pair: Site) -> None:
+    everybody = dict.fromkeys(pair.lab.nodes, 1)
+    servers = [machine.name for machine in pair.lab.plan.of("nats")]
+    for name in servers:
+        pair.lab.kill(name)
+    try:
+        pair.lab.kill("node-2")
+        pair.lab.start("node-2")
+        pair.wait("its tasks run again", lambda: pair.spread("pair_asker") == pair.spread("pair_web") == everybody)
+        pair.wait("it reaches all", lambda: len(found_from(pair, "node-2")) == 3)
+        assert all(len(found_from(pair, node)) >= 2 for node in pair.lab.nodes)
+    finally:
+        for name in servers:
+            pair.lab.start(name)
+    pair.all_ready()
+    pair.wait("all are reached", lambda: reached(pair))
+
+
+def found_from(site: Site, node: str) -> set[str]:
+    """Which tasks have answered by the service's name."""
+    answers = ask(site, node, "pair_asker", "[get('web', 80) for _ in range(24)]")
+    return {answer.split()[0] for answer in answers if " " in answer}

@@ -61,6 +61,7 @@ def test_what_machines_route_is_kept_clear_of() -> None:
 
 def test_a_subnet_that_can_not_be_is_refused_with_the_reason() -> None:
     assert "no IPv4 subnet" in refusal("nonsense", 24, Taken())
+    assert "IPv6" in refusal("fd00::/64", 24, Taken())
     assert "no room" in refusal("10.0.0.0/24", 24, Taken())
     assert "of another network" in refusal("10.0.0.0/16", 24, Taken(subnets=frozenset({"10.0.0.0/8"})))
     assert refusal("10.0.0.0/16", 24, Taken()) == ""
