@@ -15,8 +15,12 @@ import structlog
 from agent.agent import Agent
 from agent.allocator import keep_giving_back
 from agent.engine.docker import DockerEngine
+from agent.engine.labels import Owner
 from agent.files import DataDirectory
+from agent.membership import FILE as IDENTITY_FILE
+from agent.membership import Identity
 from agent.network.machine import LinuxMachine
+from agent.network.removal import remove_networks
 from agent.parts import AgentConfig
 from agent.surroundings import Machine, agent_version
 from bus.credentials import read_credentials
@@ -25,8 +29,9 @@ from bus.logs import configure_logging
 from bus.nats import open_bus
 from bus.users import Credentials
 from schemas.clock import SystemClock
-from schemas.errors import MeshError, UsageError
+from schemas.errors import MeshError, Refused, UsageError
 from schemas.subjects import is_token, suggest_token
+from schemas.wire import decode
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
@@ -47,7 +52,10 @@ def main() -> None:
     try:
         config = config_of(options, boot_id())
         credentials = read_credentials(options.credentials, name=f"agent {config.node}")
-        asyncio.run(_main(config, credentials, options.engine, options.data))
+        if options.remove_networks:
+            asyncio.run(_remove_networks(config.node, options.engine, options.data))
+        else:
+            asyncio.run(_main(config, credentials, options.engine, options.data))
     except* (MeshError, OSError) as group:
         error = _first(group)
     if error is not None:
@@ -78,6 +86,11 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--label", action="append", default=[], metavar="K=V", help="a label of the node when it joins")
     parser.add_argument("--hostname", default="", help="default: this machine's")
     parser.add_argument("--controller-here", action="store_true", help="a controller runs on this machine")
+    parser.add_argument(
+        "--remove-networks",
+        action="store_true",
+        help="for a machine that leaves, drained and its agent stopped: remove the mesh's networks, and end",
+    )
     parser.add_argument("--version", action="version", version=f"mesh-agent {agent_version()}")
     return parser.parse_args(arguments)
 
@@ -114,6 +127,23 @@ async def _main(config: AgentConfig, credentials: Credentials, address: str, dat
         await engine.close()
         files.close()
     log.info("agent.stopped")
+
+
+async def _remove_networks(node: str, address: str, data: Path) -> None:
+    """Raises Refused: this is no member's data, or containers run on a network."""
+    files = DataDirectory(data)
+    files.claim()
+    engine = DockerEngine(address, clock=SystemClock())
+    try:
+        kept = await files.read(IDENTITY_FILE)
+        mesh = decode(kept, Identity).mesh_id if kept is not None else ""
+        if not mesh:
+            raise Refused(f"the agent of {data} has never joined a mesh: no network here is its own")
+        names = await remove_networks(engine, LinuxMachine(random.Random()), Owner(mesh, node))  # noqa: S311
+        log.info("networks.removed", names=names)
+    finally:
+        await engine.close()
+        files.close()
 
 
 async def _until_signal(agent: Agent) -> None:

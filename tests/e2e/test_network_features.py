@@ -186,6 +186,13 @@ def test_the_doctor_finds_what_is_broken_and_why(kit: Site) -> None:
         found = doctor(kit)
         assert {(node, peer) for node, peer, _ in found} == {("node-1", "node-2"), ("node-3", "node-2")}, found
         assert all("name server of node-2" in why for _, _, why in found), found
+    (vip,) = ask(kit, "node-1", "kit_asker", "names('web')")
+    inside = f"{vip.rpartition('.')[0].rpartition('.')[0]}.100.0/24"
+    with broken(kit, "node-2", f"ip route add {inside} dev lo", f"ip route del {inside} dev lo"):
+        found = doctor(kit)
+        assert [(node, f"routes {inside}, which overlaps" in why) for node, _, why in found] == [("node-2", True)], (
+            found
+        )
     device = f"$(ip -o -4 addr show to {address(kit, 'node-2')} | awk '{{print $2; exit}}')"
     with broken(
         kit, "node-2", f"ip link set {device} mtu 1300", f"ip link set {device} mtu 1500; ip route flush cache"
