@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from agent.engine.labels import owner_of
+from agent.network.removal import remove_networks
+from schemas.errors import Refused
 from schemas.memberapi import UpdateNode
 from schemas.netapi import CreateNetwork, RemoveNetworks
 from schemas.network import Attachment, NetworkRecord
@@ -346,3 +349,22 @@ def test_an_attachable_network_is_on_every_node_without_any_task_of_its_own() ->
         await world.until(lambda: all(each.clean for each in machines), 30, "nothing is left")
 
     run(in_world(16, story))
+
+
+def test_a_machine_that_leaves_gives_up_its_networks_once_nothing_runs_on_them() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        world.crash_agent("n1")
+        node = world.nodes["n1"]
+        owner = owner_of(next(iter(node.engine.nets.held.values())).labels)
+        with pytest.raises(Refused, match="running containers"):
+            await remove_networks(node.engine, node.machine, owner)
+        assert node.machine.table.there, "what runs is still reached"
+        for life in node.live():
+            life.end(0)
+        assert await remove_networks(node.engine, node.machine, owner) == ("mesh.shop_net",)
+        assert node.machine.clean
+        assert await remove_networks(node.engine, node.machine, owner) == ()
+
+    run(in_world(13, story))
