@@ -23,6 +23,10 @@ Status: TypeAlias = Literal["ready", "not-ready", "down", "unknown"]
 QUIET_PERIODS = 1.5
 """Periods without a beat after which a node is counted as silent before another one is declared down."""
 
+SUSPECT_PERIODS = 1.25
+"""Periods after a dropped connection without a beat after which a node is down. Agents pause up to 1.1 (their jitter),
+and the advisory may be an old one: a server that stalled tells when it goes on who has left it meanwhile."""
+
 LEAVING_GRACE = 10.0
 """Seconds that an agent which said that it is about to stop has for coming back: its containers run on."""
 
@@ -105,7 +109,7 @@ def _deadline(heard: Heard | None, ears: _Ears) -> float:
         return max(usual, heard.at + LEAVING_GRACE)
     if heard.suspect_since is None:
         return usual
-    return min(usual, max(heard.suspect_since, heard.at) + ears.period)
+    return min(usual, max(heard.suspect_since, heard.at) + SUSPECT_PERIODS * ears.period)
 
 
 def _quiet(heard: Heard | None, ears: _Ears) -> bool:
