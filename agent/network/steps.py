@@ -147,7 +147,7 @@ def steps_to(bridges: Iterable[Bridge], found: Found) -> tuple[Step, ...]:
 def as_they_stand(bridges: Iterable[Bridge], networks: Mapping[str, EngineNetwork]) -> tuple[Bridge, ...]:
     """The bridges, each with the MTU that its network was made with: an interface may get another under them.
 
-    A smaller tunnel would then drop, unheard, what they send; one that stays has the kernel tell them the path's MTU.
+    A tunnel made anew would break their connections, and a smaller one drops, unheard, what they send.
     """
     return tuple(_as_it_stands(bridge, networks.get(bridge.engine_name)) for bridge in bridges)
 
