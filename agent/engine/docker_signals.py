@@ -21,6 +21,9 @@ DEADLY = frozenset(
 LEAVE = 2.0
 """Seconds more than its own grace that a container may take from its signal to its end."""
 
+AFTER = 0.1
+"""Seconds after its end up to which signals are asked for: their event comes before that, but for the odd delay."""
+
 DOUBTFUL = frozenset({0, 128 + signal.SIGKILL, 128 + signal.SIGTERM})
 """Exit codes that may come from such an end."""
 
@@ -56,10 +59,15 @@ class Signals:
         return at is not None and _explains(at, view)
 
 
-def asked_to_end(api: Api, view: Container, now: float) -> bool:
-    """Whether the engine still knows that it was told to end. `now`: seconds since 1970, by the engine's clock."""
+def asked_to_end(api: Api, view: Container) -> bool:
+    """Whether the engine still knows that it was told to end.
+
+    Times are the engine's own: it would answer a question that reaches into its future only when that is over.
+    """
+    if not view.finished_at:
+        return False
     filters = {"type": "container", "container": view.id, "event": "kill"}
-    since, until = f"{view.started_at:.9f}", f"{now:.9f}"
+    since, until = f"{view.started_at:.9f}", f"{view.finished_at + AFTER:.9f}"
     known = api.events(since=since, until=until, filters=filters, decode=True)  # type: ignore[call-overload]
     return any(
         signal_of(each["Actor"].get("Attributes") or {}) in DEADLY and _explains(int(each["timeNano"]) / 1e9, view)

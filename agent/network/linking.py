@@ -29,6 +29,12 @@ class Linking:
         """Networks that are ready for containers."""
         self.clear = False
         """Whether nothing of ours is on the machine, rules included, as far as this object has seen to it."""
+        self._soiled = False
+        """Whether this object, or who works with it, has put something there and not cleared it away since."""
+
+    def soil(self) -> None:
+        """Something is put on the machine: it is to be cleared once no network is wanted."""
+        self.clear, self._soiled = False, True
 
     async def bring(self, bridges: tuple[Bridge, ...], *, any_allotted: bool) -> None:
         """Make it so. Raises MeshError: something refuses; what was done stays. `any_allotted`: to this node."""
@@ -48,16 +54,17 @@ class Linking:
             if not steps:
                 break
         if bridges:
+            self.soil()
             await self._machine.guard()
-            self.clear = False
         elif not self.clear:
+            self._soiled = True  # until all of it is done: what refuses now may not later
             await self._machine.clear()
-            self.clear = True
+            self.clear, self._soiled = True, False
         self.made = {bridge.network: bridge for bridge in bridges}
 
     async def _has_any(self, allotted: bool) -> bool:
         """Whether anything on the machine may be ours: another agent may share it, whose networks are its own."""
-        return allotted or bool(self.made) or bool(await self._engine.networks(self._owner))
+        return allotted or self._soiled or bool(self.made) or bool(await self._engine.networks(self._owner))
 
     async def _found(self) -> Found:
         found = await self._machine.find()

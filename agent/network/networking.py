@@ -216,11 +216,10 @@ class Networking:
         new = wanted(view, self._owner.node, self._used, self._mtu, frozenset(refused))
         self._names = names_of(view, self._homes)
         if new.bridges:
-            self._linking.clear = False  # whatever becomes of the bridges: the rules stand first
+            self._linking.soil()  # whatever becomes of the bridges: the rules stand first
             if self._look and self._rules is not None and not await self._machine.has_rules():
                 log.warning("network.rules_gone", why="somebody has flushed the ruleset")
                 self._rules = None
-            self._linking.clear = False  # also if the links can't be made afterwards: the rules are there
             await self._rule(new.rules)
         if self._look or new.bridges != self._wanted.bridges:
             allotted = any(self._owner.node in each.nodes for each in self.following.view.allocations.values())

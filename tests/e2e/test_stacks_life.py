@@ -143,7 +143,10 @@ def life(site: Site, engine: str, container: str) -> tuple[str, str, datetime, d
 def test_a_failing_update_leaves_the_rest_as_it_was(site: Site) -> None:
     site.deploy("bad", web=worker(replicas=3))
     before = site.ids("bad_web")
-    said = site.deploy("bad", web=worker("echo no such thing as luck; exit 3", replicas=3), code=8)
+    # One that is up for a moment would let the next slot have its turn: this one would have to be healthy for that.
+    check = {"test": ["CMD", "true"], "interval": "1s"}
+    failing = worker("echo no such thing as luck; exit 3", replicas=3, healthcheck=check)
+    said = site.deploy("bad", web=failing, code=8)
     assert "no such thing as luck" in said.all
     assert len(site.ids("bad_web") & before) == 2
 

@@ -9,7 +9,7 @@ import pytest
 
 from agent.engine.labels import owner_of
 from agent.network.removal import remove_networks
-from schemas.errors import Refused
+from schemas.errors import EngineError, Refused
 from schemas.memberapi import UpdateNode
 from schemas.netapi import CreateNetwork, RemoveNetworks
 from schemas.network import Attachment, NetworkRecord
@@ -263,6 +263,27 @@ def test_rules_of_a_network_whose_links_could_not_be_made_go_with_it() -> None:
         await world.until(lambda: not unsettled_networks(world), 15, "nothing is left")
 
     run(in_world(15, story))
+
+
+def test_what_refuses_to_be_cleared_away_is_tried_again() -> None:
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        machine = world.nodes["n2"].machine
+        cleared, refusals = machine.clear, iter(("the lock is held", "the lock is held"))
+
+        async def clear() -> None:
+            if (why := next(refusals, "")) != "":
+                raise EngineError(why)
+            await cleared()
+
+        machine.clear = clear  # type: ignore[method-assign]
+        await world.insist("stack.remove", RemoveStack(stack="shop"))
+        await world.until(lambda: not stored(world)[0], 60, "it is removed")
+        await world.until(lambda: not unsettled_networks(world), 30, "nothing is left")
+        assert next(refusals, "") == ""
+
+    run(in_world(16, story))
 
 
 def test_rules_that_somebody_removes_are_loaded_again_at_once() -> None:
