@@ -116,8 +116,8 @@ class EngineApi:
         with self._connection() as connection:
             try:
                 connection.request(method, path, body=body, headers=dict(headers or {}))
-                response = connection.getresponse()
-                data = response.read()
+                with contextlib.closing(connection.getresponse()) as response:  # it holds the socket, too
+                    data = response.read()
             except (OSError, http.client.HTTPException) as error:
                 raise EngineUnavailable(f"the engine at {self.path} does not answer: {error}") from error
         if response.status == 404:

@@ -24,8 +24,9 @@ START_FIRST = {"replicas": 3, "update_config": {"monitor": "1s", "order": "start
 
 
 def machine_states(site: Site) -> dict[str, list[str]]:
-    """Of each node all links, routes, rules, maps, chains and namespaces."""
-    return {node: sorted(site.lab.exec(node, ["sh", "-c", LOOK]).stdout.splitlines()) for node in site.lab.nodes}
+    """Of each node all links, routes, rules, maps, chains and namespaces; not whether a link is in use."""
+    told = {node: site.lab.exec(node, ["sh", "-c", LOOK]).stdout.replace(" linkdown", "") for node in site.lab.nodes}
+    return {node: sorted(line.rstrip() for line in text.splitlines()) for node, text in told.items()}
 
 
 @pytest.fixture(scope="module")
