@@ -10,6 +10,12 @@ from bus import logs
 from bus.logs import Waiting
 
 
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> None:
+    """Whatever tests before have set up."""
+    structlog.reset_defaults()
+
+
 async def test_the_same_reason_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "EVERY", 1000.0)
     with capture_logs() as told:
