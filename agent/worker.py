@@ -22,22 +22,8 @@ from agent.initing import Failed, Waiting
 from agent.local import LocalTask
 from agent.making import Maker
 from agent.postmortem import log_tail, post_mortem
-from agent.tasks import (
-    Create,
-    Kill,
-    Nothing,
-    Pull,
-    Remove,
-    Report,
-    Start,
-    Step,
-    Stop,
-    Tries,
-    Wait,
-    failed,
-    next_step,
-    pulled,
-)
+from agent.steps import Create, Kill, Nothing, Pull, Remove, Report, Start, Step, Stop, Wait
+from agent.tasks import Tries, failed, next_step, pulled
 from agent.wants import KEEP, Wanted
 from schemas.assignment import container_name
 from schemas.errors import EngineUnavailable, MeshError, NotFound

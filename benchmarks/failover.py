@@ -22,32 +22,23 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 
 import failover_swarm
+from failover_watch import ASK_TIMEOUT, PATIENCE, SERVICE, leader, next_decision, scale, until_running, until_verdict
 
 from bus.logs import configure_logging
-from bus.port import Entry, Gap
 from lab import images
 from lab.bringup import bring_up
 from lab.lab import Lab
 from lab.plan import make_plan
 from meshctl.client import Mesh
-from schemas.errors import MeshError
-from schemas.liveness import LeaderBeat
-from schemas.records import EpochRecord, LivenessRecord
-from schemas.serviceapi import PutService, ScaleServices, ServiceDeploy
+from schemas.serviceapi import PutService, ServiceDeploy
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
-from schemas.subjects import EPOCH, LEADER, desired_key, liveness_key
+from schemas.subjects import liveness_key
 from schemas.version import VERSION
-from schemas.wire import decode
 
 IMAGE = "dockmesh/busybox:1"
-SERVICE = "bench"
-PATIENCE = 60.0
 LOOK_EVERY = 0.02
 WRITE_TIMEOUT = 15.0
 """Seconds for a change while a nats-server is dead (what meshctl waits): it is asked again then."""
-
-ASK_TIMEOUT = 0.3
-"""Seconds for the asked change: a request that the dying controller has taken with it is asked again."""
 
 FRESH = 4
 """Rounds after which the same number of replicas is asked for again."""
@@ -91,13 +82,13 @@ async def _measure(lab: Lab, options: argparse.Namespace) -> None:
         container = ContainerSpec(image=IMAGE, command=("sleep", "100000"), init=True, stop_grace=1.0)
         spec = ServiceSpec(name=SERVICE, task=TaskSpec(container=container))
         await mesh.put_service(PutService(service=ServiceDeploy(spec=spec, replicas=options.replicas)))
-        await _running(mesh, options.replicas)
+        await until_running(mesh, options.replicas)
         medians: dict[str, float] = {}
         for only in options.only.split(","):
             rows: dict[str, list[float]] = {}
             if only == "swarm":
                 await mesh.scale({SERVICE: 0})
-                await _running(mesh, 0)
+                await until_running(mesh, 0)
                 rows = await asyncio.to_thread(failover_swarm.measure, lab, options.replicas, options.rounds)
             for number in range(options.rounds if only in ROUNDS else 0):
                 for name, seconds in (await ROUNDS[only](lab, mesh, options.replicas, number)).items():
@@ -147,19 +138,19 @@ async def _leader_gone(
     *,
     takeover_is_enough: bool = False,
 ) -> float:
-    old = await _leader(mesh)
+    old = await leader(mesh)
     async with mesh.bus.state.watch() as watch:
         began = time.monotonic()
         await asyncio.to_thread(blow, old.holder)
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
             if not takeover_is_enough:
-                group.create_task(_scale(mesh, fresh))
-            seen = await _next_decision(watch, old.holder, takeover_is_enough=takeover_is_enough)
+                group.create_task(scale(mesh, fresh))
+            seen = await next_decision(watch, old.holder, takeover_is_enough=takeover_is_enough)
         took = seen - began
     await asyncio.to_thread(mend, old.holder)
     await asyncio.sleep(LATE)
-    await _scale(mesh, replicas)
-    await _running(mesh, replicas)
+    await scale(mesh, replicas)
+    await until_running(mesh, replicas)
     return took
 
 
@@ -169,18 +160,18 @@ async def nats_kill(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[st
     began = time.monotonic()
     await asyncio.to_thread(lab.kill, server)
     async with asyncio.timeout(PATIENCE):
-        await _scale(mesh, _fresh(replicas, number), timeout=WRITE_TIMEOUT)
+        await scale(mesh, _fresh(replicas, number), timeout=WRITE_TIMEOUT)
     took = time.monotonic() - began
     await asyncio.to_thread(lab.start, server)
     await asyncio.sleep(WRITE_TIMEOUT)  # what was asked twice may be done twice: before it is scaled back
-    await _scale(mesh, replicas, timeout=WRITE_TIMEOUT)
-    await _running(mesh, replicas)
+    await scale(mesh, replicas, timeout=WRITE_TIMEOUT)
+    await until_running(mesh, replicas)
     return {"nats-kill": took}
 
 
 async def leader_and_node(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
     """The leader is killed and a node loses its power at the same time -> verdict -> all replicas run again."""
-    holder = (await _leader(mesh)).holder
+    holder = (await leader(mesh)).holder
     _signal_leader(lab, signal.SIGKILL, holder)
     rows = await node_power(lab, mesh, replicas, number)
     await asyncio.to_thread(lab.start, holder)
@@ -197,7 +188,7 @@ async def node_power(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[s
         began = time.monotonic()
         await asyncio.to_thread(lab.kill, node)
         async with asyncio.timeout(PATIENCE):
-            await _verdict(watch, "down")
+            await until_verdict(watch, "down")
         seen = time.monotonic() - began
     while sum(len(lab.engine(name).containers("mesh.task")) for name in others) < replicas:
         await asyncio.sleep(LOOK_EVERY)
@@ -207,9 +198,9 @@ async def node_power(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[s
     while any(view.status != "ready" for view in (await mesh.nodes()).nodes):
         await asyncio.sleep(0.2)
     await mesh.scale({SERVICE: replicas + 2})
-    await _running(mesh, replicas + 2)
+    await until_running(mesh, replicas + 2)
     await mesh.scale({SERVICE: replicas})
-    await _running(mesh, replicas)
+    await until_running(mesh, replicas)
     return {"node-seen": seen, "node-running": replaced, "node-replaced": max(0.0, replaced - seen - start)}
 
 
@@ -232,62 +223,6 @@ def _start_time(lab: Lab, nodes: list[str], count: int) -> float:
     for node, container in ids:
         lab.engine(node).remove(container)
     return took
-
-
-async def _leader(mesh: Mesh) -> LeaderBeat:
-    """Who leads, by the highest epoch heard in a second: one that was cut off says late what it meant to say then."""
-    heard: list[LeaderBeat] = []
-    async with asyncio.timeout(PATIENCE), mesh.bus.core.subscribe(LEADER) as beats:
-        until = time.monotonic() + 1.0
-        while not heard or time.monotonic() < until:
-            beat = decode((await beats.next()).data, LeaderBeat)
-            heard += [] if beat.stepping_down else [beat]
-    return max(heard, key=lambda beat: beat.epoch)
-
-
-async def _scale(mesh: Mesh, replicas: int, timeout: float = ASK_TIMEOUT) -> None:
-    while True:
-        try:
-            await mesh.ask("service.scale", ScaleServices(replicas={SERVICE: replicas}), timeout=timeout)
-        except MeshError:
-            await asyncio.sleep(0.05)
-        else:
-            return
-
-
-async def _next_decision(watch: object, old: str, *, takeover_is_enough: bool) -> float:
-    took_over = False
-    async for item in watch:  # type: ignore[attr-defined]
-        if isinstance(item, Gap):
-            took_over = True  # the takeover may be what was missed
-            continue
-        assert isinstance(item, Entry)
-        if item.key == EPOCH and item.value is not None:
-            holder = decode(item.value, EpochRecord).holder
-            took_over = holder not in ("", old)
-            if took_over and takeover_is_enough:
-                return time.monotonic()
-        elif took_over and item.key.startswith((desired_key(""), "rollout.")):
-            return time.monotonic()
-    raise AssertionError("a watch never ends")
-
-
-async def _verdict(watch: object, verdict: str) -> None:
-    async for item in watch:  # type: ignore[attr-defined]
-        if isinstance(item, Entry) and item.value and decode(item.value, LivenessRecord).verdict == verdict:
-            return
-
-
-async def _running(mesh: Mesh, replicas: int) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                view = await mesh.service(SERVICE)
-                if view.running == replicas and view.rollout is not None and view.rollout.phase == "done":
-                    return
-            except MeshError:
-                pass
-            await asyncio.sleep(0.1)
 
 
 def _print_heading(lab: Lab, options: argparse.Namespace) -> None:

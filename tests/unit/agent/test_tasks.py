@@ -9,26 +9,8 @@ import pytest
 
 from agent.engine.model import Container
 from agent.local import LocalTask
-from agent.tasks import (
-    FORWARD,
-    REBOOTED,
-    TOLD,
-    Create,
-    Intent,
-    Kill,
-    Nothing,
-    Pull,
-    Remove,
-    Report,
-    Start,
-    Step,
-    Stop,
-    Tries,
-    Wait,
-    failed,
-    next_step,
-    pulled,
-)
+from agent.steps import Create, Kill, Nothing, Pull, Remove, Report, Start, Step, Stop, Wait
+from agent.tasks import FORWARD, REBOOTED, TOLD, Intent, Tries, failed, next_step, pulled
 from schemas.observation import ENDED
 
 NOW = 100.0
