@@ -5,7 +5,8 @@ What the engine refuses fails the task and is told as a value (`Failed`); only a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -17,7 +18,7 @@ from agent.initing import Failed, Inits, Waiting
 from agent.local import LocalTask
 from agent.network.tasks import Links
 from agent.pulling import Needed
-from schemas.errors import EngineUnavailable
+from schemas.errors import EngineUnavailable, MeshError
 from schemas.spec import TaskSpec
 
 ERROR_WIDTH = 1000
@@ -26,6 +27,8 @@ ERROR_WIDTH = 1000
 NO_SPEC = Failed("the assignment does not hold the spec of this task")
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 class Maker:
@@ -74,13 +77,7 @@ class Maker:
             task = msgspec.structs.replace(task, inits=len(spec.pre_start))
             self._desk.ledger.put(task)
             await self._desk.ledger.flush()
-        async with self._desk.slots:
-            try:
-                return await self._inits.bring(task, spec, self._context(task, links))
-            except EngineUnavailable:
-                raise
-            except Exception as error:
-                return Failed(one_line(error))
+        return await self._tried(lambda: self._inits.bring(task, spec, self._context(task, links)))
 
     async def clear(self, task: LocalTask) -> None:
         """Nothing of what ran before its container is left. Raises MeshError."""
@@ -93,31 +90,37 @@ class Maker:
         links = self._links(spec)
         if links.never:
             return Failed(links.never)
-        async with self._desk.slots:
-            try:
-                plan = plan_container(spec, self._context(task, links), task.image)
-                id_ = await self._desk.engine.create(plan)
-            except EngineUnavailable:
-                raise
-            except Exception as error:
-                return Failed(one_line(error))
-        self._desk.created()
-        log.debug("task.created", task=task.id, container=id_)
-        return None
+
+        async def create() -> None:
+            plan = plan_container(spec, self._context(task, links), task.image)
+            id_ = await self._desk.engine.create(plan)
+            self._desk.created()
+            log.debug("task.created", task=task.id, container=id_)
+
+        return await self._tried(create)
 
     async def start(self, container: str, spec: TaskSpec | None) -> Failed | None:
         """Its container runs, on all of its networks."""
         joins = self._links(spec).joins[1:]
+
+        async def start() -> None:
+            if joins:
+                await self._desk.engine.attach(container, joins)
+            await self._desk.engine.start(container)
+
+        return await self._tried(start)
+
+    async def _tried(self, work: Callable[[], Awaitable[T]]) -> T | Failed:
+        """What comes of it, in one of the agent's slots. A refusal is a value; what nobody foresaw is logged, too."""
         async with self._desk.slots:
             try:
-                if joins:
-                    await self._desk.engine.attach(container, joins)
-                await self._desk.engine.start(container)
+                return await work()
             except EngineUnavailable:
                 raise
             except Exception as error:
+                if not isinstance(error, MeshError):
+                    log.exception("task.step_failed", task=self._id)
                 return Failed(one_line(error))
-        return None
 
     def _context(self, task: LocalTask, links: Links) -> TaskContext:
         facts = self._desk.facts()
