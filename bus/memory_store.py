@@ -209,10 +209,7 @@ class MemoryStore:
     async def read(self, key: str) -> Entry | None:
         """See `bus.port.Store`."""
         check_controller(self._user, "read from the stream's leader")
-        if self._hub.leaderless and self._hub.paused_until > asyncio.get_running_loop().time():
-            await asyncio.sleep(REQUEST_TIMEOUT)
-            raise Unreachable("the store has no leader")
-        return await self._call(lambda: self._hub.existing().get(key))
+        return await self._ask_leader(lambda: self._hub.existing().get(key))
 
     async def read_near(self, key: str) -> Entry | None:
         """See `bus.port.Store`."""
@@ -222,7 +219,7 @@ class MemoryStore:
     async def snapshot(self) -> Snapshot:
         """See `bus.port.Store`."""
         check_controller(self._user, "take a snapshot")
-        snapshot = await self._call(lambda: self._hub.existing().snapshot(self._hub.faults.snapshot_lag))
+        snapshot = await self._ask_leader(lambda: self._hub.existing().snapshot(self._hub.faults.snapshot_lag))
         await asyncio.sleep(self._hub.faults.snapshot_takes)
         return snapshot
 
@@ -234,7 +231,14 @@ class MemoryStore:
     async def info(self) -> StoreInfo:
         """See `bus.port.Store`."""
         check_controller(self._user, "ask for the stream's state")
-        return await self._call(self._hub.info)
+        return await self._ask_leader(self._hub.info)
+
+    async def _ask_leader(self, act: Callable[[], R]) -> R:
+        """What only the stream's leader answers, or confirms."""
+        if self._hub.leaderless and self._hub.paused_until > asyncio.get_running_loop().time():
+            await asyncio.sleep(REQUEST_TIMEOUT)
+            raise Unreachable("the store has no leader")
+        return await self._call(act)
 
     async def _call(self, act: Callable[[], R]) -> R:
         return await call(self._hub.faults, self._hub.wire.link(self._user), act)

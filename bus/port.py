@@ -137,7 +137,8 @@ class Store(Protocol):
         ...
 
     async def info(self) -> StoreInfo:
-        """First and last sequence now. Raises StoreMissing."""
+        """First and last sequence now, as its leader has them. Raises StoreMissing; Unreachable, also while it has none
+        that hears most of its servers."""
         ...
 
 

@@ -1,7 +1,8 @@
 """Whether the store is there for the leader when it has nothing to store: agents are told (`controller.pending`).
 
-While tasks that must not run twice are assigned, the store has to take a write that says who leads (`schemas.leases`).
-Else it is asked only: a mesh at rest writes nothing.
+Its stream's leader is asked each second: without a majority it says so after three, and falls silent after ten. While
+tasks that must not run twice are assigned, the store has to take a write that says who leads, too (`schemas.leases`).
+A mesh at rest writes nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from schemas.assignment import Assignment
 from schemas.errors import MeshError, StoreMissing
 from schemas.leases import CONFIRM_EVERY
 
+ASK_EVERY = 1.0
+"""Seconds between an answer and the next question."""
+ANSWER_WITHIN = 2.0
+"""Seconds after which the store counts as silent."""
+
 Submit = Callable[[Sequence[Write]], Awaitable[Outcome]]
 
 
@@ -31,32 +37,52 @@ class Confirmer:
         self._epoch = epoch
 
     async def run(self) -> None:
-        """Ask, or write, every `CONFIRM_EVERY` seconds. Raises `controller.elector.Fenced`."""
+        """Ask and confirm for ever. Raises `controller.elector.Fenced`, in a group."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_asking(), name="store asked")
+            group.create_task(self._keep_confirming(), name="leases confirmed")
+
+    async def _keep_asking(self) -> None:
+        while True:
+            await asyncio.sleep(ASK_EVERY)
+            self._seat.hearing.pending.asked(answered=await self._answers())
+
+    async def _answers(self) -> bool:
+        """Whether the store has a leader that could store something."""
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                await self._seat.bus.state.info()
+        except StoreMissing:
+            return True
+        except (MeshError, TimeoutError):
+            return False
+        return True
+
+    async def _keep_confirming(self) -> None:
         seat = self._seat
         while True:
             await asyncio.sleep(CONFIRM_EVERY)
-            leases = _leases_wanted(seat.mirror.records.assignments.values())
+            if not _leases_wanted(seat.mirror.records.assignments.values()):
+                continue
             sent = seat.clock.monotonic()
-            confirmed = await (self._writes() if leases and not seat.frozen else self._leads_still())
-            seat.hearing.pending.asked(answered=confirmed is not None)
-            if leases and confirmed:
+            if await (self._leads_still() if seat.frozen else self._writes()):
                 seat.hearing.confirmed(sent)
 
-    async def _writes(self) -> bool | None:
-        """Whether the store has taken a write of this leader. None: it does not say. Raises Fenced."""
+    async def _writes(self) -> bool:
+        """Whether the store has taken a write of this leader. Raises Fenced."""
         outcome = await self._submit([self._seat.cursor_write()])
         if isinstance(outcome, commits.Fenced):
             raise Fenced
-        return None if isinstance(outcome, commits.Unknown) else isinstance(outcome, Committed)
+        return isinstance(outcome, Committed)
 
-    async def _leads_still(self) -> bool | None:
-        """Whether the store shows no other leader. None: it does not say."""
+    async def _leads_still(self) -> bool:
+        """Whether the store shows no other leader."""
         try:
             entry = await self._seat.bus.state.read(subjects.EPOCH)
         except StoreMissing:
             return True
         except MeshError:
-            return None
+            return False
         return entry is None or entry.sequence <= self._epoch
 
 

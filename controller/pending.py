@@ -29,7 +29,7 @@ class Pending:
             self._since = None
 
     def asked(self, *, answered: bool) -> None:
-        """The stream's leader was asked for something: without a majority it falls silent within 10 s."""
+        """Whether the store's leader answered as one that could store something."""
         self._silent = not answered
 
     @property
