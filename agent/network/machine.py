@@ -15,6 +15,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import assert_never
 
+import structlog
+
 from agent.network import reaching
 from agent.network.conntrack import Conntrack
 from agent.network.dns_server import serve_names
@@ -49,8 +51,12 @@ LIMIT = 20.0
 NEIGHBOUR_TRIES = 3
 """A neighbour that asks us something at the same moment is known without having answered us: then once more."""
 
+log = structlog.get_logger()
+
 _DNAT = ["-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT"]
 _RULES = (["-o", BRIDGES, *_DNAT], ["-i", BRIDGES, *_DNAT])
+_BRIDGED = ["-i", BRIDGES, "-o", BRIDGES, "-m", "physdev", "--physdev-is-bridged", "-j", "ACCEPT"]
+"""What stays on its network needs no look at the engine's rules: a tenth more per second, seen. For speed alone."""
 _PARENTS = ("FORWARD", "DOCKER-USER")
 
 
@@ -70,6 +76,8 @@ class LinuxMachine:
         self._monitor = Monitor(self._ruleset)
         self._loaded: frozenset[Rule] = frozenset()
         """The table's rules as they were loaded last."""
+        self._chain = [_BRIDGED, *_RULES]
+        """What stands in the iptables chain."""
         self._held: dict[tuple[str, int], socket.socket] = {}
 
     async def trouble(self) -> str:
@@ -143,11 +151,9 @@ class LinuxMachine:
         if f"-N {CHAIN}" not in lines:
             was = False
             await self._iptables("-N", CHAIN)
-        if len([line for line in lines if line.startswith(f"-A {CHAIN} ")]) != len(_RULES):
+        if len([line for line in lines if line.startswith(f"-A {CHAIN} ")]) != len(self._chain):
             was = False
-            await self._iptables("-F", CHAIN)
-            for rule in _RULES:
-                await self._iptables("-A", CHAIN, *rule)
+            await self._fill_chain()
         for parent in _PARENTS:
             inside = [line for line in lines if line.startswith(f"-A {parent} ")]
             exists = parent == "FORWARD" or f"-N {parent}" in lines
@@ -160,6 +166,16 @@ class LinuxMachine:
             for place in reversed(places):
                 await self._iptables("-D", parent, str(place))
         return was
+
+    async def _fill_chain(self) -> None:
+        await self._iptables("-F", CHAIN)
+        for rule in list(self._chain):
+            code, said = await self._run("iptables", "-w", "-A", CHAIN, *rule)
+            if code and rule is _BRIDGED:
+                self._chain.remove(rule)  # a kernel without xt_physdev
+                log.info("network.bridged_rule_left_out", why=said)
+            elif code:
+                raise EngineError(f"iptables {' '.join(rule)}: {said}")
 
     async def reserve(self, ports: frozenset[tuple[str, int]]) -> dict[tuple[str, int], str]:
         for port in self._held.keys() - ports:
