@@ -1,8 +1,8 @@
 """Asking the controllers: any of them may answer, and one that has taken a request may die with it.
 
-So what is not answered soon is asked again while the first is still waited for, and the first answer counts. A write is
-asked again under the same command id, by which the controllers know what is done already, and tells them until when it
-holds, by the store's clock.
+So what is not answered soon is asked again while the first is still waited for, and the first answer counts. So is what
+a controller can't answer now because its store does not answer it. A write is asked again under the same command id, by
+which the controllers know what is done already, and tells them until when it holds, by the store's clock.
 """
 
 from __future__ import annotations
@@ -36,12 +36,16 @@ PATIENCE = 1.0
 """Seconds after which is asked again, twice as many the next time. Most answers take a tenth of that."""
 
 REPEAT_AFTER = 0.5
-"""Seconds between a failure of a write and the next try."""
+"""Seconds between a failure and the next try."""
 
 LAST_WORD = 3.0
 """A write that nobody answered is sent once more, so long: if it was done, that is told now."""
 
 TIME_TIMEOUT = 1.0
+
+class _StoreAway(Unreachable):
+    """A controller answers, and its store does not answer it."""
+
 
 Ask = Callable[[float], Awaitable[bytes]]
 """One request that waits for so many seconds."""
@@ -61,13 +65,15 @@ class Persistence:
 
 
 async def read(bus: Bus, subject: str, data: bytes, timeout: float) -> bytes:
-    """Ask for something. Raises Unreachable."""
+    """Ask for something. Raises Unreachable, TimedOut."""
 
     async def ask(seconds: float) -> bytes:
-        return await bus.core.request(subject, data, timeout=seconds)
+        return await _answered(bus, subject, data, seconds)
 
     try:
-        return await first_answer(ask, Persistence(each=timeout, attempts=READ_ATTEMPTS))
+        return await first_answer(ask, Persistence(each=timeout, attempts=READ_ATTEMPTS, pause=REPEAT_AFTER))
+    except _StoreAway:
+        raise
     except Unreachable as error:
         raise _no_controller(error, wrote=False) from error
 
@@ -88,6 +94,8 @@ async def write(bus: Bus, subject: str, request: Command, timeout: float) -> byt
         pass
     try:
         return await ask(min(LAST_WORD, timeout))
+    except _StoreAway:
+        raise
     except Unreachable as error:
         raise _no_controller(error, wrote=True) from error
 
@@ -132,7 +140,8 @@ async def first_answer(ask: Ask, how: Persistence) -> bytes:
 
 
 async def _answered(bus: Bus, subject: str, data: bytes, timeout: float) -> bytes:
-    """An answer, whatever it says; but raises TimedOut where it says that the outcome is not known."""
+    """An answer, whatever it says; but raises TimedOut where it says that the outcome is not known, or that the
+    controller does not know enough yet, and Unreachable where it says that the store does not answer."""
     answer = await bus.core.request(subject, data, timeout=timeout)
     try:
         fault = decode(answer, Reply).error
@@ -140,6 +149,8 @@ async def _answered(bus: Bus, subject: str, data: bytes, timeout: float) -> byte
         raise unreadable(subject, error) from error
     if fault is not None and fault.code == TimedOut.code:
         raise TimedOut(fault.message, hint=fault.hint)
+    if fault is not None and fault.code == Unreachable.code:
+        raise _StoreAway(fault.message, hint=fault.hint)
     return answer
 
 

@@ -162,6 +162,39 @@ async def test_an_answer_to_the_first_request_counts_even_after_the_second(monke
     assert 2 <= len(asked) <= 4
 
 
+@pytest.mark.parametrize("wrote", [False, True])
+async def test_what_a_store_that_just_starts_does_not_answer_is_asked_again(wrote: bool) -> None:
+    broker, asked = MemoryBroker(), list[str]()
+
+    async def handle(message: Message) -> bytes:
+        asked.append(message.subject)
+        if len(asked) == 1:
+            return reply_error(Unreachable("JetStream system temporarily unavailable (JetStream 10008)"))
+        return reply_with(Written(sequence=7) if wrote else ServiceList(services=()))
+
+    mesh = Mesh(broker.connect("operator"))
+    async with answering(broker, subjects.API_ALL, handle):
+        await (mesh.remove_stack("a") if wrote else mesh.services())
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("wrote", [False, True])
+async def test_a_store_that_stays_away_is_told_in_the_controllers_own_words(wrote: bool) -> None:
+    broker = MemoryBroker()
+
+    async def handle(_: Message) -> bytes:
+        return reply_error(Unreachable("the store has not answered for 12 s", hint="are the nats-servers up?"))
+
+    mesh = Mesh(broker.connect("operator"))
+    async with answering(broker, subjects.API_ALL, handle):
+        with pytest.raises(Unreachable, match="^the store has not answered for 12 s$") as error:
+            if wrote:
+                await mesh.ask("stack.remove", RemoveStack(stack="a"), timeout=0.6)
+            else:
+                await mesh.services()
+    assert error.value.hint == "are the nats-servers up?"
+
+
 async def test_a_mesh_without_controllers_says_so() -> None:
     with pytest.raises(Unreachable, match="no controller answers"):
         await Mesh(MemoryBroker().connect("operator")).ask("status.get", GetStatus(), timeout=0.05)
