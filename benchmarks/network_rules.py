@@ -19,6 +19,7 @@ from agent.network import rules
 from agent.network.machine import LinuxMachine
 from agent.network.model import View, Wanted, wanted
 from agent.network.names import names_of
+from agent.network.presence import present
 from agent.network.rules import gone
 from schemas.network import AllocationRecord, Backend, EndpointsRecord, NodeRange
 
@@ -56,7 +57,8 @@ def view(services: int) -> View:
 
 
 def decide(seen: View) -> Wanted:
-    """What the agent makes of the records in each round."""
+    """What the agent makes of the records in each round; one backend does not answer."""
+    seen = present(seen, NODE, {}, frozenset({"s1-2"}))
     names_of(seen, ())
     return wanted(seen, NODE, [NETWORK], 1500, frozenset())
 
@@ -73,7 +75,9 @@ def changes(services: int) -> Iterator[tuple[str, str, float]]:
     fewer = msgspec.structs.replace(record, backends=record.backends[1:])
     after = msgspec.structs.replace(seen, endpoints={**seen.endpoints, key: fewer})
     began = time.perf_counter()
-    text = rules.change(before_all.rules, decide(after).rules)
+    new = decide(after).rules
+    text = rules.change(before_all.rules, new)
+    rules.left(before_all.rules, new)
     yield "one backend leaves", text, time.perf_counter() - began
 
 

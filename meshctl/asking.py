@@ -43,6 +43,7 @@ LAST_WORD = 3.0
 
 TIME_TIMEOUT = 1.0
 
+
 class _StoreAway(Unreachable):
     """A controller answers, and its store does not answer it."""
 

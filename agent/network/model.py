@@ -69,16 +69,13 @@ class Bridge:
 
 @dataclass(frozen=True)
 class Rules:
-    """The content of the nftables maps and sets, by their names in `rules.py`."""
+    """What the nftables table is to do (`rules.py` writes it). There may be 50,000 backends: what did not change is
+    compared service by service."""
 
-    vips: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(bridge, virtual address) -> how many backends."""
-    backends: Mapping[tuple[str, int], str] = field(default_factory=dict)
-    """(virtual address, number) -> address."""
-    ports: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    """(protocol, published port) -> how many backends."""
-    port_backends: Mapping[tuple[str, int, int], tuple[str, int]] = field(default_factory=dict)
-    """(protocol, published port, number) -> address and port."""
+    services: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """(bridge, virtual address) -> the addresses behind it, at least one."""
+    ports: Mapping[tuple[str, int], tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    """(protocol, published port) -> addresses and ports behind it, at least one."""
     local: frozenset[str] = frozenset()
     """Addresses of tasks of this node."""
     own: frozenset[str] = frozenset()
@@ -148,33 +145,28 @@ def _rules(
     records: Iterable[EndpointsRecord],
     taken: frozenset[tuple[str, int]],
 ) -> Rules:
-    vips: dict[tuple[str, str], int] = {}
-    backends: dict[tuple[str, int], str] = {}
+    services: dict[tuple[str, str], tuple[str, ...]] = {}
     local: set[str] = set()
     own: set[str] = set()
     for record in records:
-        addresses = {each.address for each in record.backends if each.node == node}
-        local |= addresses
-        own |= addresses if not here[record.network].internal else set()
+        bridge = here[record.network]
         if record.vip and record.backends:
-            vips[here[record.network].device, record.vip] = len(record.backends)
-            backends |= {(record.vip, number): each.address for number, each in enumerate(record.backends)}
-    ports: dict[tuple[str, int], int] = {}
-    port_backends: dict[tuple[str, int, int], tuple[str, int]] = {}
+            services[bridge.device, record.vip] = tuple([each.address for each in record.backends])
+        addresses = [each.address for each in record.backends if each.node == node]
+        if addresses:
+            local.update(addresses)
+            own.update(addresses if not bridge.internal else ())
+    ports: dict[tuple[str, int], tuple[tuple[str, int], ...]] = {}
     for port in view.publish.ports:
         answering = view.endpoints.get(f"{port.network}.{port.service}")
         if port.network not in here or answering is None or (port.protocol, port.published) in taken:
             continue
-        chosen = [each.address for each in answering.backends if each.node == node or not port.local]
+        chosen = [each for each in answering.backends if each.node == node or not port.local]
         if chosen:
-            ports[port.protocol, port.published] = len(chosen)
-        for number, address in enumerate(chosen):
-            port_backends[port.protocol, port.published, number] = (address, port.target)
+            ports[port.protocol, port.published] = tuple([(each.address, port.target) for each in chosen])
     return Rules(
-        vips=vips,
-        backends=backends,
+        services=services,
         ports=ports,
-        port_backends=port_backends,
         local=frozenset(local),
         own=frozenset(own),
         subnets=frozenset((bridge.device, bridge.subnet) for bridge in here.values()),

@@ -244,7 +244,7 @@ class Networking:
             self._rules = None
             await self._machine.rules(text)
         self._rules = new
-        gone = rules.backends(old) - rules.backends(new) if old is not None else frozenset()
+        gone = rules.left(old, new) if old is not None else frozenset()
         if gone:
             try:
                 await self._machine.forget_flows(gone)

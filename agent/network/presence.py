@@ -8,7 +8,7 @@ who did not answer twice in a row is left out until it does, but never all of a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 
 import msgspec
 import structlog
@@ -34,25 +34,31 @@ log = structlog.get_logger()
 
 def present(view: View, node: str, tasks: Mapping[str, LocalTask], silent: frozenset[str]) -> View:
     """The view with only those that are there. `tasks`: of `node`; `silent`: tasks elsewhere that do not answer."""
+    heirs = [task for task in tasks.values() if task.predecessor and _is_up(task)]
+    ended = {name for name, task in tasks.items() if not _is_up(task)}
+    concerned = silent.union(ended, (task.predecessor for task in heirs))
+    if not concerned:
+        return view
     changed = {
         key: msgspec.structs.replace(record, backends=backends)
         for key, record in view.endpoints.items()
-        if (backends := _present(record, node, tasks, silent)) != record.backends
+        if any(each.task in concerned for each in record.backends)
+        and (backends := _present(record, node, heirs, ended, silent)) != record.backends
     }
     return msgspec.structs.replace(view, endpoints={**view.endpoints, **changed}) if changed else view
 
 
 def _present(
-    record: EndpointsRecord, node: str, tasks: Mapping[str, LocalTask], silent: frozenset[str]
+    record: EndpointsRecord, node: str, heirs: Iterable[LocalTask], ended: Set[str], silent: Set[str]
 ) -> tuple[Backend, ...]:
-    kept = [each for each in record.backends if each.node != node or _is_up(tasks.get(each.task))]
+    kept = [each for each in record.backends if each.node != node or each.task not in ended]
     named = {each.task for each in record.backends}
-    heirs = [
+    come = [
         Backend(task=task.id, node=node, address=task.addresses[record.network])
-        for task in tasks.values()
-        if task.predecessor in named and task.id not in named and record.network in task.addresses and _is_up(task)
+        for task in heirs
+        if task.predecessor in named and task.id not in named and record.network in task.addresses
     ]
-    answering = [each for each in kept if each.task not in silent] + heirs
+    answering = [each for each in kept if each.task not in silent] + come
     return tuple(answering or kept)
 
 

@@ -11,7 +11,8 @@ every node answers ARP for them, so that also a container on several networks, o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any
 
 from agent.network.model import Rules
@@ -64,19 +65,37 @@ SKELETON = f"""
 """
 
 
+@dataclass(frozen=True)
+class _Content:
+    """Elements of the maps and sets, by their names in the table."""
+
+    vips: Mapping[tuple[str, str], int]
+    """(bridge, virtual address) -> how many backends."""
+    backends: Mapping[tuple[str, int], str]
+    """(virtual address, number) -> address."""
+    ports: Mapping[tuple[str, int], int]
+    """(protocol, published port) -> how many backends."""
+    port_backends: Mapping[tuple[str, int, int], tuple[str, int]]
+    """(protocol, published port, number) -> address and port."""
+    local: frozenset[str]
+    own: frozenset[str]
+    subnets: frozenset[tuple[str, str]]
+    virtual: frozenset[str]
+
+
 def whole(rules: Rules) -> str:
     """The table with that content, in place of whatever stands; one transaction."""
     chains = _chains(_counts(rules))
     text = f"table ip {TABLE} {{}}\ndelete table ip {TABLE}\ntable ip {TABLE} {{{SKELETON}}}\n"
-    return text + "".join(chains) + "".join(_edits("add", _elements(rules)))
+    return text + "".join(chains) + "".join(_edits("add", _elements(_content(rules))))
 
 
 def change(old: Rules, new: Rules) -> str:
     """What makes `new` of `old`; "" if they are the same."""
-    gone, come = _elements(_only_in(old, new)), _elements(_only_in(new, old))
-    chains = _chains(_counts(new) - _counts(old))
+    before, after = _content(_differing(old, new)), _content(_differing(new, old))
+    gone, come = _elements(_only_in(before, after)), _elements(_only_in(after, before))
     edits = [*_edits("delete", gone), *_edits("add", come)]
-    return "".join((*chains, *edits)) if edits else ""
+    return "".join((*_chains(_counts(new) - _counts(old)), *edits)) if edits else ""
 
 
 def gone() -> str:
@@ -84,27 +103,53 @@ def gone() -> str:
     return f"table ip {TABLE} {{}}\ndelete table ip {TABLE}\n"
 
 
-def backends(rules: Rules) -> frozenset[str]:
-    """All addresses that something is sent on to."""
-    return frozenset(rules.backends.values()) | {address for address, _ in rules.port_backends.values()}
+def left(old: Rules, new: Rules) -> frozenset[str]:
+    """Addresses that something was sent on to, and is no more."""
+    changed = _differing(old, new)
+    candidates = set(chain.from_iterable(changed.services.values()))
+    candidates |= {address for each in changed.ports.values() for address, _ in each}
+    if not candidates:
+        return frozenset()
+    candidates.difference_update(*new.services.values())
+    return frozenset(candidates.difference(address for each in new.ports.values() for address, _ in each))
 
 
-def _only_in(one: Rules, other: Rules) -> Rules:
-    """What only one of them has, or has differently. Compared before text is made: there may be 100,000 elements."""
+def _differing(one: Rules, other: Rules) -> Rules:
+    """Only the services and ports that the other does not have, or has differently."""
+    services = {key: to for key, to in one.services.items() if other.services.get(key) != to}
+    ports = {key: to for key, to in one.ports.items() if other.ports.get(key) != to}
+    return replace(one, services=services, ports=ports)
+
+
+def _content(rules: Rules) -> _Content:
+    return _Content(
+        vips={key: len(to) for key, to in rules.services.items()},
+        backends={(vip, n): address for (_, vip), to in rules.services.items() for n, address in enumerate(to)},
+        ports={key: len(to) for key, to in rules.ports.items()},
+        port_backends={(*key, n): each for key, to in rules.ports.items() for n, each in enumerate(to)},
+        local=rules.local,
+        own=rules.own,
+        subnets=rules.subnets,
+        virtual=rules.virtual,
+    )
+
+
+def _only_in(one: _Content, other: _Content) -> _Content:
+    """What only one of them has, or has differently."""
     found: dict[str, Any] = {}
-    for field in fields(Rules):
+    for field in fields(_Content):
         mine, theirs = getattr(one, field.name), getattr(other, field.name)
         if isinstance(mine, Mapping):
             found[field.name] = {key: value for key, value in mine.items() if theirs.get(key) != value}
         else:
             found[field.name] = mine - theirs
-    return Rules(**found)
+    return _Content(**found)
 
 
 def _counts(rules: Rules) -> set[tuple[str, int]]:
     """The chains that are needed: kind, and number of backends."""
-    return {("n", count) for count in rules.vips.values()} | {
-        (protocol, count) for (protocol, _), count in rules.ports.items()
+    return {("n", len(to)) for to in rules.services.values()} | {
+        (protocol, len(to)) for (protocol, _), to in rules.ports.items()
     }
 
 
@@ -122,7 +167,7 @@ def _chains(counts: Iterable[tuple[str, int]]) -> list[str]:
     return text
 
 
-def _elements(rules: Rules) -> Mapping[str, list[str]]:
+def _elements(rules: _Content) -> Mapping[str, list[str]]:
     return {
         "vips": [f'"{bridge}" . {vip} : goto n{count}' for (bridge, vip), count in sorted(rules.vips.items())],
         "own_vips": [f"{vip} : goto n{count}" for (_, vip), count in sorted(rules.vips.items())],
@@ -137,7 +182,7 @@ def _elements(rules: Rules) -> Mapping[str, list[str]]:
     }
 
 
-def _port_backends(rules: Rules, wanted: str) -> list[str]:
+def _port_backends(rules: _Content, wanted: str) -> list[str]:
     return [
         f"{port} . {number} : {address} . {target}"
         for (protocol, port, number), (address, target) in sorted(rules.port_backends.items())

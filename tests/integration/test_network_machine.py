@@ -43,18 +43,15 @@ async def main(library, texts):
 asyncio.run(main(*json.load(sys.stdin)))
 """
 SMALL = Rules(
-    vips={("br-m1000", "10.200.224.1"): 2},
-    backends={("10.200.224.1", 0): "10.200.1.2", ("10.200.224.1", 1): "10.200.2.2"},
-    ports={("tcp", 8080): 1, ("udp", 53): 1},
-    port_backends={("tcp", 8080, 0): ("10.200.1.2", 80), ("udp", 53, 0): ("10.200.1.2", 53)},
+    services={("br-m1000", "10.200.224.1"): ("10.200.1.2", "10.200.2.2")},
+    ports={("tcp", 8080): (("10.200.1.2", 80),), ("udp", 53): (("10.200.1.2", 53),)},
     local=frozenset({"10.200.1.2"}),
     own=frozenset({"10.200.1.2"}),
     subnets=frozenset({("br-m1000", "10.200.0.0/16")}),
     virtual=frozenset({"10.200.224.0/19"}),
 )
 LESS = Rules(
-    vips={("br-m1000", "10.200.224.1"): 1},
-    backends={("10.200.224.1", 0): "10.200.2.2"},
+    services={("br-m1000", "10.200.224.1"): ("10.200.2.2",)},
     subnets=SMALL.subnets,
     virtual=SMALL.virtual,
 )

@@ -30,8 +30,7 @@ def test_a_network_that_is_not_allotted_to_the_node_waits() -> None:
 def test_a_published_port_brings_its_network_to_every_node() -> None:
     found = wanted(view(answering("web", 1), ports=(WEB,)), "n3", (), 1500, NONE)
     assert [bridge.network for bridge in found.bridges] == ["front"]
-    assert found.rules.ports == {("tcp", 8080): 1}
-    assert found.rules.port_backends == {("tcp", 8080, 0): ("10.192.1.2", 80)}
+    assert found.rules.ports == {("tcp", 8080): (("10.192.1.2", 80),)}
 
 
 def test_a_port_that_somebody_else_has_on_this_machine_is_left_alone() -> None:
@@ -43,14 +42,13 @@ def test_a_port_that_somebody_else_has_on_this_machine_is_left_alone() -> None:
 def test_a_local_port_only_sends_to_tasks_of_the_node() -> None:
     local = Publication(published=8080, target=80, service="web", network="front", local=True)
     records = view(answering("web", 1, 2), ports=(local,))
-    assert wanted(records, "n1", (), 1500, NONE).rules.port_backends == {("tcp", 8080, 0): ("10.192.1.2", 80)}
+    assert wanted(records, "n1", (), 1500, NONE).rules.ports == {("tcp", 8080): (("10.192.1.2", 80),)}
     assert not wanted(records, "n3", (), 1500, NONE).rules.ports
 
 
 def test_only_services_with_somebody_behind_them_have_a_virtual_address() -> None:
     rules = wanted(view(answering("web", 1, 2), answering("db")), "n1", ["front"], 1500, NONE).rules
-    assert rules.vips == {("br-m1000", "10.192.224.1"): 2}
-    assert rules.backends == {("10.192.224.1", 0): "10.192.1.2", ("10.192.224.1", 1): "10.192.2.2"}
+    assert rules.services == {("br-m1000", "10.192.224.1"): ("10.192.1.2", "10.192.2.2")}
 
 
 def test_own_tasks_see_their_callers_but_not_on_internal_networks_which_have_no_way_back() -> None:
@@ -63,7 +61,7 @@ def test_own_tasks_see_their_callers_but_not_on_internal_networks_which_have_no_
 def test_networks_stay_apart_in_the_rules() -> None:
     records = view(answering("web", 1), answering("db", 1, network="back", second=193))
     rules = wanted(records, "n1", ["front", "back"], 1500, NONE).rules
-    assert set(rules.vips) == {("br-m1000", "10.192.224.1"), ("br-m1001", "10.193.224.2")}
+    assert set(rules.services) == {("br-m1000", "10.192.224.1"), ("br-m1001", "10.193.224.2")}
 
 
 def test_addresses_on_networks_of_others_are_not_told() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from agent.network import rules
+from agent.network.memory_rules import MemoryTable
 from agent.network.model import Rules, wanted
 from schemas.network import Publication
 from tests.unit.network.network_cases import answering, view
@@ -51,3 +55,42 @@ def test_the_whole_replaces_what_stands_in_one_transaction() -> None:
 
 def test_an_empty_content_names_no_elements() -> None:
     assert " element " not in rules.whole(Rules())
+
+
+def test_who_is_sent_to_no_more_has_left() -> None:
+    assert rules.left(of(1, 2), of(2, 3)) == {"10.192.1.2"}
+    assert rules.left(of(1, 2), of(2, 1)) == frozenset()
+    assert rules.left(of(1), of()) == {"10.192.1.2"}
+
+
+def test_who_has_left_one_service_and_is_behind_another_has_not_left() -> None:
+    one, other = ("br-m1000", "10.192.224.1"), ("br-m1000", "10.192.224.2")
+    before = Rules(services={one: ("10.192.1.2",), other: ("10.192.2.2",)})
+    assert rules.left(before, Rules(services={other: ("10.192.1.2",)})) == {"10.192.2.2"}
+    assert rules.left(before, Rules(ports={("tcp", 80): (("10.192.2.2", 80),)})) == {"10.192.1.2"}
+
+
+def table(text: str, table: MemoryTable | None = None) -> MemoryTable:
+    found = table or MemoryTable()
+    found.load(text)
+    return found
+
+
+ADDRESSES = st.sampled_from([f"10.192.{n}.2" for n in range(1, 5)])
+VIPS = st.sampled_from([("br-m1000", f"10.192.224.{n}") for n in range(1, 4)])
+BEHIND = st.lists(ADDRESSES, min_size=1, max_size=3, unique=True).map(tuple)
+PORTS = st.tuples(st.sampled_from(["tcp", "udp"]), st.integers(80, 82))
+SOME = st.builds(
+    Rules,
+    services=st.dictionaries(VIPS, BEHIND),
+    ports=st.dictionaries(PORTS, BEHIND.map(lambda each: tuple((address, 80) for address in each))),
+    local=st.frozensets(ADDRESSES),
+    own=st.frozensets(ADDRESSES),
+)
+
+
+@given(SOME, SOME)
+def test_a_change_comes_to_the_same_as_the_whole(old: Rules, new: Rules) -> None:
+    changed, made = table(rules.change(old, new), table(rules.whole(old))), table(rules.whole(new))
+    assert {name: each for name, each in changed.maps.items() if each} == made.maps
+    assert rules.left(old, new) == table(rules.whole(old)).destinations() - made.destinations()
