@@ -6,7 +6,7 @@ end: so a task that the same round tells to stop leaves the endpoints with it, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.draft import Draft
 from controller.nodes import NodeView
@@ -16,6 +16,12 @@ from schemas.spec import Port, ServiceSpec
 
 FREE_PORTS = range(30_000, 32_768)
 """Where published ports come from that nobody names."""
+
+Wanted = tuple[ServiceSpec, Port, range]
+"""A port of a service, and those of the nodes' ports that will do."""
+
+OWNERS_TOLD = 3
+"""Services that are named of those that have a whole range."""
 
 
 def backends_of(
@@ -72,26 +78,64 @@ def endpoints_of(
 
 
 def publish(specs: Iterable[ServiceSpec], prior: PublishRecord) -> PublishRecord:
-    """All published ports. Who has one keeps it, else the first by name gets it; the other is told whose it is."""
-    held = {(port.published, port.protocol): port.service for port in prior.ports}
-    kept = {(port.service, port.target, port.protocol): port.published for port in prior.ports}
-    wanted = [(spec, port) for spec in sorted(specs, key=lambda spec: spec.name) for port in ingress_ports(spec)]
-    wanted.sort(key=lambda pair: held.get((pair[1].published, pair[1].protocol)) != pair[0].name)
-    named = {(port.published, port.protocol) for _, port in wanted if port.published}
+    """All published ports. Who has one keeps it, else the first by name gets it; the other is told whose it is.
+
+    Ports that are named go first. Of the others each keeps what it was given as long as nobody names that port and it
+    is one of those that will do; the new ones come last, ranges before those that can be any.
+    """
+    wanted = [
+        (spec, port, port.choices) for spec in sorted(specs, key=lambda spec: spec.name) for port in ingress_ports(spec)
+    ]
+    had: dict[tuple[str, int, str], list[int]] = {}
+    for kept in prior.ports:
+        had.setdefault((kept.service, kept.target, kept.protocol), []).append(kept.published)
     given: dict[tuple[int, str], Publication] = {}
     refused: dict[str, str] = {}
-    for spec, port in wanted:
-        number = port.published or kept.get((spec.name, port.target, port.protocol), 0)
-        if not port.published and (not number or (number, port.protocol) in given.keys() | named):
-            number = next((each for each in FREE_PORTS if (each, port.protocol) not in given.keys() | named), 0)
-        owner = given.get((number, port.protocol))
-        if not number:
-            refused[spec.name] = "no free port is left"
-        elif owner is not None and (owner.service, owner.target) != (spec.name, port.target):
-            refused[spec.name] = f"port {number}/{port.protocol} is published by {owner.service}"
-        else:
+
+    def give(spec: ServiceSpec, port: Port, numbers: Iterable[int]) -> bool:
+        number = next((each for each in numbers if (each, port.protocol) not in given), 0)
+        if number:
             given[(number, port.protocol)] = _publication(spec, port, number)
+        return number > 0
+
+    for spec, port in _named(wanted, prior):
+        owner = given.get((port.published, port.protocol))
+        if owner is not None and (owner.service, owner.target) != (spec.name, port.target):
+            refused[spec.name] = taken(port, [owner.service])
+        else:
+            given[(port.published, port.protocol)] = _publication(spec, port, port.published)
+    new: list[Wanted] = []
+    for spec, port, choices in _open(wanted):
+        old = had.get((spec.name, port.target, port.protocol), ())
+        if not give(spec, port, (each for each in old if not choices or each in choices)):
+            new.append((spec, port, choices))
+    for spec, port, choices in new:
+        if not give(spec, port, choices or FREE_PORTS):
+            owners = [given[(each, port.protocol)].service for each in choices]
+            refused[spec.name] = taken(port, owners) if owners else "no free port is left"
     return PublishRecord(ports=tuple(given[key] for key in sorted(given)), refused=refused)
+
+
+def _named(wanted: list[Wanted], prior: PublishRecord) -> list[tuple[ServiceSpec, Port]]:
+    """Those that can be one port only; first who has it."""
+    held = {(port.published, port.protocol): port.service for port in prior.ports}
+    named = [(spec, port) for spec, port, choices in wanted if len(choices) == 1]
+    return sorted(named, key=lambda pair: held.get((pair[1].published, pair[1].protocol)) != pair[0].name)
+
+
+def _open(wanted: list[Wanted]) -> list[Wanted]:
+    """Those that can be one port or another; first those of a range."""
+    return sorted((each for each in wanted if len(each[2]) != 1), key=lambda each: not each[2])
+
+
+def taken(port: Port, owners: Sequence[str]) -> str:
+    """What is told of a port whose choices others have: `owners` of each."""
+    names = list(dict.fromkeys(owners))
+    more = f" and {len(names) - OWNERS_TOLD} more" if len(names) > OWNERS_TOLD else ""
+    published = f"published by {', '.join(names[:OWNERS_TOLD])}{more}"
+    if len(port.choices) > 1:
+        return f"no port of {port.span}/{port.protocol} is free: {published}"
+    return f"port {port.span}/{port.protocol} is {published}"
 
 
 def ingress_ports(spec: ServiceSpec) -> Iterator[Port]:

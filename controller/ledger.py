@@ -29,11 +29,18 @@ _ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """A port of the host that a task publishes."""
+    """A port of the host that a task publishes, or the range of which its engine is to pick one."""
 
     port: int
     protocol: str
     address: str
+    last: int = 0
+    """Of the range; 0: it is none."""
+
+    @property
+    def choices(self) -> range:
+        """The ports that will do."""
+        return range(self.port, max(self.port, self.last) + 1)
 
     def clashes(self, address: str) -> bool:
         """Whether the same port on `address` is the same place."""
@@ -48,8 +55,11 @@ class Needs:
     cpus: int
     memory: int
     ports: tuple[HostPort, ...]
+    """Those that are named."""
     size: int
     """Bytes of the encoded spec, which an assignment holds once."""
+    ranges: tuple[HostPort, ...] = ()
+    """Of each its engine picks one."""
 
 
 NOTHING = Needs("", 0, 0, (), 0)
@@ -88,6 +98,15 @@ class Room:
             company=self.company.without(task),
         )
 
+    def free(self, port: HostPort, besides: Iterable[HostPort] = ()) -> HostPort | None:
+        """The first of the port's choices that nobody holds, and none of `besides` is; None: they are all taken."""
+        for number in port.choices:
+            held = (address for address, _ in self.ports.get((number, port.protocol), ()))
+            others = (each.address for each in besides if (each.port, each.protocol) == (number, port.protocol))
+            if not any(port.clashes(address) for address in (*held, *others)):
+                return HostPort(number, port.protocol, port.address)
+        return None
+
     def hold(self, port: HostPort, owner: str) -> None:
         """Note who holds a port."""
         self.ports.setdefault((port.port, port.protocol), []).append((port.address, owner))
@@ -120,13 +139,16 @@ class Ledger:
 
     def take(self, node: str, task: str, needs: Needs, member: Member) -> None:
         """A task was placed."""
-        _add(self.room(node), task, needs)
-        self.room(node).company.add(task, member)
+        room = self.room(node)
+        _add(room, task, needs)
+        _hold_ranges(room, task, needs)
+        room.company.add(task, member)
 
     def _read(self, view: NodeView) -> Room:
         facts = view.facts
         room = Room(_nano(facts.cpus), facts.memory)
         observed = {task.id: task for task in view.observation.tasks} if view.observation is not None else {}
+        unbound: list[tuple[str, Needs]] = []
         for task in self._draft.tasks(view.name):
             seen = observed.get(task.id)
             needs = self.needs(task.spec, self._draft.spec(view.name, task.spec))
@@ -138,26 +160,33 @@ class Ledger:
                 spec = self._draft.spec(view.name, task.spec)
                 avoids = spec.placement.anti_affinity if spec is not None else ()
                 room.company.add(task.id, Member(task.service, avoids, task.desired == "running"))
-                _hold_bound(room, task, seen)
+                if seen is not None and seen.ports:
+                    _hold_bound(room, task, seen)
+                elif needs.ranges:
+                    unbound.append((task.id, needs))
         for name in self._draft.prepared(view.name).values():
             needs = self.needs(name, self._draft.spec(view.name, name))
             room.specs[needs.spec] = needs.size
         if view.observation is not None:
             for bound in view.observation.ports_taken:
                 room.hold(HostPort(bound.published, bound.protocol, bound.host_ip), "")
+        for owner, needs in unbound:
+            _hold_ranges(room, owner, needs)
         return room
 
 
 def needs_of(name: str, spec: TaskSpec) -> Needs:
     """What a task of the spec takes."""
+    wanted = [port for port in spec.container.ports if port.published and port.mode == "host"]
     return Needs(
         spec=name,
         cpus=_nano(spec.reservations.cpus),
         memory=spec.reservations.memory,
-        ports=tuple(
-            HostPort(port.published, port.protocol, port.host_ip)
-            for port in spec.container.ports
-            if port.published and port.mode == "host"
+        ports=tuple(HostPort(port.published, port.protocol, port.host_ip) for port in wanted if len(port.choices) == 1),
+        ranges=tuple(
+            HostPort(port.published, port.protocol, port.host_ip, port.published_last)
+            for port in wanted
+            if len(port.choices) > 1
         ),
         size=len(encode(spec)) + 32,
     )
@@ -167,12 +196,17 @@ def _nano(cpus: float) -> int:
     return round(min(cpus, _MOST_CPUS) * _NANO)
 
 
-def clash(room: Room, ports: Iterable[HostPort]) -> HostPort | None:
-    """The first port that somebody holds."""
-    for port in ports:
-        for address, _ in room.ports.get((port.port, port.protocol), ()):
-            if port.clashes(address):
-                return port
+def clash(room: Room, needs: Needs) -> HostPort | None:
+    """The first port that somebody holds, or the first range of which no port is left."""
+    for port in needs.ports:
+        if room.free(port) is None:
+            return port
+    picked = list(needs.ports)
+    for port in needs.ranges:
+        free = room.free(port, picked)
+        if free is None:
+            return port
+        picked.append(free)
     return None
 
 
@@ -185,7 +219,15 @@ def _add(room: Room, task: str, needs: Needs) -> None:
         room.hold(port, task)
 
 
-def _hold_bound(room: Room, task: AssignedTask, seen: ObservedTask | None) -> None:
+def _hold_bound(room: Room, task: AssignedTask, seen: ObservedTask) -> None:
     """Ports that the engine picked are taken, too."""
-    for bound in seen.ports if seen is not None else ():
+    for bound in seen.ports:
         room.hold(HostPort(bound.published, bound.protocol, bound.host_ip), task.id)
+
+
+def _hold_ranges(room: Room, task: str, needs: Needs) -> None:
+    """Which port the engine picks is not known before the task runs: one is counted, whichever it will be."""
+    for port in needs.ranges:
+        free = room.free(port)
+        if free is not None:
+            room.hold(free, task)

@@ -7,11 +7,11 @@ changes (ports, reservations, tasks per node, the assignment's size).
 from __future__ import annotations
 
 from controller.constraints import platform_fits, satisfied
-from controller.ledger import TASK_BYTES, Needs, Room, clash
+from controller.ledger import TASK_BYTES, HostPort, Needs, Room, clash
 from controller.nodes import NodeView
 from controller.reasons import Miss, plain
 from schemas.assignment import ASSIGNMENT_LIMIT
-from schemas.spec import TaskSpec
+from schemas.spec import TaskSpec, span
 
 NO_CPUS = Miss("lacks CPUs", "lack CPUs", "lacks CPUs")
 NO_MEMORY = Miss("lacks memory", "lack memory", "lacks memory")
@@ -48,8 +48,8 @@ def fit_miss(spec: TaskSpec, view: NodeView) -> Miss | None:
 
 def changing_miss(room: Room, needs: Needs, same: int, most: int, limit: int) -> Miss | None:
     """What is used up on the node. `same` of at most `most` (0: any) tasks of the service, `limit` tasks in all."""
-    if (port := clash(room, needs.ports)) is not None:
-        return port_miss(port.port, port.protocol)
+    if (port := clash(room, needs)) is not None:
+        return port_miss(port)
     if needs.cpus and room.cpus_taken + needs.cpus > room.cpus:
         return NO_CPUS
     if needs.memory and room.memory_taken + needs.memory > room.memory:
@@ -62,7 +62,8 @@ def changing_miss(room: Room, needs: Needs, same: int, most: int, limit: int) ->
     return TOO_BIG if room.size + TASK_BYTES + extra > ASSIGNMENT_LIMIT else None
 
 
-def port_miss(port: int, protocol: str) -> Miss:
-    """The port is somebody else's."""
-    taken = f"port {port}/{protocol} taken"
+def port_miss(port: HostPort) -> Miss:
+    """The port is somebody else's, or all of the range are."""
+    which = f"port {port.port}" if len(port.choices) == 1 else f"all ports of {span(port.choices)}"
+    taken = f"{which}/{port.protocol} taken"
     return Miss(f"has {taken}", f"have {taken}", f"has {taken}")

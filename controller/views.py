@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from controller.network_troubles import network_troubles
 from controller.records import Records
 from schemas.memberapi import NodeView
+from schemas.network import Publication
 from schemas.observation import NodeFacts, Observation
 from schemas.records import Reason, ServiceRecord
 from schemas.serviceapi import ServiceList, ServiceView
@@ -30,11 +31,20 @@ class Heads:
     reasons: tuple[Reason, ...]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What is told of services beside their own records, by their names."""
+
+    running: Mapping[str, int]
+    troubles: Mapping[str, tuple[str, ...]]
+    published: Mapping[str, tuple[Publication, ...]]
+
+
 def service_list(records: Records, observations: Observations, stack: str = "") -> ServiceList:
     """All services that stand (of a stack), by name."""
-    running, troubles = _running(records, observations), network_troubles(records, observations)
+    seen = _seen(records, observations)
     listed = (
-        _service(records, running, troubles, stored.record, stored.sequence)
+        _service(records, seen, stored.record, stored.sequence)
         for _, stored in sorted(records.services.items())
         if not stored.record.removed and stack in ("", stored.record.stack)
     )
@@ -44,8 +54,7 @@ def service_list(records: Records, observations: Observations, stack: str = "") 
 def service_view(records: Records, observations: Observations, service: str) -> ServiceView:
     """One service. Raises KeyError."""
     stored = records.services[service]
-    running, troubles = _running(records, observations), network_troubles(records, observations)
-    return _service(records, running, troubles, stored.record, stored.sequence)
+    return _service(records, _seen(records, observations), stored.record, stored.sequence)
 
 
 def node_views(records: Records, observations: Observations) -> Iterator[NodeView]:
@@ -156,13 +165,14 @@ def _troubles(records: Records, observations: Observations) -> Iterator[Reason]:
         yield from (Reason(text=f"service {service}: {why}" if service else why) for why in whys)
 
 
-def _service(
-    records: Records,
-    running: Mapping[str, int],
-    troubles: Mapping[str, tuple[str, ...]],
-    record: ServiceRecord,
-    sequence: int,
-) -> ServiceView:
+def _seen(records: Records, observations: Observations) -> _Seen:
+    published: dict[str, tuple[Publication, ...]] = {}
+    for port in records.publish.ports:
+        published[port.service] = (*published.get(port.service, ()), port)
+    return _Seen(_running(records, observations), network_troubles(records, observations), published)
+
+
+def _service(records: Records, seen: _Seen, record: ServiceRecord, sequence: int) -> ServiceView:
     rollout = records.rollouts.get(record.name)
     revision = records.revisions.get((record.name, record.target))
     desired = record.replicas if record.mode == "replicated" else (rollout.wanted if rollout else 0)
@@ -171,10 +181,11 @@ def _service(
         spec=revision.spec if revision else _missing(record),
         sequence=sequence,
         rollout=rollout,
-        running=running.get(record.name, 0),
+        running=seen.running.get(record.name, 0),
         desired=desired,
         revisions=records.revisions_of(record.name),
-        troubles=troubles.get(record.name, ()),
+        troubles=seen.troubles.get(record.name, ()),
+        published=seen.published.get(record.name, ()),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schemas.network import Publication
 from schemas.records import RolloutRecord, ServiceRecord
 from schemas.requests import Ask, Command, Written
 from schemas.spec import ServiceSpec
@@ -83,6 +84,8 @@ class ServiceView(Wire, frozen=True, kw_only=True):
     revisions: tuple[int, ...] = ()
     troubles: tuple[str, ...] = ()
     """What does not work of its networks and published ports, and where."""
+    published: tuple[Publication, ...] = ()
+    """The ports that every node takes connections on for it: those that it names, and those that it was given."""
 
 
 class ServiceList(Wire, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ LINE = 300
 _TABLE: tuple[tuple[str, str], ...] = (
     # starting
     (r"Bind for \S*?:(\d+) failed: port is already allocated", r"port \1 is already taken on this node"),
+    (r"all ports are allocated", "no free host port is left on this node"),
     (r"listen (tcp|udp)\d? \S*?:(\d+): bind: address already in use", r"port \2/\1 is already taken on this node"),
     (r"bind host port (?:for )?\S*?:(\d+)(?::\S+)?: address already in use", r"port \1 is already taken on this node"),
     (r"bind host port \S*?:(\d+)/(tcp|udp): address already in use", r"port \1/\2 is already taken on this node"),

@@ -78,8 +78,8 @@ def _bindings(container: ContainerSpec) -> dict[str, list[dict[str, str]]]:
     bindings: dict[str, list[dict[str, str]]] = {}
     for port in container.ports:
         if port.mode == "host":
-            # An empty HostPort has the engine pick a free one.
-            at = {"HostIp": port.host_ip, "HostPort": str(port.published) if port.published else ""}
+            # Of a range ("8000-8010") the engine picks a free one; of an empty HostPort any.
+            at = {"HostIp": port.host_ip, "HostPort": port.span}
             bindings.setdefault(f"{port.target}/{port.protocol}", []).append(at)
     return bindings
 

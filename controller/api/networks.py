@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 import msgspec
 
 from controller.api.desk import Desk, Draft, not_found
-from controller.endpoints import ingress_ports
+from controller.endpoints import ingress_ports, taken
 from controller.networking import spec_of, taken_by_others
 from controller.networks import ceiling, refusal
 from controller.records import Records
@@ -186,11 +186,12 @@ def check_attached(records: Records, specs: Iterable[ServiceSpec], coming: Itera
                 " or publish the port with mode=host",
             )
         for port in ingress_ports(spec):
-            owner = owners.get((port.published, port.protocol), spec.name)
-            if owner != spec.name:
+            others = [owners.get((number, port.protocol), spec.name) for number in port.choices]
+            if others and spec.name not in others:
+                one = len(others) == 1
                 raise Conflict(
-                    f"service {spec.name}: port {port.published}/{port.protocol} is published by {owner}",
-                    hint="choose another port, or remove that service",
+                    f"service {spec.name}: {taken(port, others)}",
+                    hint="choose another port, or remove that service" if one else "choose another or a longer range",
                 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from meshctl.format.portranges import FORMS
+
 _S = "services.*."
 
 _HOST_MODE = "publish on the node that runs the task: `{target: 80, published: 8080, mode: host}`"
@@ -54,9 +56,8 @@ _SERVICE = {
     "pid=service:... container:...": "use `host`, or put both programs into one image",
     "ipc=service:... container:...": "use `host` or `private`",
     "pids_limit": "use `deploy.resources.limits.pids`",
-    "ports (short form)": "write it as `8080:80`, `8080:80/udp` or `8000-8010:80-90`",
+    "ports (short form)": f"write it as {FORMS}",
     "ports[].host_ip (of an ingress port)": "remove it, or publish with `mode: host`",
-    "ports[].published=(a range)": "publish each port by an entry of its own, or leave `published` out",
     "ports[].protocol=sctp": "use `tcp` or `udp`",
     "ports[].name": _REMOVE,
     "ports[].app_protocol": _REMOVE,

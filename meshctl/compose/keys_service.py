@@ -64,7 +64,7 @@ _NOTES = {
     "ports": "short or long; on every node unless in host mode",
     "ports[]": "the long form",
     "ports[].target": "the container's port",
-    "ports[].published": "the node's port; without it the engine picks a free one",
+    "ports[].published": "the node's port, or a range as `8000-8010`: a free one of it; without it any free one",
     "ports[].protocol": "`tcp` or `udp`",
     "ports[].mode": "`ingress` (on every node, the default) or `host` (on the node that runs the task)",
     "ports[].host_ip": "the node's address to listen on",

@@ -12,27 +12,25 @@ from meshctl.compose.cursor import At
 from meshctl.compose.keys import remedy
 from meshctl.compose.problems import quote
 from meshctl.compose.scalars import chosen, text, whole
+from meshctl.format.portranges import NoPorts, ends, paired, port_range
 from schemas.spec import Port
 
 _P = "services.*.ports"
 _SHORT = re.compile(
-    r"(?:(?P<ip>\[[0-9a-fA-F:.]+\]|\d{1,3}(?:\.\d{1,3}){3}):)?(?:(?P<published>\d{0,5}(?:-\d{1,5})?):)?(?P<target>\d{1,5}(?:-\d{1,5})?)(?:/(?P<protocol>\w+))?"
+    r"(?:(?P<ip>\[[0-9a-fA-F:.]+\]|\d{1,3}(?:\.\d{1,3}){3}):)?(?:(?P<published>(?:\d+(?:-\d+)?)?):)?(?P<target>\d+(?:-\d+)?)(?:/(?P<protocol>\w+))?"
 )
-
-
-RANGE_LIMIT = 256
-"""Ports of one range."""
 
 
 def read_ports(at: At | None, scope: At | None) -> tuple[Port, ...]:
     """The published ports of a service. `scope`: x-mesh.publish: whose tasks answer on those of every node."""
     local = chosen(scope, ("everywhere", "local"), "everywhere") == "local"
-    found: dict[tuple[str, str, int, int, str], Port] = {}
+    found: dict[tuple[str, str, str, int, str], Port] = {}
     for item in at.elements() if at else ():
         for port in _long(item) if item.is_mapping else _short(item):
-            key = (port.mode, port.host_ip, port.published, port.target if not port.published else 0, port.protocol)
+            target = 0 if len(port.choices) == 1 else port.target
+            key = (port.mode, port.host_ip, port.span, target, port.protocol)
             if key in found:
-                said = f"port {port.published or port.target}/{port.protocol} is published twice"
+                said = f"port {port.span or port.target}/{port.protocol} is published twice"
                 item.refuse(said, "keep one of them")
             found[key] = msgspec.structs.replace(port, local=local and port.mode == "ingress")
     if scope is not None and local and all(port.mode == "host" for port in found.values()):
@@ -63,10 +61,12 @@ def _long(at: At) -> tuple[Port, ...]:
     return (_port(number, published, protocol, "host" if mode == "host" else "ingress", address),)
 
 
-def _port(target: int, published: int, protocol: str, mode: Literal["host", "ingress"], address: str = "") -> Port:
+def _port(target: int, choices: range, protocol: str, mode: Literal["host", "ingress"], address: str = "") -> Port:
+    published, last = ends(choices)
     return Port(
         target=target,
         published=published,
+        published_last=last,
         protocol="udp" if protocol == "udp" else "tcp",
         mode=mode,
         host_ip=address,
@@ -85,29 +85,24 @@ def _short(at: At) -> tuple[Port, ...]:
             "a port that is published on every node has no address", remedy(f"{_P}[].host_ip (of an ingress port)")
         )
         return ()
-    targets = _numbers(match["target"])
-    published = _numbers(match["published"]) if match["published"] else (0,) * len(targets)
-    if not targets or len(targets) != len(published) or len(targets) > RANGE_LIMIT:
-        at.refuse(f"{quote(line)} is no port", remedy(f"{_P} (short form)"))
+    try:
+        pairs = paired(match["published"] or "", match["target"])
+    except NoPorts as error:
+        at.refuse(f"{quote(line)}: {error.what}", error.remedy)
         return ()
-    return tuple(
-        _port(target, number, match["protocol"] or "tcp", "ingress")
-        for target, number in zip(targets, published, strict=True)
-    )
+    return tuple(_port(target, choices, match["protocol"] or "tcp", "ingress") for choices, target in pairs)
 
 
-def _numbers(given: str) -> tuple[int, ...]:
-    """The ports of `80` or `80-90`; none if they can't be."""
-    first, _, last = given.partition("-")
-    low, high = int(first), int(last or first)
-    return tuple(range(low, high + 1)) if 1 <= low <= high <= 65535 else ()
-
-
-def _published(at: At | None) -> int:
-    if at is not None and re.fullmatch(r"\d+-\d+", text(at)):
-        at.refuse(f"a range of published ports ({text(at)})", remedy(f"{_P}[].published=(a range)"))
-        return 0
-    return whole(at, least=0, most=65535)
+def _published(at: At | None) -> range:
+    """The choices of the long form; none: any port."""
+    if at is None or "-" not in text(at)[1:]:
+        number = whole(at, least=0, most=65535)
+        return range(number, number + 1) if number else range(0)
+    try:
+        return port_range(text(at))
+    except NoPorts as error:
+        at.refuse(f"{quote(text(at))}: {error.what}", error.remedy)
+        return range(0)
 
 
 def _address(at: At | None) -> str:

@@ -108,5 +108,6 @@ def _attachments(container: ContainerSpec) -> dict[str, Any]:
 
 def _port(port: Port) -> dict[str, Any]:
     protocol = "" if port.protocol == "tcp" else port.protocol
-    entry = {"target": port.target, "published": port.published, "protocol": protocol, "host_ip": port.host_ip}
+    published = port.span if len(port.choices) > 1 else port.published
+    entry = {"target": port.target, "published": published, "protocol": protocol, "host_ip": port.host_ip}
     return entry | {"mode": port.mode}

@@ -84,7 +84,8 @@ def _gather(
         added = dict(_pair(gathering, text, environ, what) for text in add)
         _must_be_there(gathering, remove, list(old))
         return put(spec, gathering.path, {**{key: value for key, value in old.items() if key not in remove}, **added})
-    items = [gathering.parse(text, what) for text in add]
+    parsed = [gathering.parse(text, what) for text in add]
+    items = [item for each in parsed for item in each] if gathering.several else parsed
     wanted = [_removal(gathering, text) for text in remove]
     _must_be_there(gathering, wanted, [gathering.key(item) for item in old])
     gone = {*wanted, *(gathering.key(item) for item in items)}

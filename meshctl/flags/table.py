@@ -20,7 +20,7 @@ from meshctl.flags.values import (
     parse_host,
     parse_mount,
     parse_pair,
-    parse_port,
+    parse_ports,
     parse_ratio,
     parse_service,
     parse_spread,
@@ -67,6 +67,8 @@ class Gathering:
     help: str
     key: Callable[[Any], str] | None = None
     """None: the path holds a mapping, `parse` gives (key, value)."""
+    several: bool = False
+    """`parse` gives a tuple of items."""
     short: str = ""
     also: tuple[str, ...] = ()
     """Further names in `create`, as docker has them."""
@@ -146,11 +148,12 @@ GATHERINGS: tuple[Gathering, ...] = (
     Gathering(
         "publish",
         _container + "ports",
-        parse_port,
+        parse_ports,
         "PORT",
-        "8080:80, or target=80,published=8080,mode=host",
+        "8080:80, 8000-8010:80 (a free one), or target=80,published=8080,mode=host",
         short="p",
         key=lambda port: str(port.target),
+        several=True,
     ),
     Gathering(
         "network",

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Literal, cast
 
 from meshctl.format.near import did_you_mean
+from meshctl.format.portranges import NoPorts, ends, paired, port_range
 from meshctl.format.sizes import parse_size
 from schemas.errors import UsageError
 from schemas.network import Attachment
@@ -22,7 +23,8 @@ CONSTRAINT_PREFIXES = ("node.labels.", "engine.labels.")
 
 _CONSTRAINT = re.compile(r"\s*([^=!\s]+)\s*(==|!=)\s*(.+?)\s*")
 _ADDRESS = r"(?:(?P<ip>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?"
-_SHORT_PORT = re.compile(_ADDRESS + r"(?:(?P<published>\d+):)?(?P<target>\d+)(?:/(?P<protocol>tcp|udp))?")
+_PORTS = r"\d+(?:-\d+)?"
+_SHORT_PORT = re.compile(_ADDRESS + rf"(?:(?P<published>{_PORTS}):)?(?P<target>{_PORTS})(?:/(?P<protocol>tcp|udp))?")
 
 
 def parse_constraint(text: str, what: str) -> Constraint:
@@ -45,13 +47,14 @@ def parse_spread(text: str, what: str) -> str:
     return key.strip()
 
 
-def parse_port(text: str, what: str) -> Port:
+def parse_ports(text: str, what: str) -> tuple[Port, ...]:
     """`8080:80[/udp]`, or `published=8080,target=80,mode=host,protocol=tcp`; ingress without a mode.
 
+    Published `8000-8010` is a free one of them; `8101-8102:80-81` are two ports.
     `local`: only tasks on the node that was asked answer, and they see the client's address.
     """
     if "=" not in text:
-        return _short_port(text, what)
+        return _short_ports(text, what)
     fields = _fields(text, what, {"target", "published", "protocol", "mode", "local"})
     mode, protocol = fields.get("mode", "ingress"), fields.get("protocol", "tcp")
     if mode not in ("ingress", "host"):
@@ -61,16 +64,28 @@ def parse_port(text: str, what: str) -> Port:
     local = _truth(fields.get("local", "false"), what)
     if local and mode == "host":
         raise UsageError(f"{what}: a port in host mode is local anyway", hint="leave out local")
-    return Port(
+    first, last = _choices(fields.get("published", "0"), what)
+    port = Port(
         target=_port(fields.get("target", ""), what, "target", least=1),
-        published=_port(fields.get("published", "0"), what, "published", least=0),
+        published=first,
+        published_last=last,
         protocol=cast("Literal['tcp', 'udp']", protocol),
         mode=cast("Literal['ingress', 'host']", mode),
         local=local,
     )
+    return (port,)
 
 
-def _short_port(text: str, what: str) -> Port:
+def _choices(text: str, what: str) -> tuple[int, int]:
+    if "-" not in text:
+        return _port(text, what, "published", least=0), 0
+    try:
+        return ends(port_range(text))
+    except NoPorts as error:
+        raise UsageError(f"{what}: published '{text}': {error.what}", hint=error.remedy) from None
+
+
+def _short_ports(text: str, what: str) -> tuple[Port, ...]:
     match = _SHORT_PORT.fullmatch(text)
     if match is None:
         raise UsageError(f"{what}: '{text}' is no port", hint=f"write {what} 8080:80 or target=80,published=8080")
@@ -79,11 +94,14 @@ def _short_port(text: str, what: str) -> Port:
             f"{what}: '{text}': a port that is published on every node has no address",
             hint=f"leave {match['ip']} out, or write target={match['target']},mode=host",
         )
-    return Port(
-        target=_port(match["target"], what, "target", least=1),
-        published=_port(match["published"] or "0", what, "published", least=0),
-        protocol="udp" if match["protocol"] == "udp" else "tcp",
-        mode="ingress",
+    try:
+        pairs = [(ends(choices), target) for choices, target in paired(match["published"] or "", match["target"])]
+    except NoPorts as error:
+        raise UsageError(f"{what}: '{text}': {error.what}", hint=error.remedy) from None
+    protocol: Literal["tcp", "udp"] = "udp" if match["protocol"] == "udp" else "tcp"
+    return tuple(
+        Port(target=target, published=first, published_last=last, protocol=protocol, mode="ingress")
+        for (first, last), target in pairs
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from meshctl.format.output import Column, Listing, Row
 from meshctl.views.tasks import image_text
+from schemas.network import Publication
 from schemas.serviceapi import ServiceView
 from schemas.spec import Port
 from schemas.stackapi import StackView
@@ -66,9 +67,19 @@ def replicas_text(view: ServiceView) -> str:
     return f"{view.running}/{view.desired}{done}{limit}" + (" (removing)" if view.record.removed else "")
 
 
-def port_text(port: Port) -> str:
-    """`*:8080->80/tcp` as specified; a port that the engine picks is `*`."""
-    return f"{port.host_ip or '*'}:{port.published or '*'}->{port.target}/{port.protocol}"
+def ports_text(view: ServiceView) -> str:
+    """`*:8080->80/tcp`: the ports that every node has for it; the rest as specified, where they are."""
+    texts: list[str] = []
+    for port in view.spec.task.container.ports:
+        given = [str(each.published) for each in view.published if _is_for(port, each)]
+        shown = given or ([port.span] if port.span else [])
+        texts += [f"{port.host_ip or '*'}:{each}->{port.target}/{port.protocol}" for each in shown]
+    return ", ".join(dict.fromkeys(texts))
+
+
+def _is_for(port: Port, given: Publication) -> bool:
+    same = (port.mode, port.target, port.protocol) == ("ingress", given.target, given.protocol)
+    return same and (not port.choices or given.published in port.choices)
 
 
 def _row(view: ServiceView, *, no_trunc: bool) -> dict[str, Any]:
@@ -80,7 +91,7 @@ def _row(view: ServiceView, *, no_trunc: bool) -> dict[str, Any]:
         "Mode": view.record.mode,
         "Replicas": replicas_text(view),
         "Image": image_text(container.image, no_trunc=no_trunc),
-        "Ports": ", ".join(port_text(port) for port in container.ports if port.published),
+        "Ports": ports_text(view),
         "Stack": view.record.stack,
         "Running": view.running,
         "Desired": view.desired,

@@ -148,6 +148,19 @@ async def test_a_taken_port_is_told_when_starting(stage: Stage) -> None:
     assert not view.alive
 
 
+async def test_the_engine_picks_a_free_port_of_a_range(stage: Stage) -> None:
+    ports = (Port(target=80, published=18090, published_last=18091),)
+    pair = [await stage.run("sleeps", ports=ports) for _ in range(2)]
+    bound = [port.published for each in pair for port in (await stage.engine.inspect(each)).ports]
+    assert sorted(bound) == [18090, 18091]
+    third = await stage.create("sleeps", ports=ports)
+    with pytest.raises(EngineError, match=r"^no free host port is left on this node$"):
+        await stage.engine.start(third)
+    await stage.engine.remove(pair[0], force=True)
+    await stage.engine.start(third)
+    assert [port.published for port in (await stage.engine.inspect(third)).ports] == [bound[0]]
+
+
 async def test_ports_of_other_containers_are_told(stage: Stage) -> None:
     await stage.run("sleeps", ports=(Port(target=80, published=18081),))
     assert 18081 not in {port.published for port in await stage.engine.other_ports(stage.owner)}

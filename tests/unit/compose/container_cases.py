@@ -124,8 +124,22 @@ CASES.container(
              - target: 80
                mode: host
              - {target: 53, published: "5353", protocol: udp, mode: host, host_ip: 127.0.0.1}
+             - {target: 81, published: 8000-8010, mode: host}
+             - {target: 82, published: "8000-8010"}
+             - {target: 82, published: 9000-9000}
+             - 8000-8010:83/udp
+             - 8101-8102:84-85
            """,
-    (Port(target=80), Port(target=53, published=5353, protocol="udp", host_ip="127.0.0.1")),
+    (
+        Port(target=80),
+        Port(target=53, published=5353, protocol="udp", host_ip="127.0.0.1"),
+        Port(target=81, published=8000, published_last=8010),
+        Port(target=82, published=8000, published_last=8010, mode="ingress"),
+        Port(target=82, published=9000, mode="ingress"),
+        Port(target=83, published=8000, published_last=8010, protocol="udp", mode="ingress"),
+        Port(target=84, published=8101, mode="ingress"),
+        Port(target=85, published=8102, mode="ingress"),
+    ),
 )
 CASES.container("privileged", "privileged: yes", True)
 CASES.honoured("profiles", "", lambda d: d.spec.name, "demo_web", top="  debug: {image: app, profiles: [debug]}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import msgspec
 import pytest
 
 from controller.constraints import platform_fits, satisfied
@@ -151,6 +154,50 @@ def test_slots_that_publish_one_port_need_a_node_each() -> None:
     mesh = three_nodes()
     assert why_not(mesh, service_spec(ports=(8080,)), 4) == {"3 nodes: 3 have port 8080/tcp taken": 1}
     assert mesh.running() == {"1": "n1", "2": "n2", "3": "n3"}
+
+
+PAIR = Port(target=80, published=8000, published_last=8001)
+
+
+def test_a_node_takes_as_many_tasks_as_a_range_has_ports() -> None:
+    mesh = three_nodes()
+    told = why_not(mesh, service_spec("web", ports=(PAIR,)), 7)
+    assert told == {"3 nodes: 3 have all ports of 8000-8001/tcp taken": 1}
+    assert Counter(mesh.running().values()) == {"n1": 2, "n2": 2, "n3": 2}
+    other = msgspec.structs.replace(PAIR, protocol="udp")
+    assert not why_not(mesh, service_spec("dns", ports=(other,)), 6)
+
+
+def test_ports_that_others_have_are_none_of_a_range() -> None:
+    mesh = three_nodes()
+    mesh.agents["n1"].ports_taken = (BoundPort(target=1, published=8001), BoundPort(target=1, published=8000))
+    mesh.agents["n2"].ports_taken = (BoundPort(target=1, published=8000),)
+    mesh.deploy(service_spec("named", ports=(8001,), constraints=("node.id==n3",)))
+    mesh.run(2)
+    why_not(mesh, service_spec("web", ports=(PAIR,)), 4)
+    assert Counter(mesh.running("web").values()) == {"n2": 1, "n3": 1}
+
+
+def test_what_the_engine_picked_is_what_counts_once_it_is_told() -> None:
+    mesh = Mesh()
+    agent = mesh.add_node("n1")
+    mesh.deploy(service_spec("web", ports=(PAIR,)))
+    mesh.run(2)
+    (task,) = agent.live
+    agent.tasks[task.id] = msgspec.structs.replace(task, ports=(BoundPort(target=80, published=8001),))
+    mesh.run(1)
+    assert why_not(mesh, service_spec("late", ports=(8001,))) == {"1 node: 1 has port 8001/tcp taken": 1}
+    assert not why_not(mesh, service_spec("early", ports=(8000,)))
+    assert why_not(mesh, service_spec("more", ports=(PAIR,))) == {"1 node: 1 has all ports of 8000-8001/tcp taken": 1}
+
+
+def test_a_task_with_two_ranges_needs_a_port_of_each() -> None:
+    mesh = Mesh()
+    mesh.add_node("n1")
+    both = (PAIR, msgspec.structs.replace(PAIR, target=81), Port(target=82, published=8001))
+    assert why_not(mesh, service_spec("web", ports=both)) == {"1 node: 1 has all ports of 8000-8001/tcp taken": 1}
+    wide = (PAIR, Port(target=81, published=8001, published_last=8002))
+    assert not why_not(mesh, service_spec("wide", ports=wide))
 
 
 def test_one_port_on_two_addresses_is_two_places() -> None:

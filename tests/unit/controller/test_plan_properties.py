@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from controller.changes import PutAssignment
 from controller.plan import plan
-from schemas.spec import RestartPolicy, ServiceSpec
+from schemas.spec import Port, RestartPolicy, ServiceSpec
 from tests.unit.controller.model import EVERYTHING, GIB, Mesh, service_spec, turned_round
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
@@ -20,7 +20,7 @@ specs = st.builds(
     image=st.sampled_from(["x:1", "x:2"]),
     mode=st.sampled_from(["replicated", "replicated", "global"]),
     volume=st.sampled_from(["", "", "", "data", "other"]),
-    ports=st.sampled_from([(), (), (8080,)]),
+    ports=st.sampled_from([(), (), (8080,), (Port(target=80, published=8080, published_last=8081),)]),
     cpus=st.sampled_from([0.0, 1.0, 3.0]),
     memory=st.sampled_from([0, GIB, 20 * GIB]),
     constraints=st.sampled_from([(), (), ("node.labels.zone==eu",), ("node.id!=n1",)]),

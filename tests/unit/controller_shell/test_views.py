@@ -10,6 +10,7 @@ from controller.highest import Highest, refusal
 from controller.records import Records
 from controller.world import Stored
 from schemas.assignment import AssignedTask, Assignment
+from schemas.network import Publication, PublishRecord
 from schemas.observation import EndedTask, NodeFacts, Observation, ObservedTask, TaskState
 from schemas.records import (
     BrakeRecord,
@@ -82,6 +83,16 @@ def a_mesh() -> tuple[Records, dict[str, Observation]]:
 
 def row(view: TaskView) -> tuple[str, str, str, str, bool]:
     return (view.slot, view.id, view.state, view.desired, view.current)
+
+
+def test_a_service_is_told_with_the_ports_that_it_was_given() -> None:
+    records, observations = a_mesh()
+    ports = tuple(
+        Publication(published=number, target=80, service=name, network="front")
+        for number, name in ((8000, "api"), (8001, "web"), (30_000, "web"))
+    )
+    records.apply(Entry("endpoints.publish", encode(PublishRecord(ports=ports)), 99, 0.0))
+    assert [port.published for port in views.service_view(records, observations, "web").published] == [8001, 30_000]
 
 
 def test_a_service_lists_each_slot_with_its_task_its_history_and_what_it_waits_for() -> None:

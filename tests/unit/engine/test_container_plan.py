@@ -88,6 +88,8 @@ ROWS: list[tuple[dict[str, Any], str, Any]] = [
      {"53/udp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}),
     ({"ports": (Port(target=80, published=1), Port(target=80, published=2))}, "HostConfig.PortBindings",
      {"80/tcp": [{"HostIp": "", "HostPort": "1"}, {"HostIp": "", "HostPort": "2"}]}),
+    ({"ports": (Port(target=80, published=8000, published_last=8010),)}, "HostConfig.PortBindings",
+     {"80/tcp": [{"HostIp": "", "HostPort": "8000-8010"}]}),
     ({"ports": (Port(target=80, published=80, mode="ingress"),)}, "HostConfig.PortBindings", {}),
     ({"mounts": (Mount(kind="volume", source="d-{{.Task.Slot}}", target="/d"),)}, "HostConfig.Mounts",
      [{"Type": "volume", "Target": "/d", "ReadOnly": False, "Source": "d-2"}]),

@@ -17,6 +17,7 @@ DRIVER = "driver failed programming external connectivity on endpoint web.1.1-a 
 
 STARTING = [
     (DRIVER + "Bind for 0.0.0.0:8080 failed: port is already allocated", "port 8080 is already taken on this node"),
+    (DRIVER + "all ports are allocated", "no free host port is left on this node"),
     (
         DRIVER + "Error starting userland proxy: listen tcp4 0.0.0.0:80: bind: address already in use",
         "port 80/tcp is already taken on this node",

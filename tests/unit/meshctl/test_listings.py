@@ -9,6 +9,7 @@ import pytest
 
 from meshctl.format.table import fit_to, lay_out
 from schemas.memberapi import NodeList, NodeView
+from schemas.network import Publication
 from schemas.observation import BoundPort, NodeFacts
 from schemas.records import RolloutRecord, ServiceRecord
 from schemas.serviceapi import ServiceList, ServiceView
@@ -32,7 +33,13 @@ def test_a_table_is_cut_to_the_terminal_where_columns_give_way() -> None:
 
 
 def service(
-    name: str, running: int, desired: int, *, mode: str = "replicated", ports: tuple[Port, ...] = ()
+    name: str,
+    running: int,
+    desired: int,
+    *,
+    mode: str = "replicated",
+    ports: tuple[Port, ...] = (),
+    published: tuple[int, ...] = (),
 ) -> ServiceView:
     container = ContainerSpec(image="hello:1", ports=ports)
     spec = ServiceSpec(name=name, task=TaskSpec(container=container, placement=Placement()), stack="hello", mode=mode)  # type: ignore[arg-type]
@@ -43,6 +50,7 @@ def service(
         rollout=RolloutRecord(service=name, intent=5, phase="done", wanted=desired, running=running, updated=running),
         running=running,
         desired=desired,
+        published=tuple(Publication(published=each, target=80, service=name, network="front") for each in published),
     )
 
 
@@ -88,6 +96,18 @@ def test_service_ls_has_dockers_columns(mesh) -> None:  # type: ignore[no-untype
         hello_web    replicated   5/6        hello:1
         """
     )
+
+
+def test_service_ls_tells_the_ports_that_were_given(scripted) -> None:  # type: ignore[no-untyped-def]
+    pool = {"target": 80, "published": 8000, "published_last": 8010}
+    web = (Port(**pool, mode="ingress"), Port(target=80, mode="ingress"), Port(**pool))  # type: ignore[arg-type]
+    late = (Port(**pool, mode="ingress"), Port(target=80, mode="ingress"))  # type: ignore[arg-type]
+    views = (service("web", 1, 1, ports=web, published=(8003, 30_000)), service("late", 1, 1, ports=late))
+    scripted.answer("service.list", ServiceList(services=views))
+    assert scripted.run("service", "ls", "--format", "{{.Ports}}").out.splitlines() == [
+        "*:8000-8010->80/tcp",
+        "*:8003->80/tcp, *:30000->80/tcp, *:8000-8010->80/tcp",
+    ]
 
 
 def test_service_ls_filters_and_prints_only_names(mesh) -> None:  # type: ignore[no-untyped-def]

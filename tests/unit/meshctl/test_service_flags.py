@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshctl.flags.applying import changed_spec, new_spec
-from meshctl.flags.values import parse_constraint, parse_mount, parse_port
+from meshctl.flags.values import parse_constraint, parse_mount, parse_ports
 from schemas.errors import Conflict, MeshError, UsageError
 from schemas.network import Attachment
 from schemas.records import ServiceRecord
@@ -100,6 +100,19 @@ def test_ports_are_published_on_every_node_unless_told_otherwise() -> None:
     )
 
 
+def test_a_published_range_is_a_choice_for_one_target_and_pairs_for_as_many() -> None:
+    given_ = ("8000-8010:80", "8101-8102:81-82/udp", "target=83,published=9000-9001,mode=host", "9100-9100:84")
+    assert made(publish=given_).task.container.ports == (
+        Port(target=80, published=8000, published_last=8010, mode="ingress"),
+        Port(target=81, published=8101, protocol="udp", mode="ingress"),
+        Port(target=82, published=8102, protocol="udp", mode="ingress"),
+        Port(target=83, published=9000, published_last=9001),
+        Port(target=84, published=9100, mode="ingress"),
+    )
+    narrower = changed(made(publish=("8000-8010:80", "81")), publish_add=("8000-8005:80",), publish_rm=("81",))
+    assert narrower.task.container.ports == (Port(target=80, published=8000, published_last=8005, mode="ingress"),)
+
+
 def test_networks_come_and_go_with_their_aliases() -> None:
     spec = made(network=("front", "name=back,alias=db,alias=store"))
     front, back = Attachment(network="front"), Attachment(network="back", aliases=("db", "store"))
@@ -175,6 +188,13 @@ def test_an_update_keeps_the_pinned_image_unless_another_is_named() -> None:
         ({"constraint_add": ("node.hostnam==a",)}, "nodes have no 'node.hostnam'"),
         ({"publish_add": ("127.0.0.1:8080:80",)}, "published on every node has no address"),
         ({"publish_add": ("8080:80/sctp",)}, "'8080:80/sctp' is no port"),
+        ({"publish_add": ("8010-8000:80",)}, "'8010-8000:80': 8010-8000 ends before it begins"),
+        ({"publish_add": ("8000-8010:80-81",)}, "11 ports (8000-8010) published for 2 targets (80-81)"),
+        ({"publish_add": ("1-300:1-300",)}, "300 ports in one entry"),
+        ({"publish_add": ("127.0.0.1:8000-8010:80",)}, "published on every node has no address"),
+        ({"publish_add": ("target=80,published=8010-8000",)}, "published '8010-8000': 8010-8000 ends before it begins"),
+        ({"publish_add": ("target=80,published=8000-",)}, "no port and no range of ports"),
+        ({"publish_add": ("target=80-81,published=8000-8001",)}, "target '80-81' is no port"),
         ({"publish_add": ("target=80,mode=vip",)}, "mode 'vip' can't be"),
         ({"publish_add": ("target=80,mode=host,local=true",)}, "local anyway"),
         ({"network_add": ("A b",)}, "'A b' can't be a network's name"),
@@ -210,11 +230,11 @@ def test_near_misses_are_named() -> None:
         parse_constraint("node.hostnam==a", "--constraint")
     assert refused.value.hint == "did you mean 'node.hostname'?"
     with pytest.raises(UsageError) as refused:
-        parse_port("8080:80/x", "--publish")
+        parse_ports("8080:80/x", "--publish")
     assert refused.value.hint == "write --publish 8080:80 or target=80,published=8080"
 
 
-@given(st.text(max_size=40), st.sampled_from([parse_constraint, parse_mount, parse_port]))
+@given(st.text(max_size=40), st.sampled_from([parse_constraint, parse_mount, parse_ports]))
 def test_no_text_does_worse_than_a_usage_error(text: str, parse: Any) -> None:
     with suppress(UsageError):
         parse(text, "--flag")
