@@ -14,6 +14,9 @@ from schemas.network import AllocationRecord, Attachment, Backend, EndpointsReco
 from schemas.observation import ObservedTask
 from schemas.spec import Port, ServiceSpec
 
+LAST_PORT = 65_535
+PASSES = 4
+"""At most, until ranges of one service that meet have come to rest: two were seen."""
 FREE_PORTS = range(30_000, 32_768)
 """Where published ports come from that nobody names."""
 
@@ -81,8 +84,17 @@ def publish(specs: Iterable[ServiceSpec], prior: PublishRecord) -> PublishRecord
     """All published ports. Who has one keeps it, else the first by name gets it; the other is told whose it is.
 
     Ports that are named go first. Of the others each keeps what it was given as long as nobody names that port and it
-    is one of those that will do; the new ones come last, ranges before those that can be any.
+    is one of those that will do; the new ones come last, by the end of their ranges, then those that can be any.
     """
+    specs, found = tuple(specs), prior
+    for _ in range(PASSES):
+        before, found = found, _published(specs, found)
+        if found == before:
+            break
+    return found
+
+
+def _published(specs: Iterable[ServiceSpec], prior: PublishRecord) -> PublishRecord:
     wanted = [
         (spec, port, port.choices) for spec in sorted(specs, key=lambda spec: spec.name) for port in ingress_ports(spec)
     ]
@@ -104,12 +116,17 @@ def publish(specs: Iterable[ServiceSpec], prior: PublishRecord) -> PublishRecord
             refused[spec.name] = taken(port, [owner.service])
         else:
             given[(port.published, port.protocol)] = _publication(spec, port, port.published)
-    new: list[Wanted] = []
-    for spec, port, choices in _open(wanted):
-        old = had.get((spec.name, port.target, port.protocol), ())
-        if not give(spec, port, (each for each in old if not choices or each in choices)):
-            new.append((spec, port, choices))
-    for spec, port, choices in new:
+    new = list[Wanted]()
+    for key, group in _open(wanted).items():
+        waiting = list(group)
+        for old in sorted(had.get(key, ())):
+            will_do = [each for each in waiting if not each[2] or old in each[2]]
+            # To who has the fewest higher ones to go to: else those that are left may not fit the others.
+            first = min(will_do, key=_last, default=None)
+            if first is not None and give(first[0], first[1], [old]):
+                waiting.remove(first)
+        new += waiting
+    for spec, port, choices in sorted(new, key=_last):
         if not give(spec, port, choices or FREE_PORTS):
             owners = [given[(each, port.protocol)].service for each in choices]
             refused[spec.name] = taken(port, owners) if owners else "no free port is left"
@@ -123,9 +140,18 @@ def _named(wanted: list[Wanted], prior: PublishRecord) -> list[tuple[ServiceSpec
     return sorted(named, key=lambda pair: held.get((pair[1].published, pair[1].protocol)) != pair[0].name)
 
 
-def _open(wanted: list[Wanted]) -> list[Wanted]:
-    """Those that can be one port or another; first those of a range."""
-    return sorted((each for each in wanted if len(each[2]) != 1), key=lambda each: not each[2])
+def _last(wanted: Wanted) -> int:
+    """The highest port that will do."""
+    return wanted[2][-1] if wanted[2] else LAST_PORT + 1
+
+
+def _open(wanted: list[Wanted]) -> dict[tuple[str, int, str], list[Wanted]]:
+    """Those that can be one port or another, by service, target and protocol."""
+    found: dict[tuple[str, int, str], list[Wanted]] = {}
+    for spec, port, choices in wanted:
+        if len(choices) != 1:
+            found.setdefault((spec.name, port.target, port.protocol), []).append((spec, port, choices))
+    return found
 
 
 def taken(port: Port, owners: Sequence[str]) -> str:

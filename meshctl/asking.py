@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from bus.port import Bus
-from schemas.errors import BadMessage, Internal, MeshError, TimedOut, Unreachable
+from schemas.errors import BadMessage, Internal, MeshError, StoreSilent, TimedOut, Unreachable
 from schemas.replies import Reply
 from schemas.requests import Command
 from schemas.wire import decode, encode
@@ -44,10 +44,6 @@ LAST_WORD = 3.0
 TIME_TIMEOUT = 1.0
 
 
-class _StoreAway(Unreachable):
-    """A controller answers, and its store does not answer it."""
-
-
 Ask = Callable[[float], Awaitable[bytes]]
 """One request that waits for so many seconds."""
 
@@ -66,14 +62,14 @@ class Persistence:
 
 
 async def read(bus: Bus, subject: str, data: bytes, timeout: float) -> bytes:
-    """Ask for something. Raises Unreachable, TimedOut."""
+    """Ask for something. Raises Unreachable (StoreSilent, too), TimedOut."""
 
     async def ask(seconds: float) -> bytes:
         return await _answered(bus, subject, data, seconds)
 
     try:
         return await first_answer(ask, Persistence(each=timeout, attempts=READ_ATTEMPTS, pause=REPEAT_AFTER))
-    except _StoreAway:
+    except StoreSilent:
         raise
     except Unreachable as error:
         raise _no_controller(error, wrote=False) from error
@@ -95,7 +91,7 @@ async def write(bus: Bus, subject: str, request: Command, timeout: float) -> byt
         pass
     try:
         return await ask(min(LAST_WORD, timeout))
-    except _StoreAway:
+    except StoreSilent:
         raise
     except Unreachable as error:
         raise _no_controller(error, wrote=True) from error
@@ -142,7 +138,7 @@ async def first_answer(ask: Ask, how: Persistence) -> bytes:
 
 async def _answered(bus: Bus, subject: str, data: bytes, timeout: float) -> bytes:
     """An answer, whatever it says; but raises TimedOut where it says that the outcome is not known, or that the
-    controller does not know enough yet, and Unreachable where it says that the store does not answer."""
+    controller does not know enough yet, and StoreSilent where it says that the store does not answer."""
     answer = await bus.core.request(subject, data, timeout=timeout)
     try:
         fault = decode(answer, Reply).error
@@ -151,7 +147,7 @@ async def _answered(bus: Bus, subject: str, data: bytes, timeout: float) -> byte
     if fault is not None and fault.code == TimedOut.code:
         raise TimedOut(fault.message, hint=fault.hint)
     if fault is not None and fault.code == Unreachable.code:
-        raise _StoreAway(fault.message, hint=fault.hint)
+        raise StoreSilent(fault.message, hint=fault.hint)
     return answer
 
 

@@ -49,6 +49,12 @@ class Unreachable(MeshError):
     exit_code = 3
 
 
+class StoreSilent(Unreachable):
+    """A controller answers, and its store does not answer it."""
+
+    code = "store.silent"
+
+
 class NotFound(MeshError):
     """The named thing does not exist."""
 
