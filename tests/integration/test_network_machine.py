@@ -162,3 +162,46 @@ def run(script: str, given: Any) -> Any:
     done = subprocess.run(argv, input=json.dumps(given), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
+
+
+GUARD = """
+import asyncio, json, subprocess, sys
+from agent.network.firewall import Firewall
+
+async def main(lacking):
+    async def run(*command):
+        if lacking and lacking in command:
+            return 1, "Couldn't load match"
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+        return done.returncode, (done.stdout + done.stderr).strip()
+
+    async def listed():
+        return (await run("iptables", "-S"))[1].splitlines()
+
+    firewall, found = Firewall(run), []
+    before = await listed()
+    found.append([await firewall.guard(), await firewall.is_first(), await firewall.guard()])
+    await run("iptables", "-I", "FORWARD", "1", "-j", "ACCEPT")
+    await run("iptables", "-N", "DOCKER-USER")
+    found.append([await firewall.is_first(), await firewall.guard(), await firewall.is_first(), await firewall.guard()])
+    found.append([line for line in await listed() if "DOCKMESH" in line])
+    await run("iptables", "-D", "FORWARD", "-j", "ACCEPT")
+    await firewall.clear()
+    await run("iptables", "-X", "DOCKER-USER")
+    print(json.dumps([*found, await listed() == before]))
+
+asyncio.run(main(*json.load(sys.stdin)))
+"""
+
+
+@pytest.mark.parametrize("lacking", ["", "physdev"])
+def test_the_chain_stands_first_whatever_others_put_before_it_and_goes_without_a_trace(lacking: str) -> None:
+    first, pushed, lines, clean = run(GUARD, [lacking])
+    assert first == [False, True, True], "nothing, put in place, there"
+    assert pushed == [False, False, True, True]
+    assert clean is True
+    jumps = ["-A FORWARD -j DOCKMESH", "-A DOCKER-USER -j DOCKMESH"]
+    assert sorted(line for line in lines if "-j DOCKMESH" in line) == sorted(jumps)
+    rules_inside = [line for line in lines if line.startswith("-A DOCKMESH ")]
+    assert len(rules_inside) == (2 if lacking else 3)
+    assert lacking or "--physdev-is-bridged" in rules_inside[0]
