@@ -80,7 +80,9 @@ class NatsStore:
         check_controller(self._line.user, "read from the stream's leader")
         question = msgspec.json.encode({"last_by_subj": self._names.prefix + key})
         answer = await self._line.ask(f"$JS.API.STREAM.MSG.GET.{self._names.stream}", question, timeout=TIMEOUT)
-        return stored_of(answer.data, self._names.prefix)
+        entry = stored_of(answer.data, self._names.prefix)
+        await self.info()  # who leads no more, and does not know it, is the one that answers this
+        return entry
 
     async def read_near(self, key: str) -> Entry | None:
         """See `bus.port.Store`."""

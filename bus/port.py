@@ -121,7 +121,10 @@ class Store(Protocol):
         ...
 
     async def read(self, key: str) -> Entry | None:
-        """The last entry of a key as the stream's leader has it (never stale); None: there is none at all."""
+        """The last entry of a key as the stream's leader has it (never stale); None: there is none at all.
+
+        Raises StoreMissing, Unreachable, as `info` does.
+        """
         ...
 
     async def read_near(self, key: str) -> Entry | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import nats
@@ -64,6 +65,8 @@ async def test_a_server_whose_others_have_died_is_not_believed_for_long(nats_clu
             except Unreachable as error:
                 refused.setdefault(error.message, time.monotonic() - began)
             await asyncio.sleep(0.2)
+            with contextlib.suppress(Unreachable):
+                assert (await bus.state.read("mesh")) is None or not refused, "what is read is not confirmed"
     (said,) = [message for message in refused if "has not heard from most" in message]
     assert refused[said] > QUORUM_SILENCE - 2.0, "a beat was missed, and that was enough"
 
