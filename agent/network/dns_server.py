@@ -1,4 +1,4 @@
-"""A small DNS server at one address, by UDP and TCP: asks `resolve`, forwards the rest. Only here is dnslib imported.
+"""A small DNS server at one address, by UDP and TCP: asks `resolve`, forwards the rest (`forwarding`).
 
 Containers reach it through their engine's own resolver, which has their address as source. Answers never wait for
 NATS: they come from what the agent holds in memory.
@@ -11,34 +11,31 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import cast
 
-import structlog
 from dnslib import AAAA, QTYPE, RCODE, RR, A, DNSError, DNSRecord
 
+from agent.network.forwarding import Resolvers, Way
 from agent.network.names import Answer, Forward, Unknown
 from agent.network.port import Resolve
 
-RESOLVERS = Path("/etc/resolv.conf")
-FORWARD_LIMIT = 2.0
-"""Seconds that one of the machine's resolvers gets."""
+PORT = 53
 AT_ONCE = 256
-"""Questions that are being forwarded at the same time; more are refused."""
+"""Questions by UDP that are being forwarded at the same time; more are refused."""
 PLAIN = 512
 """Bytes of an answer by UDP to who does not say that it takes more."""
 IP_FREEBIND = 15
 
-log = structlog.get_logger()
-
 
 @asynccontextmanager
-async def serve_names(address: str, resolve: Resolve, chance: random.Random) -> AsyncIterator[None]:
-    """Answer on port 53 of `address`. Raises OSError: somebody else does."""
+async def serve_names(
+    address: str, resolve: Resolve, chance: random.Random, resolvers: Resolvers, port: int = PORT
+) -> AsyncIterator[None]:
+    """Answer on that port of `address`; what is not the mesh's, `resolvers` do. Raises OSError: it is taken."""
     async with asyncio.TaskGroup() as group:
-        server = _Server(resolve, group, chance)
-        udp = _bound(address, socket.SOCK_DGRAM)
-        tcp = _bound(address, socket.SOCK_STREAM)
+        server = _Server(resolve, group, chance, resolvers)
+        udp = _bound(address, port, socket.SOCK_DGRAM)
+        tcp = _bound(address, port, socket.SOCK_STREAM)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Datagrams(server), sock=udp)
         streams = await asyncio.start_server(server.converse, sock=tcp)
         try:
@@ -49,38 +46,25 @@ async def serve_names(address: str, resolve: Resolve, chance: random.Random) -> 
             server.stop()
 
 
-def _bound(address: str, kind: socket.SocketKind) -> socket.socket:
+def _bound(address: str, port: int, kind: socket.SocketKind) -> socket.socket:
     """A socket at the address, which may come later."""
     made = socket.socket(socket.AF_INET, kind)
     try:
         made.setblocking(False)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind == socket.SOCK_STREAM))
         made.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
-        made.bind((address, 53))
+        made.bind((address, port))
     except OSError:
         made.close()
         raise
     return made
 
 
-async def _resolvers() -> tuple[str, ...]:
-    """The machine's own, as they are now."""
-
-    def work() -> tuple[str, ...]:
-        try:
-            lines = [line.split() for line in RESOLVERS.read_text().splitlines()]
-        except OSError:
-            return ()
-        named = (words[1] for words in lines if len(words) > 1 and words[0] == "nameserver")
-        return tuple(address for address in named if ":" not in address)
-
-    return await asyncio.get_running_loop().run_in_executor(None, work)
-
-
 class _Server:
-    def __init__(self, resolve: Resolve, group: asyncio.TaskGroup, chance: random.Random) -> None:
+    def __init__(self, resolve: Resolve, group: asyncio.TaskGroup, chance: random.Random, resolvers: Resolvers) -> None:
         self._chance = chance
         self._resolve = resolve
+        self._resolvers = resolvers
         self._group = group
         self._forwarding: set[asyncio.Task[None]] = set()
 
@@ -100,7 +84,7 @@ class _Server:
         elif len(self._forwarding) < AT_ONCE:
 
             async def forward() -> None:
-                answered = await self.forward(data, question)
+                answered = await self._forward(data, question, "udp")
                 if not transport.is_closing():
                     transport.sendto(answered, asker)
 
@@ -137,15 +121,10 @@ class _Server:
                     answer.add_answer(RR(name, asked.qtype, rdata=data_of, ttl=ttl))
                 return question, answer
 
-    async def forward(self, data: bytes, question: DNSRecord) -> bytes:
-        """What the machine's resolvers say; a failure if none answers."""
-        for resolver in (await _resolvers())[:3]:
-            try:
-                async with asyncio.timeout(FORWARD_LIMIT):
-                    return await _ask(resolver, data)
-            except OSError as error:
-                log.debug("dns.not_forwarded", resolver=resolver, error=str(error))
-        return _refusal(question, RCODE.SERVFAIL)
+    async def _forward(self, data: bytes, question: DNSRecord, way: Way) -> bytes:
+        """What the machine's resolvers say, asked in the way in which this was; a failure if none answers."""
+        answered = await self._resolvers.ask(data, way)
+        return answered if answered is not None else _refusal(question, RCODE.SERVFAIL)
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Questions by TCP, one after the other."""
@@ -157,7 +136,7 @@ class _Server:
                     if found is None:
                         return
                     question, answer = found
-                    packed = answer.pack() if answer is not None else await self.forward(data, question)
+                    packed = answer.pack() if answer is not None else await self._forward(data, question, "tcp")
                     writer.write(len(packed).to_bytes(2, "big") + packed)
                     await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
@@ -177,29 +156,6 @@ class _Datagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._transport is not None:
             self._server.take(data, addr, self._transport)
-
-
-class _OneAnswer(asyncio.DatagramProtocol):
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:  # noqa: ARG002 (connected to one)
-        if not self.answer.done():
-            self.answer.set_result(data)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(exc)
-
-
-async def _ask(resolver: str, data: bytes) -> bytes:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(_OneAnswer, remote_addr=(resolver, 53))
-    try:
-        transport.sendto(data)
-        return await protocol.answer
-    finally:
-        transport.close()
 
 
 def _refusal(question: DNSRecord, code: int) -> bytes:

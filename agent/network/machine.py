@@ -19,6 +19,7 @@ from agent.network import reaching
 from agent.network.conntrack import Conntrack
 from agent.network.dns_server import serve_names
 from agent.network.firewall import Firewall
+from agent.network.forwarding import Resolvers
 from agent.network.monitor import Monitor
 from agent.network.netlink import Netlink
 from agent.network.nftables import Nftables
@@ -63,6 +64,7 @@ class LinuxMachine:
         self._nft = Nftables(lambda text: self._run("nft", "-f", "-", text=text))
         self._ruleset = Ruleset()
         self._monitor = Monitor(self._ruleset)
+        self._resolvers = Resolvers()
         self._loaded: frozenset[Rule] = frozenset()
         """The table's rules as they were loaded last."""
         self._firewall = Firewall(self._run)
@@ -180,7 +182,7 @@ class LinuxMachine:
         )
 
     def serve_names(self, address: str, resolve: Resolve) -> AbstractAsyncContextManager[None]:
-        return serve_names(address, resolve, self._chance)
+        return serve_names(address, resolve, self._chance, self._resolvers)
 
     async def clear(self) -> None:
         found = await self.find()
