@@ -34,7 +34,7 @@ from agent.wall_clock import WallClock
 from agent.wants import to_observe
 from bus.port import Bus
 from schemas.clock import Clock
-from schemas.liveness import Heartbeat
+from schemas.liveness import NOT_KNOWN, Heartbeat
 from schemas.observation import Observation
 
 
@@ -121,14 +121,21 @@ class Parts:
             engine=self.health.trouble,
             untold=self.observer.trouble,
             endpoints=self._endpoints(),
+            networks=self._networks(),
             wall=max(0.0, self._clock.wall()),
         )
 
+    def _networks(self) -> tuple[str, ...]:
+        """Networks by which this node may be sending, less those that every node has."""
+        if self.networking is None:
+            return ()
+        return tuple(sorted(self.networking.networks() - self.networking.following.view.everywhere))
+
     def _endpoints(self) -> int:
-        """How far the networks' records hold here; 1: not known (yet), so that others wait for this node."""
+        """How far the networks' records hold here."""
         if self._machine is None or self.surveyor.networking:
             return 0
-        return max(1, self.networking.applied if self.networking is not None else 0)
+        return max(NOT_KNOWN, self.networking.applied if self.networking is not None else 0)
 
     def _observation(self, counter: int) -> Observation:
         reconciler = self.reconciler

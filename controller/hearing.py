@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from bus.port import CLOSED, Bus, Message
+from controller.levels import Levels
 from controller.mirror import Mirror
 from controller.passing import passes_on
 from controller.pending import Pending
@@ -78,6 +79,7 @@ class Hearing:
         self._confirmed_at = float("-inf")
         self._hearing_since = 0.0
         self._suspicion = Suspicion(bus, mirror)
+        self._levels = Levels(lambda: mirror.records)
 
     async def run(self) -> None:
         """Listen for ever."""
@@ -212,6 +214,7 @@ class Hearing:
         mesh = self._mirror.records.mesh
         desired = self._mirror.records.assignments.get(heartbeat.node)
         members = len(self._mirror.records.nodes)
+        due, key = self._levels.due(heartbeat)
         return HeartbeatAnswer(
             count=heartbeat.count,
             epoch=self.epoch,
@@ -219,7 +222,8 @@ class Hearing:
             period=max(HEARTBEAT_PERIOD, heartbeat_period(members)),
             observe_every=observation_period(members),
             desired=desired.sequence if desired and not refused else 0,
-            endpoints=self._mirror.records.networks_at,
+            endpoints=due,
+            endpoints_key=key,
             endpoints_everywhere=self._everywhere(),
             stuck=self.pending.long,
             lease=not refused and self._lease(heartbeat.node),
@@ -240,14 +244,17 @@ class Hearing:
     def _everywhere(self) -> int:
         """Up to which record of networks every node has come that follows any and may be passing on by them."""
         liveness, now = self._mirror.records.liveness, self._clock.monotonic()
-        levels = [
-            beat.heartbeat.endpoints
-            for node, beat in self._beats.items()
-            if beat.heartbeat.endpoints
-            and (verdict := liveness.get(node)) is not None
-            and passes_on(verdict, silent=now - beat.at, ended=_ended_for(beat, now))
-        ]
-        return min(levels, default=0)
+        return self._levels.everywhere(
+            now,
+            (
+                beat.heartbeat
+                for node, beat in self._beats.items()
+                if beat.heartbeat.endpoints
+                and (verdict := liveness.get(node)) is not None
+                and passes_on(verdict, silent=now - beat.at, ended=_ended_for(beat, now))
+            ),
+            len(self._beats),
+        )
 
     async def _hear_controllers(self) -> None:
         async with self._bus.core.subscribe(subjects.CONTROLLER_ALL) as messages:

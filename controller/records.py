@@ -96,6 +96,8 @@ class Records:
         self.sequence = 0
         self.networks_at = 0
         """The sequence of the last entry that agents follow for their networks."""
+        self.network_news: dict[str, tuple[int, str]] = {}
+        """Network (or "": published ports) -> that of the last entry about it, and its key; "": which is not known."""
         self.at = 0.0
         """Stream time of the last entry."""
         self.services: dict[str, Stored[ServiceRecord]] = {}
@@ -199,8 +201,7 @@ class Records:
         self._sequences[entry.key] = entry.sequence
         if entry.sequence > self.sequence:
             self.sequence, self.at = entry.sequence, entry.at
-        if entry.key.startswith(("alloc.", "endpoints.")):
-            self.networks_at = max(self.networks_at, entry.sequence)
+        self._note_news(entry.key, entry.sequence, entry.key)
         kind = SINGLE.get(entry.key) or KINDS.get(entry.key.partition(".")[0])
         if kind is None:
             return None
@@ -218,9 +219,17 @@ class Records:
         gone = [key for key, last in self._sequences.items() if key not in held and last <= sequence]
         told: list[Seen | Garbage] = []
         told += [forgotten for key in sorted(gone) if (forgotten := self._forget(key, sequence)) is not None]
+        for key in gone:
+            self._note_news(key, sequence)  # when it went was not heard: not after that
         told += [seen for entry in entries if (seen := self.apply(entry)) is not None]
         self.sequence = max(self.sequence, sequence)
         return told
+
+    def _note_news(self, key: str, sequence: int, known: str = "") -> None:
+        if key.startswith(("alloc.", "endpoints.")):
+            network = subjects.network_of(key)
+            self.network_news[network] = max(self.network_news.get(network, (0, "")), (sequence, known))
+            self.networks_at = max(self.networks_at, sequence)
 
     def _forget(self, key: str, sequence: int) -> Seen | None:
         kind = SINGLE.get(key) or KINDS.get(key.partition(".")[0])

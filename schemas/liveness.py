@@ -35,6 +35,10 @@ def observation_period(nodes: int) -> float:
     return max(OBSERVATION_PERIOD, nodes / 1000)
 
 
+NOT_KNOWN = 1
+"""In place of a sequence: how far a node is with its networks is not known yet. Others wait for it."""
+
+
 class Heartbeat(Wire, frozen=True, kw_only=True):
     """`mesh.heartbeat.<node>`, a request. `count` is told back, so that the agent knows which one was answered."""
 
@@ -50,7 +54,10 @@ class Heartbeat(Wire, frozen=True, kw_only=True):
     untold: str = ""
     """Why what runs here can't be told (observations are not stored) for long; "" while it is."""
     endpoints: Count = 0
-    """The highest sequence of what it follows of networks that holds on this node; 0: it follows nothing."""
+    """Up to that sequence all records that it follows of networks hold on this node; 0: it can't have networks; 1: see
+    `NOT_KNOWN`."""
+    networks: tuple[Token, ...] = ()
+    """Networks by which it may be sending. Those of its assignment, and those that every node has, may be missing."""
     leaving: bool = False
     """The agent is about to stop; its containers run on."""
     wall: Seconds = 0.0
@@ -68,9 +75,11 @@ class HeartbeatAnswer(Wire, frozen=True, kw_only=True):
     desired: Count = 0
     """The sequence of this node's `desired` record: an agent behind it fetches."""
     endpoints: Count = 0
-    """The sequence of the last record of networks."""
+    """The sequence of the last record of networks that this node follows."""
+    endpoints_key: str = ""
+    """Its key: a replica that shows it has all before it. "": it is not known."""
     endpoints_everywhere: Count = 0
-    """What holds on every node that is up: the lowest of their `Heartbeat.endpoints`."""
+    """Up to that sequence all records of networks hold on every node that is up and follows them."""
     stuck: bool = False
     """The leader's last write was not taken: nothing can be decided now."""
     lease: bool = False

@@ -34,7 +34,6 @@ REBALANCE = "rebalance"
 EVENTS_CURSOR = "events.cursor"
 PUBLISH = "endpoints.publish"
 ALLOCATION_ALL = "alloc.*"
-ENDPOINTS_ALL = "endpoints.>"
 
 _TOKEN = re.compile(TOKEN_PATTERN)
 
@@ -112,6 +111,18 @@ def allocation_key(network: str) -> str:
 def endpoints_key(network: str, service: str) -> str:
     """Who answers for a service on a network."""
     return f"endpoints.{network}.{service}"
+
+
+def endpoints_all(network: str) -> str:
+    """Pattern: who answers for any service on a network."""
+    return f"endpoints.{network}.>"
+
+
+def network_of(key: str) -> str:
+    """The network that an `alloc` or `endpoints` key is about; "": none, or (published ports) all of them."""
+    noun, _, rest = key.partition(".")
+    network, dot, _ = rest.partition(".")
+    return network if noun == "alloc" or (noun == "endpoints" and dot) else ""
 
 
 def cursor_key(name: str) -> str:

@@ -92,7 +92,8 @@ class Leaving:
         left = [self._following.left[id_] for id_ in ids if id_ in self._following.left]
         gone, named = max(left, default=None), bool(ids & _named(self._following.view))
         # One that this node never saw among those that answer may have been seen by others, of whom it missed that.
-        if not named and self.everywhere >= (self._following.level if gone is None else gone):
+        known = gone is not None or self._following.whole or not self._has_address(task)
+        if known and not named and self.everywhere >= (self._following.level if gone is None else gone):
             # One that never took connections needs no time for what is on its way.
             departure.noticed_at = now - (LINGER if gone is None else 0.0)
         elif now - departure.since > NOTICE_WITHIN:
@@ -103,6 +104,10 @@ class Leaving:
             self._prompt_at = now + PROMPT_EVERY
             self._prompt()
         return departure.noticed_at is not None
+
+    def _has_address(self, task: str) -> bool:
+        local = self._ledger.tasks.get(task)
+        return local is not None and bool(local.addresses)
 
     def _as_others_name_it(self, task: str) -> set[str]:
         """A successor may have the address of the task whose place it took, under whose id the leader knows it."""

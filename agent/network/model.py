@@ -20,6 +20,8 @@ class View(Wire, frozen=True, kw_only=True):
     publish: PublishRecord = PublishRecord()
     sequences: dict[str, Count] = {}
     """Key -> the sequence of what is held of it."""
+    let_go: Count = 0
+    """The highest sequence among what was held of networks that this node does not use any more."""
 
     @property
     def everywhere(self) -> frozenset[str]:
@@ -28,8 +30,8 @@ class View(Wire, frozen=True, kw_only=True):
 
     @property
     def highest(self) -> int:
-        """The sequence up to which this is."""
-        return max(self.sequences.values(), default=0)
+        """The highest sequence that was ever taken in."""
+        return max(self.let_go, max(self.sequences.values(), default=0))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from agent.guards import guarded, sleep_unless
 from agent.ledger import Ledger
 from agent.network import rules
 from agent.network.doctor import State
+from agent.network.entries import networks_in
 from agent.network.following import Following
 from agent.network.leaving import Leaving
 from agent.network.linking import Linking
@@ -74,7 +75,11 @@ class Networking:
         """Of each task of this node its addresses by network."""
         self._up: frozenset[str] = frozenset()
         self._used: set[str] = set()
-        self.following = Following(store, files, chance, lambda: set(self._used))
+        self._obeyed = False
+        """Whether an assignment has said what is used."""
+        self._standing: frozenset[str] = frozenset()
+        """Networks of which links and rules may stand."""
+        self.following = Following(store, files, chance, self.networks)
         self.leaving = Leaving(self.following, machine, clock, self._tell, ledger)
         self.presence = Presence(owner.node, machine, lambda: self.following.view, alone)
         self.presence.listeners.append(self.following.changed.set)
@@ -127,10 +132,17 @@ class Networking:
         specs = {task.spec for task in assignment.tasks}
         found = (assignment.specs.get(spec) for spec in specs)
         networks = {each.network for spec in found if spec is not None for each in spec.container.networks}
-        if networks != self._used:
-            self._used = networks
-            self.following.fetch()
-            self.following.changed.set()
+        if networks != self._used or not self._obeyed:
+            self._used, self._obeyed = networks, True
+            self._use_changed()
+
+    def networks(self) -> frozenset[str]:
+        """Those by which this node may be sending: its tasks' networks, and what stands from before."""
+        return frozenset(self._used).union(self._standing, *self._homes)
+
+    def _use_changed(self) -> None:
+        self.following.look()
+        self.following.changed.set()
 
     def tasks_changed(self) -> None:
         """The ledger has news. A container with an address is a new port of a bridge."""
@@ -139,7 +151,7 @@ class Networking:
         if homes != self._homes or up != self._up:
             self._look = self._look or homes != self._homes
             self._homes, self._up = homes, up
-            self.following.changed.set()
+            self._use_changed()
 
     def look_again(self) -> None:
         """Something outside may have changed what was made: others' changes, an engine that sets its rules anew."""
@@ -147,9 +159,9 @@ class Networking:
         self.following.changed.set()
 
     def heard(self, answer: HeartbeatAnswer) -> None:
-        """The leader says how far its records go, and how far every node has taken them over."""
+        """The leader says how far its records for this node go, and how far every node has taken over its own."""
         self.leaving.everywhere = max(self.leaving.everywhere, answer.endpoints_everywhere)
-        self.following.told(answer.endpoints)
+        self.following.told(answer.endpoints, answer.endpoints_key)
 
     def state(self) -> State:
         """What a doctor asks for."""
@@ -165,6 +177,7 @@ class Networking:
     async def run(self) -> None:
         """Work for ever."""
         await self.following.load()
+        self._standing = networks_in(self.following.view)
         self.tasks_changed()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._servers.run())
@@ -193,6 +206,7 @@ class Networking:
     async def _keep_level(self) -> None:
         while True:
             self.following.changed.clear()
+            await asyncio.sleep(0)  # what has come together, by several subscriptions, is taken in together
             pause = LOOK_EVERY
             if self.following.loaded:
                 try:
@@ -206,14 +220,15 @@ class Networking:
 
     async def _level(self) -> None:
         """One pass. Raises MeshError: the machine refuses; what was done stays, and is not done again."""
-        level = self.following.level
+        level, used = self.following.level, frozenset(self._used) | self.following.view.everywhere
+        self._standing |= used
         view = present(self.following.view, self._owner.node, self._ledger.tasks, self.presence.silent)
         ours = (each.nodes.get(self._owner.node) for each in view.allocations.values())
         tunnel = next((held.tunnel for held in ours if held is not None), "")
         ports = frozenset((port.protocol, port.published) for port in view.publish.ports)
         refused = await self._machine.reserve(ports)
         self._mtu = await self._machine.mtu(tunnel) if self._look else self._mtu
-        new = wanted(view, self._owner.node, self._used, self._mtu, frozenset(refused))
+        new = wanted(view, self._owner.node, used, self._mtu, frozenset(refused))
         self._names = names_of(view, self._homes)
         if new.bridges:
             self._linking.soil()  # whatever becomes of the bridges: the rules stand first
@@ -227,6 +242,9 @@ class Networking:
             self._rules = None if self._linking.clear else self._rules
             self._servers.on({bridge.gateway for bridge in new.bridges})
         self._wanted, self._look = new, False
+        if self._obeyed and self._standing != used:
+            self._standing = used
+            self.following.look()
         self._note_troubles({f"{port}/{protocol}": why for (protocol, port), why in refused.items()})
         if level > self.applied:
             self.applied = level

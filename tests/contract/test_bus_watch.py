@@ -58,3 +58,20 @@ async def test_controllers_hear_observations(mesh) -> None:
                 await agent.observed.commit([Put("n1", b"%d" % number)])
             seen = [await watch.next() for _ in range(3)]
         assert [entry.value for entry in seen if isinstance(entry, Entry)] == [b"0", b"1", b"2"]
+
+
+async def test_an_agent_that_watches_one_network_hears_of_no_other(mesh) -> None:
+    async with mesh.connect("controller-1") as bus, mesh.connect("agent-n1") as agent:
+        async with agent.state.watch("endpoints.front.>") as watch, agent.state.watch("alloc.front") as allotted:
+            await bus.state.commit(
+                [
+                    Put("alloc.back", b"1"),
+                    Put("endpoints.back.web", b"1"),
+                    Put("endpoints.publish", b"1"),
+                    Put("alloc.front", b"2"),
+                    Put("endpoints.front.web", b"2"),
+                ]
+            )
+            seen = [await watch.next(), await allotted.next()]
+        assert [each.key for each in seen if isinstance(each, Entry)] == ["endpoints.front.web", "alloc.front"]
+        assert await agent.state.read_near("endpoints.front.web")

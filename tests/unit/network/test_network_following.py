@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.network.following import with_entry
+from agent.network.entries import with_entry
 from agent.network.model import View
 from bus.port import Entry
 from schemas.network import AllocationRecord, Backend, EndpointsRecord

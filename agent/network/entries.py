@@ -1,0 +1,62 @@
+"""What becomes of a view with an entry taken in, or with a network let go. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agent.network.model import View
+from bus.port import Entry
+from schemas import subjects
+from schemas.network import AllocationRecord, EndpointsRecord, PublishRecord
+from schemas.wire import decode
+
+
+def with_entry(view: View, entry: Entry) -> View:
+    """The view with an entry taken in. Raises BadMessage."""
+    noun, _, name = entry.key.partition(".")
+    sequences = {**view.sequences, entry.key: entry.sequence}
+    if entry.key == subjects.PUBLISH:
+        record = decode(entry.value, PublishRecord) if entry.value is not None else PublishRecord()
+        return msgspec.structs.replace(view, publish=record, sequences=sequences)
+    if noun == "alloc":
+        allocations = {key: each for key, each in view.allocations.items() if key != name}
+        endpoints = view.endpoints
+        if entry.value is not None:
+            allocations[name] = allotted = decode(entry.value, AllocationRecord)
+            endpoints = {
+                key: each for key, each in endpoints.items() if not _given_up(view, key, each, allotted, entry)
+            }
+        return msgspec.structs.replace(view, allocations=allocations, endpoints=endpoints, sequences=sequences)
+    endpoints = {key: each for key, each in view.endpoints.items() if key != name}
+    if entry.value is not None:
+        endpoints[name] = decode(entry.value, EndpointsRecord)
+    return msgspec.structs.replace(view, endpoints=endpoints, sequences=sequences)
+
+
+def _given_up(view: View, key: str, held: EndpointsRecord, allotted: AllocationRecord, entry: Entry) -> bool:
+    """Whether a later allotment has no such service any more: its end was not heard, its address may be another's."""
+    ours = held.network == allotted.network and held.service not in allotted.services
+    return ours and view.sequences.get(f"endpoints.{key}", 0) < entry.sequence
+
+
+def backends_in(view: View, key: str) -> set[str]:
+    """Tasks that the record at a key names."""
+    record = view.endpoints.get(key.removeprefix("endpoints."))
+    return {each.task for each in record.backends} if record is not None else set()
+
+
+def networks_in(view: View) -> frozenset[str]:
+    """The networks of which the view holds anything, if only that it is no more."""
+    return frozenset(subjects.network_of(key) for key in view.sequences) - {""}
+
+
+def without(view: View, networks: frozenset[str]) -> View:
+    """The view without anything of these networks: nobody is told that they have ended, they are known no more."""
+    gone = {key: each for key, each in view.sequences.items() if subjects.network_of(key) in networks}
+    return msgspec.structs.replace(
+        view,
+        allocations={name: each for name, each in view.allocations.items() if name not in networks},
+        endpoints={key: each for key, each in view.endpoints.items() if each.network not in networks},
+        sequences={key: each for key, each in view.sequences.items() if key not in gone},
+        let_go=max((view.let_go, *gone.values())),
+    )

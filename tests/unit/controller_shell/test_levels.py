@@ -1,0 +1,122 @@
+"""How far nodes have come with the records of networks that they follow, and which of them are waited for."""
+
+from __future__ import annotations
+
+from controller.levels import Levels
+from controller.records import Records
+from schemas import subjects
+from schemas.assignment import AssignedTask, Assignment
+from schemas.liveness import Heartbeat
+from schemas.network import AllocationRecord, Attachment, EndpointsRecord, Publication, PublishRecord
+from schemas.spec import ContainerSpec, TaskSpec
+from schemas.wire import Wire
+from tests.unit.controller_shell.test_records import entry
+
+
+class Store:
+    """A mirror that is written to."""
+
+    def __init__(self) -> None:
+        self.records = Records()
+        self.levels = Levels(lambda: self.records)
+        self._now = 0.0
+
+    def put(self, key: str, record: Wire | None) -> int:
+        self.records.apply(entry(key, record, self.records.sequence + 1))
+        return self.records.sequence
+
+    def endpoints(self, network: str) -> int:
+        return self.put(subjects.endpoints_key(network, "web"), EndpointsRecord(network=network, service="web"))
+
+    def assign(self, node: str, *networks: str) -> int:
+        spec = TaskSpec(container=ContainerSpec(image="app:1", networks=tuple(Attachment(network=n) for n in networks)))
+        task = AssignedTask(id="1-1", service="web", slot="1", revision=1, spec=spec.hash)
+        return self.put(
+            subjects.desired_key(node), Assignment(node=node, epoch=1, tasks=(task,), specs={spec.hash: spec})
+        )
+
+    def everywhere(self, *heartbeats: Heartbeat) -> int:
+        self._now += 1
+        return self.levels.everywhere(self._now, heartbeats, len(heartbeats))
+
+
+def beat(node: str, level: int, *networks: str) -> Heartbeat:
+    return Heartbeat(node=node, instance="i", boot="b", count=1, endpoints=level, networks=networks)
+
+
+def test_a_node_holds_nobody_up_with_networks_that_it_does_not_use() -> None:
+    store = Store()
+    store.assign("n1", "front")
+    store.assign("n2", "back")
+    back = store.endpoints("back")
+    front = store.endpoints("front")
+    assert store.levels.due(beat("n2", back)) == (back, "endpoints.back.web")
+    assert store.everywhere(beat("n1", front), beat("n2", back)) == front
+    assert store.everywhere(beat("n1", back), beat("n2", back)) == back, "n1 lacks the last record of its own"
+    store.put("service.web", None)
+    assert store.everywhere(beat("n1", front), beat("n2", back)) == store.records.sequence
+
+
+def test_a_node_is_waited_for_from_the_moment_that_its_assignment_is_stored() -> None:
+    store = Store()
+    store.put("service.web", None)
+    back = store.endpoints("back")
+    store.assign("n1", "back")
+    front = store.endpoints("front")
+    assert store.everywhere(beat("n1", back)) == store.records.sequence
+    store.assign("n1", "back", "front")
+    assert store.everywhere(beat("n1", back)) == back
+    assert store.everywhere(beat("n1", front)) == store.records.sequence
+
+
+def test_a_node_is_waited_for_as_long_as_it_says_that_links_of_a_network_stand() -> None:
+    store = Store()
+    store.assign("n1", "back")
+    back = store.endpoints("back")
+    store.endpoints("front")
+    assert store.everywhere(beat("n1", back, "front")) == back
+    assert store.everywhere(beat("n1", back)) == store.records.sequence
+
+
+def test_networks_that_every_node_has_are_every_nodes_business() -> None:
+    store = Store()
+    store.put("service.web", None)
+    back = store.endpoints("back")
+    ports = (Publication(published=80, target=80, service="web", network="front"),)
+    published = store.put(subjects.PUBLISH, PublishRecord(ports=ports, attachable=("open",)))
+    assert store.everywhere(beat("n1", back)) == back, "which networks these are is, too"
+    assert store.everywhere(beat("n1", published)) == published
+    front = store.endpoints("front")
+    assert store.everywhere(beat("n1", published)) == published
+    opened = store.put(subjects.allocation_key("open"), AllocationRecord(network="open"))
+    assert store.everywhere(beat("n1", front)) == front
+    assert store.everywhere(beat("n1", opened)) == opened
+
+
+def test_what_went_unheard_counts_as_gone_when_the_snapshot_was_taken() -> None:
+    store = Store()
+    store.assign("n1", "front")
+    front = store.endpoints("front")
+    store.records.replace([], front + 5)
+    assert store.levels.due(beat("n1", 0, "front")) == (front + 5, "")
+
+
+def test_a_node_that_does_not_know_yet_is_waited_for_though_nothing_is_its_business() -> None:
+    """Its kernel may send by what an agent before has left there."""
+    store = Store()
+    for _ in range(3):
+        store.endpoints("front")
+    assert store.everywhere(beat("n1", 1)) == 1
+    assert store.everywhere(beat("n1", 2)) == store.records.sequence
+
+
+def test_without_nodes_that_follow_any_nothing_is_everywhere() -> None:
+    assert Store().everywhere() == 0
+
+
+def test_a_reckoning_over_many_nodes_is_not_made_for_every_heartbeat() -> None:
+    store = Store()
+    front = store.endpoints("front")
+    store.levels.everywhere(10.0, [beat("n1", 1, "front")], 10_000)
+    assert store.levels.everywhere(10.05, [beat("n1", front, "front")], 10_000) == 1
+    assert store.levels.everywhere(10.11, [beat("n1", front, "front")], 10_000) == front
