@@ -44,6 +44,8 @@ class Departure:
     """One task on its way out. Times are monotonic."""
 
     since: float
+    answers: int = 0
+    """Answers of the leader that had come by then."""
     noticed_at: float | None = None
     """When nobody sent it anything new any more."""
     open: int | None = None
@@ -71,14 +73,15 @@ class Leaving:
         self._prompt_at = 0.0
         self._count = asyncio.Event()
         self.everywhere = 0
-        """The sequence of networks' records that holds on every node."""
+        """The sequence of networks' records that holds on every node, by the last answer: nodes may come back."""
+        self._answers = 0
         self.unnoticed: set[str] = set()
         """Tasks that were not waited for to the end: some node may send to them still."""
 
     def may_stop(self, task: str, grace: float) -> bool:
         """See `agent.network.tasks.TaskNetworks`."""
         now = self._clock.monotonic()
-        departure = self._departures.setdefault(task, Departure(now))
+        departure = self._departures.setdefault(task, Departure(now, self._answers))
         if departure.noticed_at is None and not self._noticed(task, departure, now):
             return False
         assert departure.noticed_at is not None, "just set"
@@ -92,7 +95,9 @@ class Leaving:
         left = [self._following.left[id_] for id_ in ids if id_ in self._following.left]
         gone, named = max(left, default=None), bool(ids & _named(self._following.view))
         # One that this node never saw among those that answer may have been seen by others, of whom it missed that.
-        known = gone is not None or self._following.whole or not self._has_address(task)
+        known = not self._has_address(task) or (
+            self._answers > departure.answers and (gone is not None or self._following.whole)
+        )
         if known and not named and self.everywhere >= (self._following.level if gone is None else gone):
             # One that never took connections needs no time for what is on its way.
             departure.noticed_at = now - (LINGER if gone is None else 0.0)
@@ -104,6 +109,11 @@ class Leaving:
             self._prompt_at = now + PROMPT_EVERY
             self._prompt()
         return departure.noticed_at is not None
+
+    def heard(self, everywhere: int) -> None:
+        """The leader has answered."""
+        self.everywhere = everywhere
+        self._answers += 1
 
     def _has_address(self, task: str) -> bool:
         local = self._ledger.tasks.get(task)

@@ -160,7 +160,7 @@ class Networking:
 
     def heard(self, answer: HeartbeatAnswer) -> None:
         """The leader says how far its records for this node go, and how far every node has taken over its own."""
-        self.leaving.everywhere = max(self.leaving.everywhere, answer.endpoints_everywhere)
+        self.leaving.heard(answer.endpoints_everywhere)
         self.following.told(answer.endpoints, answer.endpoints_key)
 
     def state(self) -> State:

@@ -7,6 +7,7 @@ import random
 from agent.files import MemoryFiles
 from agent.journal import Journal
 from agent.ledger import Ledger
+from agent.local import LocalTask
 from agent.network.following import Following
 from agent.network.leaving import Leaving
 from agent.network.machine import LinuxMachine
@@ -48,4 +49,23 @@ async def test_a_task_that_this_node_never_saw_named_waits_until_all_have_come_a
     assert not leaving.may_stop("1-1", 10.0)
     assert prompts == [1000.0]
     leaving.everywhere = 7
+    assert leaving.may_stop("1-1", 10.0)
+
+
+async def test_only_an_answer_that_came_after_the_stop_was_wanted_counts() -> None:
+    """Its record went long ago; a node that was down then is back, and may still send to it."""
+    bus, files, chance = MemoryBroker(random.Random(1)).connect("agent-n1"), MemoryFiles(), random.Random(1)
+    clock = TurnedClock(1000.0)
+    ledger = Ledger(files, Journal("n1", files, bus.events, clock))
+    ledger.put(LocalTask(id="1-1", service="web", slot="1", state="running", addresses={"front": "10.192.1.2"}))
+    following = Following(bus.state, files, chance, set)
+    leaving = Leaving(following, LinuxMachine(chance), clock, lambda: None, ledger)
+    following.left["1-1"] = 7
+    leaving.heard(9)
+    assert not leaving.may_stop("1-1", 10.0)
+    leaving.heard(5)
+    assert not leaving.may_stop("1-1", 10.0), "it is back"
+    leaving.heard(9)
+    assert not leaving.may_stop("1-1", 10.0), "what is on its way"
+    clock.now += 0.3
     assert leaving.may_stop("1-1", 10.0)
