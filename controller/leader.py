@@ -3,7 +3,7 @@
 It begins with snapshots that show the own epoch. A round decides from what the mirror shows; the next begins when the
 mirror shows what the last one stored. When an outcome is unknown, a fenced write goes after it: once that is stored,
 whatever came before is stored or never will be, and a new snapshot tells. While the store is not to be trusted nothing
-is decided.
+is decided, nor before a look at it where it has shown nothing for a while (`controller.proof`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from controller.changes import Plan
 from controller.committing import fitting, still_too_large, too_large_alarms, writes_of
 from controller.confirming import Confirmer
 from controller.elector import Fenced
+from controller.proof import Proof
 from controller.readopting import Readopter
 from controller.seat import Seat
 from controller.world import Dirty, World
@@ -65,6 +66,7 @@ class Leader:
         self._faults: dict[str, str] = {}
         """Service -> why deciding about it failed in the last round."""
         self._cursor_due = 0.0
+        self._proof = Proof(seat)
         self._writer = Writer(seat.bus.state)
         self._waiting = Waiting(log, "leader.waited")
 
@@ -152,6 +154,9 @@ class Leader:
                 await asyncio.sleep(RETRY)
                 continue
             try:
+                if not await self._proof.holds():
+                    await asyncio.sleep(RETRY)
+                    continue
                 planning = await self._round()
                 await asyncio.sleep(min(planning, LONGEST_PAUSE))
             except Fenced:
@@ -214,6 +219,7 @@ class Leader:
                     return planned - started
                 if isinstance(outcome, Committed):
                     seat.hearing.confirmed(sent)
+                    self._proof.shown(sent)
                 self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
                 if not await self._settle(outcome):
                     return planned - started

@@ -95,6 +95,8 @@ def test_a_leader_that_writes_into_an_older_store_notices_by_its_own_write() -> 
         await deploy(world, service("shop_web", replicas=7))
         await world.until(lambda: len(world.running("shop_web")) == 7, 30, "seven run")
         await asyncio.sleep(3)
+        await deploy(world, service("shop_web", replicas=8))
+        await world.until(lambda: len(world.running("shop_web")) == 8, 30, "eight run: the leader has just written")
         stream = world.broker.state.existing()
         checkpoint.last = stream.last - 1
         leader = world.controllers[world.leader()]
@@ -106,6 +108,32 @@ def test_a_leader_that_writes_into_an_older_store_notices_by_its_own_write() -> 
         assert leader.leader.frozen.startswith("store.rolled_back: a write was stored at")
 
     run(in_world(2, story))
+
+
+@pytest.mark.parametrize("timers_first", [False, True])
+def test_a_leader_that_was_stopped_looks_at_the_store_before_it_writes(timers_first: bool) -> None:
+    """Its fence holds in the older store, too, which knows nothing of what it is about to carry out."""
+
+    async def story(world: World) -> None:
+        await two_services(world)
+        checkpoint = world.broker.checkpoint()
+        await deploy(world, service("shop_web", replicas=7))
+        await world.until(lambda: len(world.running("shop_web")) == 7, 30, "seven run")
+        written: list[str] = []
+        world.broker.state.on_commit = lambda user, *_: written.append(user)
+        leader = world.leader()
+        world.stop_controller(leader)
+        next(iter(world.nodes["n2"].live())).end(1)
+        await asyncio.sleep(0.5)
+        stores.roll_back(world, checkpoint)
+        await asyncio.sleep(9)
+        written.clear()
+        world.continue_controller(leader, timers_first=timers_first)
+        await world.until(lambda: bool(world.controllers[leader].leader.frozen), 5, "it knows")
+        await asyncio.sleep(20)
+        assert not written
+
+    run(in_world(5, story))
 
 
 def test_a_rolled_back_store_is_told_and_recovered_with_what_is_newer() -> None:
