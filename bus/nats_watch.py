@@ -1,7 +1,8 @@
 """A watch over what a stream republishes: entries in order, with a Gap wherever one may be missing.
 
 Core messages can be lost, the last one without a hole to show it. A watch of everything therefore compares its place
-with STREAM.INFO every two seconds; a watch of less (an agent's) can only tell that it was disconnected.
+with STREAM.INFO every two seconds; a watch of less (an agent's) can only tell that it was disconnected, before the
+first entry that comes over the new connection.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ class NatsWatch:
         if entry is None:
             return
         if not self._whole:
+            if not self._line.up.is_set():
+                self._feed.push(Gap("another connection, which is not quite up"))
             self._push(entry)
         elif self._place is None:
             if len(self._early) < LIMIT:  # the hole that a dropped one leaves is told as a Gap

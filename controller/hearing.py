@@ -245,7 +245,7 @@ class Hearing:
         """Up to which record of networks every node has come that follows any and may be passing on by them."""
         liveness, now = self._mirror.records.liveness, self._clock.monotonic()
         return self._levels.everywhere(
-            now,
+            self._clock.monotonic,
             (
                 beat.heartbeat
                 for node, beat in self._beats.items()

@@ -15,6 +15,8 @@ from schemas.liveness import NOT_KNOWN, Heartbeat
 
 RECKONED_FOR = 10e-6
 """Seconds for each node that a reckoning over all of them holds: every heartbeat of a big mesh asks for it."""
+SHARE = 10
+"""It holds at least so many times as long as it took."""
 
 
 NONE = (0, "")
@@ -40,11 +42,13 @@ class Levels:
         news = records.network_news
         return max(self._due_to_all(records), max((news.get(network, NONE) for network in networks), default=NONE))
 
-    def everywhere(self, now: float, heartbeats: Iterable[Heartbeat], count: int) -> int:
+    def everywhere(self, monotonic: Callable[[], float], heartbeats: Iterable[Heartbeat], count: int) -> int:
         """Up to which record all nodes with these last heartbeats have come; 0: there are none."""
-        if now >= self._until:
+        began = monotonic()
+        if began >= self._until:
             self._reckoned = min((self._level(heartbeat) for heartbeat in heartbeats), default=0)
-            self._until = now + RECKONED_FOR * count
+            done = monotonic()
+            self._until = done + max(RECKONED_FOR * count, SHARE * (done - began))
         return self._reckoned
 
     def _level(self, heartbeat: Heartbeat) -> int:

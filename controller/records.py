@@ -219,8 +219,8 @@ class Records:
         gone = [key for key, last in self._sequences.items() if key not in held and last <= sequence]
         told: list[Seen | Garbage] = []
         told += [forgotten for key in sorted(gone) if (forgotten := self._forget(key, sequence)) is not None]
-        for key in gone:
-            self._note_news(key, sequence)  # when it went was not heard: not after that
+        for each in told:
+            self._note_news(each.key, sequence)  # when it went was not heard: not after that
         told += [seen for entry in entries if (seen := self.apply(entry)) is not None]
         self.sequence = max(self.sequence, sequence)
         return told

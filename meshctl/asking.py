@@ -43,6 +43,8 @@ LAST_WORD = 3.0
 
 TIME_TIMEOUT = 1.0
 
+LOOK = "it may or may not have been done: look before you repeat it"
+
 
 Ask = Callable[[float], Awaitable[bytes]]
 """One request that waits for so many seconds."""
@@ -82,8 +84,17 @@ async def write(bus: Bus, subject: str, request: Command, timeout: float) -> byt
     command = request.command or f"c{secrets.token_hex(8)}"
     data = encode(replace(request, command=command, until=until))
 
+    doubtful = False
+
     async def ask(seconds: float) -> bytes:
-        return await _answered(bus, subject, data, seconds)
+        nonlocal doubtful
+        try:
+            return await _answered(bus, subject, data, seconds)
+        except StoreSilent:
+            raise
+        except (Unreachable, TimedOut):
+            doubtful = True
+            raise
 
     try:
         return await first_answer(ask, Persistence(each=timeout, seconds=timeout, pause=REPEAT_AFTER))
@@ -91,8 +102,10 @@ async def write(bus: Bus, subject: str, request: Command, timeout: float) -> byt
         pass
     try:
         return await ask(min(LAST_WORD, timeout))
-    except StoreSilent:
-        raise
+    except StoreSilent as error:
+        if not doubtful:
+            raise
+        raise Unreachable("it is not known whether it was done: the store does not answer", hint=LOOK) from error
     except Unreachable as error:
         raise _no_controller(error, wrote=True) from error
 
@@ -169,5 +182,5 @@ async def _store_time(bus: Bus) -> float:
 def _no_controller(error: Unreachable, *, wrote: bool) -> Unreachable:
     hint = "is a controller running? (mesh-controller, or meshctl lab status)"
     if wrote:
-        hint = f"it may or may not have been done: look before you repeat it; {hint}"
+        hint = f"{LOOK}; {hint}"
     return Unreachable(f"no controller answers: {error.message}", hint=hint)

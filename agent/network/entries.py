@@ -39,6 +39,11 @@ def _given_up(view: View, key: str, held: EndpointsRecord, allotted: AllocationR
     return ours and view.sequences.get(f"endpoints.{key}", 0) < entry.sequence
 
 
+def of_generation(view: View, generation: int) -> View:
+    """The view in a store that was made anew: all that is held stands until something of that store takes its place."""
+    return msgspec.structs.replace(view, generation=generation, sequences=dict.fromkeys(view.sequences, 0), let_go=0)
+
+
 def backends_in(view: View, key: str) -> set[str]:
     """Tasks that the record at a key names."""
     record = view.endpoints.get(key.removeprefix("endpoints."))

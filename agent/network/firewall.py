@@ -48,9 +48,10 @@ class Firewall:
         if f"-N {CHAIN}" not in lines:
             was = False
             await self._do("-N", CHAIN)
-        if len(_rules_of(CHAIN, lines)) != len(self._rules):
+        inside = len(_rules_of(CHAIN, lines))
+        if inside != len(self._rules):
             was = False
-            await self._fill()
+            await (self._add_bridged() if inside == len(_RULES) else self._fill())
         for parent in PARENTS:
             if parent == "FORWARD" or f"-N {parent}" in lines:
                 was = await self._lead(parent, _rules_of(parent, lines)) and was
@@ -71,13 +72,17 @@ class Firewall:
 
     async def _fill(self) -> None:
         await self._do("-F", CHAIN)
-        for rule in list(self._rules):
-            code, said = await self._run("iptables", "-w", "-A", CHAIN, *rule)
-            if code and rule is _BRIDGED:
-                self._rules.remove(rule)  # a kernel without xt_physdev
-                log.info("network.bridged_rule_left_out", why=said)
-            elif code:
-                raise EngineError(f"iptables {' '.join(rule)}: {said}")
+        for rule in _RULES:
+            await self._do("-A", CHAIN, *rule)
+        if _BRIDGED in self._rules:
+            await self._add_bridged()
+
+    async def _add_bridged(self) -> None:
+        """Put before the others, which stand meanwhile; a kernel without xt_physdev does without."""
+        code, said = await self._run("iptables", "-w", "-I", CHAIN, "1", *_BRIDGED)
+        if code:
+            self._rules = list(_RULES)
+            log.info("network.bridged_rule_left_out", why=said)
 
     async def _lead(self, parent: str, inside: list[str]) -> bool:
         """Have the jump stand first among the rules `inside` of `parent`; whether it did."""

@@ -106,18 +106,21 @@ class Followed:
                 await self._read()
             except MeshError as error:
                 self._desk.waiting.tell(str(error))
-                await sleep_unless(self._due, pause * self._desk.chance.uniform(0.5, 1.0))
+                asked = await sleep_unless(self._due, pause * self._desk.chance.uniform(0.5, 1.0)) or asked
                 pause = min(2 * pause, RETRY[1])
                 continue
             pause = RETRY[0]
-            if asked and not self._due.is_set():
+            if (asked or not self.whole) and not self._due.is_set():
                 self.whole, self.told = True, told[0]
                 self._desk.read()
             asked = await sleep_unless(self._due, AGAIN if asked else self._desk.chance.uniform(*FETCH_EVERY))
 
     async def _expect(self, sequence: int, key: str) -> None:
         """Only a replica that shows what the leader has told of is worth reading from. Raises Unreachable."""
-        entry = await self._desk.store.read_near(key) if key else None
+        if not key:
+            return
+        async with self._desk.room:
+            entry = await self._desk.store.read_near(key)
         if entry is not None and entry.sequence < sequence:
             raise Unreachable(f"a replica is behind: it has {entry.sequence} of {key}, {sequence} was told")
 

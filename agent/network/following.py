@@ -11,10 +11,11 @@ import asyncio
 import random
 from collections.abc import Callable, Set
 
+import msgspec
 import structlog
 
 from agent.files import Files
-from agent.network.entries import backends_in, networks_in, with_entry, without
+from agent.network.entries import backends_in, networks_in, of_generation, with_entry, without
 from agent.network.followed import AT_ONCE, PUBLISHED, Desk, Followed
 from agent.network.model import View
 from bus.logs import Waiting
@@ -78,6 +79,27 @@ class Following:
     def look(self) -> None:
         """What is used may have changed."""
         self._look.set()
+
+    def begin(self, generation: int) -> bool:
+        """The store is of that generation; whether it was made anew since, so that all of it is read again.
+
+        Its sequences may be below those of the old one. What is held stands until something new takes its place.
+        """
+        known = self.view.generation
+        if generation <= known:
+            return False
+        self._unsaved.set()
+        if not known:
+            self.view = msgspec.structs.replace(self.view, generation=generation)
+            return False
+        log.info("networks.begun_anew", generation=generation)
+        self.view = of_generation(self.view, generation)
+        self.level, self._heard, self._told = 0, 0, (0, "")
+        self.left.clear()
+        for followed in self._followed.values():
+            followed.whole = False
+            followed.look()
+        return True
 
     def told(self, sequence: int, key: str) -> None:
         """The leader's last record for this node. What it told before and has not come by now is looked for."""

@@ -98,7 +98,9 @@ class Leaving:
         known = not self._has_address(task) or (
             self._answers > departure.answers and (gone is not None or self._following.whole)
         )
-        if known and not named and self.everywhere >= (self._following.level if gone is None else gone):
+        if gone is None and not named and self._is_nowhere(task):
+            departure.noticed_at = now - LINGER  # nobody could ever send it anything
+        elif known and not named and self.everywhere >= (self._following.level if gone is None else gone):
             # One that never took connections needs no time for what is on its way.
             departure.noticed_at = now - (LINGER if gone is None else 0.0)
         elif now - departure.since > NOTICE_WITHIN:
@@ -118,6 +120,11 @@ class Leaving:
     def _has_address(self, task: str) -> bool:
         local = self._ledger.tasks.get(task)
         return local is not None and bool(local.addresses)
+
+    def _is_nowhere(self, task: str) -> bool:
+        """It is known, and on no network."""
+        local = self._ledger.tasks.get(task)
+        return local is not None and not local.addresses
 
     def _as_others_name_it(self, task: str) -> set[str]:
         """A successor may have the address of the task whose place it took, under whose id the leader knows it."""

@@ -20,6 +20,8 @@ class View(Wire, frozen=True, kw_only=True):
     publish: PublishRecord = PublishRecord()
     sequences: dict[str, Count] = {}
     """Key -> the sequence of what is held of it."""
+    generation: Count = 0
+    """Of the store that they are of; 0: not known."""
     let_go: Count = 0
     """The highest sequence among what was held of networks that this node does not use any more."""
 

@@ -160,6 +160,8 @@ class Networking:
 
     def heard(self, answer: HeartbeatAnswer) -> None:
         """The leader says how far its records for this node go, and how far every node has taken over its own."""
+        if self.following.begin(answer.generation):
+            self.applied = 0
         self.leaving.heard(answer.endpoints_everywhere)
         self.following.told(answer.endpoints, answer.endpoints_key)
 

@@ -169,7 +169,10 @@ import asyncio, json, subprocess, sys
 from agent.network.firewall import Firewall
 
 async def main(lacking):
+    asked = []
+
     async def run(*command):
+        asked.append(command)
         if lacking and lacking in command:
             return 1, "Couldn't load match"
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
@@ -184,6 +187,13 @@ async def main(lacking):
     await run("iptables", "-I", "FORWARD", "1", "-j", "ACCEPT")
     await run("iptables", "-N", "DOCKER-USER")
     found.append([await firewall.is_first(), await firewall.guard(), await firewall.is_first(), await firewall.guard()])
+    asked.clear()
+    await Firewall(run).guard()
+    assert ("iptables", "-w", "-F", "DOCKMESH") not in asked, "another agent's start empties nothing"
+    if not lacking:
+        await run("iptables", "-D", "DOCKMESH", "1")
+        assert not await Firewall(run).guard()
+        assert ("iptables", "-w", "-F", "DOCKMESH") not in asked, "an agent of before left two rules"
     found.append([line for line in await listed() if "DOCKMESH" in line])
     await run("iptables", "-D", "FORWARD", "-j", "ACCEPT")
     await firewall.clear()

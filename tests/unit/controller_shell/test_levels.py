@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bus.port import Entry
 from controller.levels import Levels
 from controller.records import Records
 from schemas import subjects
@@ -37,7 +38,7 @@ class Store:
 
     def everywhere(self, *heartbeats: Heartbeat) -> int:
         self._now += 1
-        return self.levels.everywhere(self._now, heartbeats, len(heartbeats))
+        return self.levels.everywhere(lambda: self._now, heartbeats, len(heartbeats))
 
 
 def beat(node: str, level: int, *networks: str) -> Heartbeat:
@@ -117,6 +118,17 @@ def test_without_nodes_that_follow_any_nothing_is_everywhere() -> None:
 def test_a_reckoning_over_many_nodes_is_not_made_for_every_heartbeat() -> None:
     store = Store()
     front = store.endpoints("front")
-    store.levels.everywhere(10.0, [beat("n1", 1, "front")], 10_000)
-    assert store.levels.everywhere(10.05, [beat("n1", front, "front")], 10_000) == 1
-    assert store.levels.everywhere(10.11, [beat("n1", front, "front")], 10_000) == front
+    store.levels.everywhere(lambda: 10.0, [beat("n1", 1, "front")], 10_000)
+    assert store.levels.everywhere(lambda: 10.05, [beat("n1", front, "front")], 10_000) == 1
+    assert store.levels.everywhere(lambda: 10.11, [beat("n1", front, "front")], 10_000) == front
+
+
+def test_a_snapshot_that_tells_nothing_new_is_no_news_of_what_went_long_ago() -> None:
+    records = Records()
+    key = subjects.endpoints_key("front", "web")
+    records.apply(entry(key, EndpointsRecord(network="front", service="web"), 1))
+    records.apply(Entry(key, None, 2, 0.0))
+    news = dict(records.network_news)
+    for sequence in (1000, 2000):
+        records.replace([], sequence)
+    assert records.network_news == news == {"front": (2, key)}

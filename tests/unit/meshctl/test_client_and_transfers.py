@@ -16,7 +16,7 @@ from meshctl.client import Mesh
 from meshctl.transfer import send_archive
 from schemas import nodeapi, subjects
 from schemas.api import REQUESTS
-from schemas.errors import Conflict, EngineError, Internal, MeshError, NotFound, Unreachable
+from schemas.errors import Conflict, EngineError, Internal, MeshError, NotFound, TimedOut, Unreachable
 from schemas.replies import reply_error, reply_with
 from schemas.requests import Written
 from schemas.serviceapi import ListServices, ServiceList
@@ -192,6 +192,23 @@ async def test_a_store_that_stays_away_is_told_in_the_controllers_own_words(wrot
             await asking
     assert error.value.message == "the store has not answered for 12 s"
     assert error.value.hint == "are the nats-servers up?"
+
+
+async def test_a_write_that_may_have_been_done_is_not_told_as_undone_by_a_store_that_went_silent() -> None:
+    broker, asked = MemoryBroker(), list[str]()
+
+    async def handle(message: Message) -> bytes:
+        asked.append(message.subject)
+        if len(asked) == 1:
+            return reply_error(TimedOut("the change may or may not be stored"))
+        return reply_error(Unreachable("the store has not answered for 12 s: nothing was changed"))
+
+    mesh = Mesh(broker.connect("operator"))
+    async with answering(broker, subjects.API_ALL, handle):
+        with pytest.raises(Unreachable) as error:
+            await mesh.ask("stack.remove", RemoveStack(stack="a"), timeout=0.8)
+    assert "nothing was changed" not in error.value.message
+    assert "may or may not have been done" in error.value.hint
 
 
 async def test_a_mesh_without_controllers_says_so() -> None:

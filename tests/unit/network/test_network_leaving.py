@@ -69,3 +69,15 @@ async def test_only_an_answer_that_came_after_the_stop_was_wanted_counts() -> No
     assert not leaving.may_stop("1-1", 10.0), "what is on its way"
     clock.now += 0.3
     assert leaving.may_stop("1-1", 10.0)
+
+
+async def test_a_task_on_no_network_is_not_waited_for_whatever_other_nodes_are_busy_with() -> None:
+    bus, files, chance = MemoryBroker(random.Random(1)).connect("agent-n1"), MemoryFiles(), random.Random(1)
+    clock = TurnedClock(1000.0)
+    ledger = Ledger(files, Journal("n1", files, bus.events, clock))
+    ledger.put(LocalTask(id="1-1", service="web", slot="1", state="running"))
+    following = Following(bus.state, files, chance, set)
+    following.level = 60
+    leaving = Leaving(following, LinuxMachine(chance), clock, lambda: None, ledger)
+    leaving.heard(1)
+    assert leaving.may_stop("1-1", 10.0)

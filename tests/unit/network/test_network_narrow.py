@@ -17,6 +17,7 @@ from agent.network.model import View
 from bus.commits import Delete, Put, Write
 from bus.memory import MemoryBroker
 from bus.memory_faults import Packet
+from bus.memory_stream import MemoryStream
 from schemas import subjects
 from schemas.network import AllocationRecord, Backend, EndpointsRecord, PublishRecord
 from schemas.wire import decode, encode
@@ -402,5 +403,59 @@ def test_what_a_process_before_has_left_on_disk_is_gone_by_until_it_is_known_bet
             assert later.tasks("net1") == {"t0"}
             assert (later.following.whole, later.following.level) == (False, 0)
             task.cancel()
+
+    run(story())
+
+
+@pytest.mark.parametrize("networks", [1, 10])
+@pytest.mark.parametrize("seconds", [2, 5, 10, 20])
+def test_after_a_cut_at_rest_nothing_is_missing_again(seconds: int, networks: int) -> None:
+    """A read that was due meanwhile has failed, and the one that is wanted once it is back is made all the same."""
+
+    async def story() -> None:
+        async with bench(*NETWORKS[:networks]) as made:
+            fill(made, NETWORKS[:networks])
+            await settle(made)
+            await asyncio.sleep(35)
+            made.broker.disconnect("agent-n1")
+            await asyncio.sleep(seconds)
+            made.write(answering("net0", "t1"))
+            made.broker.reconnect("agent-n1")
+            await asyncio.sleep(5)
+            assert made.following.whole
+            assert made.tasks("net0") == {"t1"}
+            made.write(answering("net0", "t2"))
+            await asyncio.sleep(1)
+            assert made.following.level == made.last("endpoints.net0.web")
+
+    run(story())
+
+
+def test_a_store_that_was_made_anew_with_lower_sequences_is_read_again_and_what_stood_stands_until_then() -> None:
+    """The node was off while it was made from an old backup."""
+
+    async def story() -> None:
+        async with bench("net0") as made:
+            assert not made.following.begin(1)
+            fill(made, ["net0"])
+            await settle(made)
+            for number in range(50):
+                made.write(answering("net0", f"t{number}"))
+            await asyncio.sleep(1)
+            old = made.following.level
+            made.broker.state.replace(MemoryStream())
+            fill(made, ["net0"])
+            made.write(answering("net0", "new"))
+            await asyncio.sleep(40)
+            assert made.tasks("net0") == {"t49"}, "for all it knows a replica is behind"
+            assert made.following.begin(2)
+            assert made.tasks("net0") == {"t49"}
+            assert made.following.level == 0
+            await settle(made)
+            assert made.tasks("net0") == {"new"}
+            made.write(answering("net0", "newer"))
+            await asyncio.sleep(1)
+            assert made.following.level == made.last("endpoints.net0.web") < old
+            assert not made.following.begin(2)
 
     run(story())
