@@ -9,7 +9,10 @@ import structlog
 from bus.port import Bus
 from controller.mirror import Mirror
 from controller.world import Dirty
+from schemas import subjects
 from schemas.errors import MeshError
+from schemas.records import MeshRecord
+from schemas.wire import decode
 
 RETRY = 1.0
 """Seconds until a stream that did not say where it ends is asked again."""
@@ -45,16 +48,24 @@ class Suspicion:
             self._claimed.clear()
             try:
                 info = await self._bus.state.info()
+                ends = (await self._generation(), info.last)
             except MeshError:
                 await asyncio.sleep(RETRY)
                 self._claimed.set()
                 continue
-            self._judge(info.last)
+            self._judge(ends)
 
-    def _judge(self, last: int) -> None:
+    async def _generation(self) -> int:
+        """Of the store: it may have been made anew while this process was stopped, and the mirror not show it yet."""
         mesh = self._mirror.records.mesh
+        known = mesh.generation if mesh else 0
+        if self._highest[0] <= known:
+            return known
+        entry = await self._bus.state.read(subjects.MESH)
+        return decode(entry.value, MeshRecord).generation if entry is not None and entry.value is not None else 0
+
+    def _judge(self, ends: tuple[int, int]) -> None:
         generation, sequence, node = self._highest
-        ends = (mesh.generation if mesh else 0, last)
         if (generation, sequence) > ends:
             if not self.rolled_back:
                 log.error("store.rolled_back", node=node, obeys=(generation, sequence), ends=ends)

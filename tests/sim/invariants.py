@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from agent.network.leaving import NOTICE_WITHIN
 from bus.commits import Committed, Delete, Fence, Outcome, Put, Write
 from schemas import subjects
 from schemas.assignment import Assignment
@@ -18,9 +19,10 @@ from schemas.wire import decode
 from tests.sim.machines import Node
 from tests.sim.world import World
 
-STILL = 6.0
+STILL = 6.0 + NOTICE_WITHIN
 """Seconds for which a decision from before the store went may still be on its way to an engine: 2 until the leader has
-noticed (`controller.follower.COMPARE_EVERY`), a slow answer, what stopping takes. An engine that hangs takes longer."""
+noticed (`controller.follower.COMPARE_EVERY`), a slow answer, what stopping takes, and before that as long as an agent
+waits until nobody sends the task anything: it may not hear of that. An engine that hangs takes longer."""
 
 LEADER_KEYS = ("rollout.", "desired.", "liveness.", "brake", "alloc.", "endpoints.", "job.")
 

@@ -62,14 +62,16 @@ async def _let_go_on(world: World) -> None:
 
 
 async def _put_right(world: World) -> None:
-    """People see that a revision fails for ever, and deploy one that does not."""
+    """People see that a revision fails for ever, and deploy one that does not; or that a fault made an update fail,
+    which then waits for them beside tasks of a revision that may fail for ever."""
     entries = world.broker.state.existing().entries
     for record in list(records(world).values()):
         if isinstance(record, RolloutRecord) and record.service not in ENDING:
             entry = entries.get(f"revision.{record.service}.{record.revision}")
             revision = decode(entry.value, RevisionRecord) if entry is not None and entry.value is not None else None
-            if revision is not None and revision.spec.task.container.image == BAD:
-                good = with_image(revision.spec, GOOD[0])
+            image = revision.spec.task.container.image if revision is not None else ""
+            if revision is not None and (image == BAD or record.phase == "failed"):
+                good = with_image(revision.spec, GOOD[1] if image == GOOD[0] else GOOD[0])
                 world.say(f"put {record.service} right")
                 with contextlib.suppress(MeshError):
                     request = PutService(service=ServiceDeploy(spec=good), create=False)

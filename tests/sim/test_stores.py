@@ -14,7 +14,7 @@ from schemas.liveness import Heartbeat
 from schemas.serviceapi import ScaleServices
 from schemas.wire import encode
 from tests.sim import stores
-from tests.sim.invariants import Violated, Watchman, records
+from tests.sim.invariants import STILL, Violated, Watchman, records
 from tests.sim.loop import run
 from tests.sim.test_world import deploy, service, slots
 from tests.sim.world import World, in_world, silence_logs
@@ -136,6 +136,28 @@ def test_a_leader_that_was_stopped_looks_at_the_store_before_it_writes(timers_fi
     run(in_world(5, story))
 
 
+def test_who_was_stopped_while_a_store_was_made_anew_does_not_take_it_for_an_older_one() -> None:
+    """It hears of the new generation from agents before its mirror shows it."""
+
+    async def story(world: World) -> None:
+        await two_services(world)
+        asleep = next(name for name in sorted(world.controllers) if name != world.leader())
+        world.stop_controller(asleep)
+        stores.lose_store(world)
+        await asyncio.sleep(3)
+        recovery = await stores.recover(world, None)
+        await led_anew(world, recovery.mesh.generation)
+        world.continue_controller(asleep)
+        controller, said = world.controllers[asleep], set[str]()
+        for _ in range(500):
+            said.add(controller.leader.frozen.partition(":")[0])
+            await asyncio.sleep(0.01)
+        assert "store.rolled_back" not in said
+        assert not controller.leader.frozen
+
+    run(in_world(6, story))
+
+
 def test_a_rolled_back_store_is_told_and_recovered_with_what_is_newer() -> None:
     async def story(world: World) -> None:
         await two_services(world)
@@ -254,7 +276,7 @@ def test_the_watchman_catches_a_container_that_is_stopped_while_the_store_is_los
         await two_services(world)
         watchman = Watchman(world)
         stores.lose_store(world)
-        await asyncio.sleep(10)
+        await asyncio.sleep(STILL + 1)
         node = world.nodes["n1"]
         await node.engine.stop(node.live()[0].view.id)
         watchman.look_at_engines()
