@@ -33,7 +33,7 @@ from controller.settle import settle
 from controller.site import Site
 from controller.slots import Round, explain_unplaced, fill, fill_old, retire_doubles, retire_unwanted
 from controller.task_ids import Mint
-from controller.updates import surge, update
+from controller.updates import surge, take_back, update
 from controller.work import Past, Work, mark_retired, open_work
 from controller.world import World
 from schemas.records import BrakeRecord, RolloutRecord
@@ -172,6 +172,7 @@ def _clear(work: Work, round_: Round, world: World, works: Mapping[str, Work | N
     retire_unwanted(work, round_)
     retire_doubles(work, round_)
     leave_nodes(work, round_)
+    take_back(work)
 
 
 def _wanted(work: Work, round_: Round) -> tuple[str, ...]:

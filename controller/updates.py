@@ -2,8 +2,8 @@
 
 Stop-first: a task is ended only if its slot's next one would find a place then: a deploy that fits nowhere takes
 nothing down. Start-first: the new task is placed beside the old one, which ends when the new one is up. A slot that
-waits for room or for a node that is away does not hold the others up. A turn that was begun but not carried out (a
-leader ended between two writes) is carried out by the next round.
+waits for room or for a node that is away does not hold the others up. With stop-first a turn has begun only once the
+old task was told to end: what was noted and not carried out (a leader ended between two writes) is decided anew.
 """
 
 from __future__ import annotations
@@ -30,6 +30,19 @@ from controller.rolling import (
 )
 from controller.slots import ENDING, Round, end_task, place_task
 from controller.work import PAUSED, TURN, Work, slot_key
+
+
+def take_back(work: Work) -> None:
+    """Stop-first: a slot whose old task is up has its turn still to come, whatever was noted.
+
+    Either a leader ended before it could carry the turn out, or the slot was down when the turn began, and its node is
+    back. Others may be down by now, so it waits like any slot that is up.
+    """
+    if work.policy.order != "stop-first":
+        return
+    for slot in work.update.turns:
+        if new_task(work, slot) is None and is_up(work, slot):
+            give_up_turn(work, slot)
 
 
 def surge(work: Work, round_: Round, group: Group) -> None:

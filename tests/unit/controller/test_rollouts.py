@@ -199,6 +199,30 @@ def test_a_new_deploy_supersedes_the_one_under_way(order: str) -> None:
     assert stage.most <= (6 if order == "stop-first" else 8)
 
 
+def test_a_slot_that_was_down_when_its_turn_began_waits_for_its_turn_once_its_old_task_is_back() -> None:
+    stage = standing(3)
+    mesh = stage.mesh
+    mesh.cut("n2")
+    stage.run(10)
+    assert len(stage.up()) == 4, "the one on n2 is replaced, and runs on"
+    for agent in mesh.agents.values():
+        agent.slow = True
+    stage.deploy(web("web:2", update=policy()), 1)
+    stage.run(1)
+    stage.deploy(web("web:3", update=policy()), 3)
+    stage.run(1)
+    assert len(stage.rollout.update.turns) == 3, "all of them are down, and have their turn at once"
+    mesh.heal("n2")
+    stage.run(4)
+    assert mesh.liveness["n2"].verdict == "ready"
+    assert stage.up() == ["web:1"], "two others are down, and parallelism is 1"
+    assert len(stage.rollout.update.turns) == 2
+    for agent in mesh.agents.values():
+        agent.slow = False
+    stage.until(lambda: stage.rollout.phase == "done")
+    assert stage.live() == ["web:3"] * 3
+
+
 def test_a_deploy_superseding_a_bad_one_still_rolls_back_to_the_last_good() -> None:
     stage = standing(3)
     stage.deploy(web("web:bad", update=policy()), 3)
