@@ -25,6 +25,7 @@ from bus.port import Store
 from schemas.assignment import ASSIGNMENT_LIMIT
 from schemas.clock import Clock
 from schemas.errors import BadMessage, MeshError
+from schemas.liveness import HeartbeatAnswer
 from schemas.observation import Observation, ObservedTask
 from schemas.wire import Count, Wire, decode, encode
 
@@ -74,6 +75,8 @@ class Observer:
         self._changed = asyncio.Event()
         self._failing_since: float | None = None
         self._failure = ""
+        self._doubted = 0
+        """Of `stored`: what the leader did not see when it was told last."""
         self.stored = 0
         """The counter of the last observation that is stored."""
         self.stored_listeners: list[Callable[[], None]] = []
@@ -93,6 +96,14 @@ class Observer:
         """Write it even if nothing has changed: what was stored may be lost, or somebody else's."""
         self._last = None
         self._changed.set()
+
+    def heard(self, answer: HeartbeatAnswer) -> None:
+        """The leader tells what the store holds. What is older twice was stored late, over what came after it."""
+        behind = 0 < answer.observed < self.stored
+        if behind and self._doubted == self.stored:
+            log.warning("observation.overwritten", stored=self.stored, held=answer.observed)
+            self.send_again()
+        self._doubted = self.stored if behind else 0
 
     async def load(self) -> None:
         """Go on above the highest counter that an earlier process may have used."""
@@ -150,6 +161,7 @@ class Observer:
 
     def _not_stored(self, why: str) -> bool:
         self._failure = why
+        self._last = None  # it may be stored yet: whatever is so by then has to be told after it
         log.info("observation.not_stored", error=why)
         return False
 

@@ -102,6 +102,7 @@ class Parts:
         self.heartbeats.answers.append(WallClock(self.teller, clock).heard)
         self.leases = Leases(files, self.leadership, clock, config.boot, obeyed=self._obeyed)
         self.heartbeats.answers.append(self.leases.heard)
+        self.heartbeats.answers.append(self.observer.heard)
         self.reconciler: Reconciler | None = None
 
     def _obeyed(self) -> tuple[int, int]:

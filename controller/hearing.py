@@ -225,6 +225,7 @@ class Hearing:
             endpoints=due,
             endpoints_key=key,
             endpoints_everywhere=self._everywhere(),
+            observed=self._mirror.counters.get(heartbeat.node, 0),
             stuck=self.pending.long,
             lease=not refused and self._lease(heartbeat.node),
             wall=max(0.0, self._clock.wall()),

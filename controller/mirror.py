@@ -37,6 +37,8 @@ class Mirror:
     def __init__(self, bus: Bus) -> None:
         self.records = Records()
         self.observations: dict[str, Observation] = {}
+        self.counters: dict[str, int] = {}
+        """Node -> the counter of its observation as the store holds it: an older one may have been stored late."""
         self.listeners: list[Listener] = []
         self.wake = asyncio.Event()
         """Set whenever something has become dirty."""
@@ -183,6 +185,7 @@ class _ObservedSink:
         entries = list(entries)
         for node in set(self._mirror.observations) - {entry.key for entry in entries}:
             del self._mirror.observations[node]
+            self._mirror.counters.pop(node, None)
             self._mirror.mark(Dirty(nodes=frozenset({node}), everything=True))
         for entry in entries:
             self._take(entry)
@@ -200,10 +203,20 @@ class _ObservedSink:
             log.error("observation.refused", node=observation.key, why=observation.why)
         elif observation is None:
             self._mirror.observations.pop(entry.key, None)
+            self._mirror.counters.pop(entry.key, None)
         else:
+            self._mirror.counters[entry.key] = observation.counter
             old = self._mirror.observations.get(entry.key)
+            if old is not None and _is_before(observation, old):
+                log.info("observation.late", node=entry.key, counter=observation.counter, known=old.counter)
+                return
             self._mirror.observations[entry.key] = observation
             self._mirror.mark(dirty_by_observation(old, observation))
+
+
+def _is_before(one: Observation, other: Observation) -> bool:
+    """Whether it was told before the other, by the same agent since the same start of its machine."""
+    return (one.instance, one.boot) == (other.instance, other.boot) and one.counter < other.counter
 
 
 def _mesh_in(entries: tuple[Entry, ...]) -> MeshRecord | None:

@@ -248,8 +248,8 @@ def _busy(work: Work, slot: str, turn: Turn, now: float) -> bool:
     if turn.failed_at and surging(work, slot):
         return True
     since = turn.failed_at or turn.up_at
-    if not since or not (turn.failed_at or settled(work, slot)):
-        return True
+    if not since or not (turn.failed_at or (settled(work, slot) and is_up(work, slot))):
+        return True  # what was up may have been told to end in this very round, by a drain
     if now < since + work.policy.delay:
         work.wake(since + work.policy.delay)
         return True

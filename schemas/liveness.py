@@ -80,6 +80,8 @@ class HeartbeatAnswer(Wire, frozen=True, kw_only=True):
     """Its key: a replica that shows it has all before it. "": it is not known."""
     endpoints_everywhere: Count = 0
     """Up to that sequence all records of networks hold on every node that is up and follows them."""
+    observed: Count = 0
+    """The counter of this node's observation as the store holds it; 0: it holds none, or the leader does not say."""
     stuck: bool = False
     """The leader's last write was not taken: nothing can be decided now."""
     lease: bool = False

@@ -109,6 +109,20 @@ def test_force_ends_what_can_not_move() -> None:
     assert not stage.mesh.agents["n1"].live
 
 
+def test_what_force_ends_in_this_round_is_down_for_an_update_in_this_round() -> None:
+    """The update's own new task was up for a moment: the next slot's turn waits until it is up elsewhere."""
+    stage = standing(2)
+    stage.deploy(web("web:2", update=UpdatePolicy(monitor=0.0)), 2)
+    stage.until(lambda: "web:2" in stage.up())
+    holders = {name: {stage._image(task.spec) for task in agent.live} for name, agent in stage.mesh.agents.items()}
+    (node,) = [name for name, images in holders.items() if "web:2" in images]
+    drain(stage, node, force=True)
+    stage.fewest = 1000
+    stage.until(lambda: stage.rollout.phase == "done")
+    assert stage.fewest == 1
+    assert stage.live() == ["web:2"] * 2
+
+
 def test_host_ports_do_not_matter_where_nodes_are_free() -> None:
     stage = standing(2, ports=(8080,))
     (left,) = [name for name, agent in stage.mesh.agents.items() if not agent.live]
