@@ -8,7 +8,7 @@ can't hear itself can't tell who else is silent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -29,6 +29,7 @@ from schemas.liveness import (
     CONTROLLER_PERIOD,
     HEARTBEAT_PERIOD,
     HEARTBEATS_MISSED,
+    NOT_KNOWN,
     ControllerBeat,
     Heartbeat,
     HeartbeatAnswer,
@@ -244,18 +245,19 @@ class Hearing:
 
     def _everywhere(self) -> int:
         """Up to which record of networks every node has come that follows any and may be passing on by them."""
+        return self._levels.everywhere(self._clock.monotonic, self._passing(), len(self._beats))
+
+    def _passing(self) -> Iterator[Heartbeat]:
+        """What those nodes told last. One that this controller has not heard yet, and may soon, does not know."""
         liveness, now = self._mirror.records.liveness, self._clock.monotonic()
-        return self._levels.everywhere(
-            self._clock.monotonic,
-            (
-                beat.heartbeat
-                for node, beat in self._beats.items()
-                if beat.heartbeat.endpoints
-                and (verdict := liveness.get(node)) is not None
-                and passes_on(verdict, silent=now - beat.at, ended=_ended_for(beat, now))
-            ),
-            len(self._beats),
-        )
+        for node, beat in self._beats.items():
+            passing = passes_on(liveness.get(node), silent=now - beat.at, ended=_ended_for(beat, now))
+            if beat.heartbeat.endpoints and passing:
+                yield beat.heartbeat
+        if now - self._hearing_since <= HEARTBEATS_MISSED * heartbeat_period(len(self._mirror.records.nodes)):
+            for node, verdict in liveness.items():
+                if node not in self._beats and verdict.verdict != "down":
+                    yield Heartbeat(node=node, instance="", boot="", count=0, endpoints=NOT_KNOWN)
 
     async def _hear_controllers(self) -> None:
         async with self._bus.core.subscribe(subjects.CONTROLLER_ALL) as messages:

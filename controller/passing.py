@@ -13,14 +13,15 @@ HEARD_WITHIN = 1.6
 """Seconds since its last heartbeat (two periods) in which a node that was down counts as back."""
 
 
-def passes_on(verdict: LivenessRecord, *, silent: float, ended: float | None) -> bool:
+def passes_on(verdict: LivenessRecord | None, *, silent: float, ended: float | None) -> bool:
     """Whether a task must not be stopped before this node has let go of it.
 
-    `silent`: seconds since its last heartbeat. `ended`: seconds since its agent's own machine closed the agent's
-    connection, with no heartbeat since; None: it did not. A machine without power closes none.
+    `verdict`: None where nobody has judged it yet, as in a store that was just made anew. `silent`: seconds since its
+    last heartbeat. `ended`: seconds since its agent's own machine closed the agent's connection, with no heartbeat
+    since; None: it did not. A machine without power closes none.
     """
-    if verdict.verdict != "down":
+    if verdict is not None and verdict.verdict != "down":
         return True
-    if verdict.ended:
+    if verdict is not None and verdict.ended:
         return False
     return ended < AGENT_BACK_WITHIN if ended is not None else silent <= HEARD_WITHIN

@@ -52,7 +52,7 @@ def test_what_may_be_stored_late_is_written_over_though_all_is_as_it_was() -> No
         )
         assert await observer.write()
         broker.pause_writes(2.8, late=True)
-        tasks.append(ObservedTask(id="1-1", service="web", slot="1", revision=1, state="new"))
+        tasks.append(ObservedTask(id="1-1", service="web", slot="1", revision=1, spec="s", state="new"))
         assert not await observer.write()
         tasks.clear()
         await observer.write()

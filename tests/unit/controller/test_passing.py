@@ -28,3 +28,8 @@ def test_who_has_to_have_let_go(verdict: str, silent: float, ended: float | None
 def test_nobody_comes_through_a_node_that_somebody_confirmed_dead() -> None:
     record = LivenessRecord(node="n1", verdict="down", ended=True)
     assert not passes_on(record, silent=3.0, ended=1.0)
+
+
+def test_who_was_not_judged_yet_counts_while_it_is_heard() -> None:
+    assert passes_on(None, silent=0.5, ended=None)
+    assert not passes_on(None, silent=3.0, ended=None)
