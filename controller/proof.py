@@ -18,8 +18,8 @@ from schemas.errors import MeshError
 log = structlog.get_logger()
 
 PROVED_FOR = 2.0
-ANSWER_WITHIN = 2.0
-"""Seconds that the store has to answer."""
+ANSWER_WITHIN = 1.0
+"""Seconds that the store has to answer: then it is asked again, since a question to a server that died is lost."""
 
 
 class Proof:
