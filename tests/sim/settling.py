@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from schemas import subjects
 from schemas.errors import MeshError
 from schemas.records import RevisionRecord, RolloutRecord, ServiceRecord
 from schemas.revisionapi import PauseServices, RollbackService
@@ -20,10 +21,12 @@ SETTLE = 240.0
 """Virtual seconds within which the mesh must be as wanted once faults end: the longest back-off and then some."""
 
 CALM = 20.0
-"""Virtual seconds of calm: the api may still hold a request whose asker has given up."""
+"""Virtual seconds of calm, in which no controller deals with a request either: something may still be on its way."""
 
 GIVES_UP = 60.0
 """Virtual seconds after which people put right what they have deployed wrongly."""
+
+API = subjects.API_ALL.removesuffix(">")
 
 QUIET = 16.0
 """Virtual seconds for which nothing may be stored after that, but for the cursor of told events."""
@@ -40,7 +43,7 @@ async def settle(world: World, more: Callable[[], str] = lambda: "") -> None:
         await _let_go_on(world)
         if world.now > began + GIVES_UP:
             await _put_right(world)
-        why = unsettled(world, ENDING) or _converging(world) or unsettled_networks(world) or more()
+        why = unsettled(world, ENDING) or _converging(world) or unsettled_networks(world) or _asked() or more()
         calm_since = None if why else (calm_since or world.now)
         if calm_since is not None and world.now - calm_since > CALM:
             return
@@ -83,6 +86,18 @@ def _converging(world: World) -> str:
     stored = records(world).values()
     under_way = {each.service for each in stored if isinstance(each, RolloutRecord) and each.phase == "converging"}
     return ", ".join(sorted(under_way - ENDING)) + " converging" if under_way - ENDING else ""
+
+
+def _asked() -> str:
+    """Which requests controllers deal with (`controller.api.server` names a task after each); "" if none is.
+
+    People here give up, but set no bound (`Command.until`): what a controller that was stopped takes up late, and what
+    waits for a node's answer about an image that a fault lost (`controller.images.ANSWER_WITHIN`, once for each three
+    nodes), is carried out all the same.
+    """
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    held = sorted(name for name in names if name.startswith(API))
+    return f"{', '.join(held)} still dealt with" if held else ""
 
 
 async def quiet(world: World, watchman: Watchman) -> None:
