@@ -38,7 +38,8 @@ class Mirror:
         self.records = Records()
         self.observations: dict[str, Observation] = {}
         self.counters: dict[str, int] = {}
-        """Node -> the counter of its observation as the store holds it: an older one may have been stored late."""
+        """Node -> the counter of its observation, by which its agent sees whether an older one was stored late. Only
+        the agent can tell: counters begin anew, below those that were used, where its disk was full."""
         self.listeners: list[Listener] = []
         self.wake = asyncio.Event()
         """Set whenever something has become dirty."""
@@ -207,16 +208,8 @@ class _ObservedSink:
         else:
             self._mirror.counters[entry.key] = observation.counter
             old = self._mirror.observations.get(entry.key)
-            if old is not None and _is_before(observation, old):
-                log.info("observation.late", node=entry.key, counter=observation.counter, known=old.counter)
-                return
             self._mirror.observations[entry.key] = observation
             self._mirror.mark(dirty_by_observation(old, observation))
-
-
-def _is_before(one: Observation, other: Observation) -> bool:
-    """Whether it was told before the other, by the same agent since the same start of its machine."""
-    return (one.instance, one.boot) == (other.instance, other.boot) and one.counter < other.counter
 
 
 def _mesh_in(entries: tuple[Entry, ...]) -> MeshRecord | None:
