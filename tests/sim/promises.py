@@ -1,7 +1,7 @@
 """What rollouts, drains and rebalances promise, checked at each decision by what the streams show (`tests.sim.shown`).
 
-A leader says why it ends a task; that says which promise holds. Only what was up when its end was asked for counts:
-what machines do to tasks is no decision.
+A leader says why it ends a task; that says which promise holds. Only what was up when its end was asked for counts, and
+was known to be: what machines do to tasks is no decision, and what came up since a leader looked is not in one.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class PromiseWatch:
 
     def _takes_down(self, each: Ended) -> bool:
         """Whether its slot has nothing else that may be taken for up."""
-        if not self._shown.is_up(each.task.id) or not each.why.startswith((UPDATE, MOVE, LEAVE)):
+        if not self._shown.known_up(each) or not each.why.startswith((UPDATE, MOVE, LEAVE)):
             return False
         others = (task for _, task in self._shown.running(each.task.service) if task.slot == each.task.slot)
         return not any(self._shown.was_up(task.id) for task in others)

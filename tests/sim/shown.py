@@ -1,6 +1,7 @@
 """What the streams of a simulated mesh show at a moment: read as they are written, for checkers of decisions.
 
-A leader decides by its mirror, which is a little late; so a task counts as up for `LAG` after it was last shown up.
+A leader decides by its mirror, which is a little late: a task counts as up for `LAG` after it was last shown up, and
+one that came up within `LAG` is known to be only if the leader went by what says so (`World.decided_by`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Ended:
     task: AssignedTask
     node: str
     why: str
+    epoch: int
+    """Whose leader asks."""
 
 
 @dataclass
@@ -51,6 +54,8 @@ class Shown:
     tasks: dict[str, tuple[ObservedTask, float]] = field(default_factory=dict)
     """The last that was observed of each task, and when it was last up."""
 
+    since: dict[str, float] = field(default_factory=dict)
+    """When the tasks that are up came up, or those that were did last."""
     asked: set[str] = field(default_factory=set)
     """Tasks whose end was asked for."""
     fell: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -95,6 +100,8 @@ class Shown:
                 for task in decode(write.value, Observation).tasks:
                     if task.ended and not self.has_ended(task.id) and task.id not in self.asked:
                         self.fell[task.service, task.slot] = self.world.now
+                    if task.up and not self.is_up(task.id):
+                        self.since[task.id] = self.world.now
                     last_up = self.tasks[task.id][1] if task.id in self.tasks else 0.0
                     self.tasks[task.id] = (task, self.world.now if task.up or self.is_up(task.id) else last_up)
 
@@ -105,6 +112,14 @@ class Shown:
     def was_up(self, task: str) -> bool:
         """Whether a leader may take it for up."""
         return self.is_up(task) or (task in self.tasks and self.world.now - self.tasks[task][1] < LAG)
+
+    def known_up(self, each: Ended) -> bool:
+        """Whether it is up, and who asks for its end knew that, or has had the time to hear it."""
+        id_ = each.task.id
+        if not self.is_up(id_) or self.world.now - self.since[id_] >= LAG:
+            return self.is_up(id_)
+        by = self.world.decided_by.get(each.epoch, {}).get(each.node)
+        return by is not None and any(task.id == id_ and task.up for task in by.tasks)
 
     def has_ended(self, task: str) -> bool:
         """Whether its end was observed."""
@@ -154,4 +169,4 @@ def _ended(known: dict[str, AssignedTask], record: Assignment) -> Iterable[Ended
     for task in record.tasks:
         before = known.get(task.id)
         if task.desired == "shutdown" and before is not None and before.desired == "running":
-            yield Ended(task, record.node, task.why)
+            yield Ended(task, record.node, task.why, record.epoch)

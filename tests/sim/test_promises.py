@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
-from bus.commits import Put
+from bus.commits import Fence, Outcome, Put, Write
 from controller import decide, moving, replicated, rolling, updates
 from controller.api import rebalancing
 from controller.slots import Round, end_task
 from controller.work import Work
 from schemas.memberapi import UpdateNode
+from schemas.observation import Observation
 from schemas.rebalance import Move
 from schemas.records import RolloutRecord, UpdateProgress
 from schemas.revisionapi import RollbackService
 from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ContainerSpec, HealthCheck, ServiceSpec, TaskSpec, UpdatePolicy
-from schemas.wire import encode
+from schemas.wire import decode, encode
 from tests.sim.invariants import Violated, Watchman
 from tests.sim.loop import run
 from tests.sim.people import People
@@ -173,6 +174,50 @@ def test_the_watch_catches_in_updates(bug: str, monkeypatch: pytest.MonkeyPatch)
 def test_the_watch_catches_a_drain_that_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moving, "_at_once", lambda *_: True)
     play(drained, "leaves a drained node before its next one is up")
+
+
+def _told_up(world: World, node: str) -> None:
+    """The node tells that all of its tasks are up."""
+    value = world.broker.observed.existing().entries[node].value
+    assert value is not None
+    now = decode(value, Observation)
+    tasks = tuple(msgspec.structs.replace(task, state="running", health="healthy") for task in now.tasks)
+    assert tasks
+    assert not any(task.up for task in now.tasks)
+    later = msgspec.structs.replace(now, counter=now.counter + 1, tasks=tasks)
+    world.broker.observed.commit(f"agent-{node}", [Put(node, encode(later))], None)
+
+
+async def _drained_while_it_comes_up(stage: Stage, *, known: bool) -> None:
+    """`known`: the leader has heard that the node's tasks are up; else it is told between its look and its decision."""
+    world, state = stage.world, stage.world.broker.state
+    await deploy(world, web("slow:1"))
+    await world.until(lambda: world.running("shop_web") == slots(4), 30, "they start")
+    if known:
+        _told_up(world, "n1")
+        await asyncio.sleep(0.1)
+    store = state.commit
+
+    def commit_behind(user: str, batch: Sequence[Write], fence: Fence | None) -> Outcome:
+        if any(write.key == "desired.n1" for write in batch):
+            state.commit = store  # type: ignore[method-assign]
+            if not known:
+                _told_up(world, "n1")
+        return store(user, batch, fence)
+
+    state.commit = commit_behind  # type: ignore[method-assign]
+    await world.insist("node.update", UpdateNode(node="n1", availability="drain"))
+    await world.until(lambda: not world.nodes["n1"].live(), 30, "the node is empty")
+    assert state.commit == store
+
+
+def test_what_came_up_since_the_leader_looked_may_be_ended() -> None:
+    play(lambda stage: _drained_while_it_comes_up(stage, known=False))
+
+
+def test_what_has_just_come_up_may_not_be_ended_by_a_leader_that_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "_at_once", lambda *_: True)
+    play(lambda stage: _drained_while_it_comes_up(stage, known=True), "leaves a drained node before its next one is up")
 
 
 async def _uneven(stage: Stage) -> None:

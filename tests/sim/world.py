@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,13 +24,17 @@ from agent.parts import AgentConfig
 from agent.surroundings import Machine
 from bus.memory import LoopClock, MemoryBroker
 from bus.users import agent_user, controller_user
+from controller.changes import Plan
 from controller.config import Config
 from controller.controller import Controller
 from controller.highest import ForgetfulMemory
 from controller.plan import plan
+from controller.world import Dirty
+from controller.world import World as Known
 from schemas import subjects
 from schemas.api import REQUESTS
 from schemas.errors import MeshError
+from schemas.observation import Observation
 from schemas.replies import open_reply
 from schemas.wire import Wire, encode
 from tests.sim.loop import SimLoop
@@ -65,6 +69,8 @@ class World:
     """Services of which no slot may ever run twice."""
     restored: bool = False
     """The store was made anew at least once: services that its backup did not know may run on."""
+    decided_by: dict[int, Mapping[str, Observation]] = field(default_factory=dict)
+    """Epoch -> the observations that its leader went by when it decided last."""
 
     def __post_init__(self) -> None:
         self.operator = self.broker.connect("operator")
@@ -92,10 +98,14 @@ class World:
         bus = self.broker.connect(controller_user(name))
         chance = random.Random(self.rng.getrandbits(64))
         memory = self.memories.setdefault(name, ForgetfulMemory())
-        controller = Controller(Config(name), bus, clock=clock, rng=chance, memory=memory, plan=plan)
+        controller = Controller(Config(name), bus, clock=clock, rng=chance, memory=memory, plan=self._plan)
         self.controllers[name] = controller
         user = controller_user(name)
         self.processes[name] = self.group.create_task(controller.run(), name=name, context=context_of(user))
+
+    def _plan(self, world: Known, dirty: Dirty, now: float) -> Plan:
+        self.decided_by[world.epoch] = dict(world.observations)
+        return plan(world, dirty, now)
 
     def crash_controller(self, name: str, *, advise: bool = True) -> None:
         """kill -9."""
