@@ -204,7 +204,9 @@ def _is_new_and_up(work: Work, slot: str) -> bool:
 
 
 def _did_its_work(work: Work, slot: str) -> bool:
-    return bool(work.spec_hash) and work.history(slot).complete == work.spec_hash and not work.candidates(slot)
+    """Whether it needs no task of the wanted spec, and nothing runs: until an old one has ended its turn goes on."""
+    live = any(task.live for task in work.tasks(slot))
+    return bool(work.spec_hash) and work.history(slot).complete == work.spec_hash and not live
 
 
 def _outdated(work: Work, slot: str) -> bool:

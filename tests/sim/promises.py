@@ -76,7 +76,7 @@ class PromiseWatch:
         taken = [each for each in ended if self._takes_down(each)]
         if not taken:
             return
-        down = self._down(service)
+        down = self._down(rollout)
         for each in taken:
             kind = next((kind for kind in (UPDATE, MOVE, LEAVE) if each.why.startswith(kind)), "")
             self.seen[kind] += 1
@@ -101,17 +101,24 @@ class PromiseWatch:
         others = (task for _, task in self._shown.running(each.task.service) if task.slot == each.task.slot)
         return not any(self._shown.was_up(task.id) for task in others)
 
-    def _down(self, service: str) -> set[str]:
-        """Slots that were taken down, and neither came up, nor failed, nor wait for something that is away."""
-        taken = self._taken[service]
+    def _down(self, rollout: RolloutRecord) -> set[str]:
+        """Slots that were taken down, and neither came up, nor failed, nor need a task, nor wait for what is away."""
+        service, taken = rollout.service, self._taken[rollout.service]
         for slot, at in list(taken.items()):
             tasks = [(node, task.id) for node, task in self._shown.running(service) if task.slot == slot]
             waits = not tasks and self._world.now - at > ROOM
             over = any(self._shown.was_up(id_) for _, id_ in tasks) or self._shown.fell.get((service, slot), 0.0) > at
             away = any(not self._shown.ready(node) for node, _ in tasks)
-            if waits or over or away:
+            if waits or over or away or (not tasks and self._did_its_work(rollout, slot)):
                 del taken[slot]
         return set(taken)
+
+    def _did_its_work(self, rollout: RolloutRecord, slot: str) -> bool:
+        """Whether its work is done as it is wanted now, and what was of another revision has ended: nothing follows."""
+        history, spec = rollout.slots.get(slot), self._shown.spec(rollout.service, rollout.revision)
+        ending = (node for node, task in self._shown.ending(rollout.service) if task.slot == slot)
+        done = history is not None and spec is not None and history.complete == spec.task.hash
+        return done and not any(self._shown.ready(node) for node in ending)
 
     def _unavailable(self, rollout: RolloutRecord, policy: UpdatePolicy, taken: set[str]) -> None:
         borne = bearable(policy.max_unavailable, rollout.wanted, least=1 if policy.order == "stop-first" else 0)

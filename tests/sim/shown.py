@@ -127,11 +127,17 @@ class Shown:
 
     def running(self, service: str) -> Iterator[tuple[str, AssignedTask]]:
         """(Node, task) of all that is to run of a service."""
+        return ((node, task) for node, task in self._assigned(service) if task.desired == "running")
+
+    def ending(self, service: str) -> Iterator[tuple[str, AssignedTask]]:
+        """(Node, task) of all that is to end of a service, and was not seen ended."""
+        told = ((node, task) for node, task in self._assigned(service) if task.desired == "shutdown")
+        return ((node, task) for node, task in told if not self.has_ended(task.id))
+
+    def _assigned(self, service: str) -> Iterator[tuple[str, AssignedTask]]:
         for record in self.records.values():
             if isinstance(record, Assignment):
-                for task in record.tasks:
-                    if task.service == service and task.desired == "running":
-                        yield record.node, task
+                yield from ((record.node, task) for task in record.tasks if task.service == service)
 
     def rollout(self, service: str) -> RolloutRecord | None:
         """How far it is."""

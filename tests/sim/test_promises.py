@@ -21,7 +21,7 @@ from schemas.rebalance import Move
 from schemas.records import RolloutRecord, UpdateProgress
 from schemas.revisionapi import RollbackService
 from schemas.serviceapi import ServiceDeploy
-from schemas.spec import ContainerSpec, HealthCheck, ServiceSpec, TaskSpec, UpdatePolicy
+from schemas.spec import ContainerSpec, HealthCheck, RestartPolicy, ServiceSpec, TaskSpec, UpdatePolicy
 from schemas.wire import decode, encode
 from tests.sim.invariants import Violated, Watchman
 from tests.sim.loop import run
@@ -169,6 +169,36 @@ def test_the_watch_catches_in_updates(bug: str, monkeypatch: pytest.MonkeyPatch)
     plant, policy, says = UPDATES[bug]
     plant(monkeypatch)
     play(lambda stage: updated(stage, **policy), says)
+
+
+async def _gone_back_to_work_that_is_done(stage: Stage) -> None:
+    """A job is done, its next revision runs, and it goes back: nothing follows the tasks that end."""
+    restart = RestartPolicy(condition="on-failure")
+    for image in ("job:1", "app:1"):
+        wanted = web(image)
+        task = msgspec.structs.replace(wanted.spec.task, restart=restart)
+        await stage.stands(ServiceDeploy(spec=msgspec.structs.replace(wanted.spec, task=task), replicas=4))
+        await asyncio.sleep(5)
+    assert rollout(stage.world).running == 4
+    await stage.world.insist("service.rollback", RollbackService(service="shop_web"))
+    await stage.world.until(lambda: not stage.world.live(), 30, "nothing runs")
+    await asyncio.sleep(1)
+    assert (rollout(stage.world).phase, rollout(stage.world).complete) == ("done", 4)
+
+
+def test_a_slot_whose_work_was_done_before_is_not_down_once_its_old_task_has_ended() -> None:
+    stage = play(_gone_back_to_work_that_is_done)
+    assert stage.promises.seen["replaced by revision"] == 4
+
+
+def test_the_watch_catches_an_update_that_ends_all_tasks_whose_work_was_done_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def done(work: Work, slot: str) -> bool:
+        return work.history(slot).complete == work.spec_hash and not work.candidates(slot)
+
+    monkeypatch.setattr(rolling, "_did_its_work", done)
+    play(_gone_back_to_work_that_is_done, "are down at the same time, parallelism is 1")
 
 
 def test_the_watch_catches_a_drain_that_ends_first(monkeypatch: pytest.MonkeyPatch) -> None:

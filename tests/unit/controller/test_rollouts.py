@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas.spec import UpdatePolicy
+from schemas.spec import RestartPolicy, UpdatePolicy
 from tests.unit.controller.rolling import Stage, standing, web
 
 
@@ -221,6 +221,28 @@ def test_a_slot_that_was_down_when_its_turn_began_waits_for_its_turn_once_its_ol
         agent.slow = False
     stage.until(lambda: stage.rollout.phase == "done")
     assert stage.live() == ["web:3"] * 3
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_a_slot_whose_work_was_done_before_has_its_turn_until_its_old_task_has_ended(again: int) -> None:
+    job = RestartPolicy(condition="on-failure")
+    stage = standing(3, restart=job)
+    for node in stage.mesh.agents:
+        stage.mesh.fail(node, state="exited")
+    stage.run(1)
+    assert stage.rollout.complete == 3
+    stage.deploy(web("web:2", restart=job, update=policy()), 3)
+    stage.until(lambda: stage.rollout.deploy == 2 and stage.rollout.phase == "done")
+    for agent in stage.mesh.agents.values():
+        agent.slow = True
+    for _ in range(again):  # by the second deploy one of them is ending already
+        stage.deploy(web("web:1", restart=job, update=policy()), 3)
+        stage.run(2)
+    assert stage.up() == ["web:2"] * 2, "parallelism is 1"
+    for agent in stage.mesh.agents.values():
+        agent.slow = False
+    stage.until(lambda: stage.rollout.phase == "done")
+    assert (stage.live(), stage.rollout.complete) == ([], 3)
 
 
 def test_a_deploy_superseding_a_bad_one_still_rolls_back_to_the_last_good() -> None:
