@@ -68,12 +68,12 @@ class PromiseWatch:
 
     # how many may be down
 
-    def _availability(self, service: str, ended: Iterable[Ended]) -> None:
+    def _availability(self, service: str, ended: Sequence[Ended]) -> None:
         shown, rollout = self._shown, self._shown.rollout(service)
         policy = shown.policy(rollout) if rollout is not None else None
         if rollout is None or policy is None:
             return
-        taken = [each for each in ended if self._takes_down(each)]
+        taken = [each for each in ended if self._takes_down(each, ended)]
         if not taken:
             return
         down = self._down(rollout)
@@ -94,11 +94,18 @@ class PromiseWatch:
         if any(not self._exempt(each) for each in taken):
             self._unavailable(rollout, policy, {each.task.slot for each in taken})
 
-    def _takes_down(self, each: Ended) -> bool:
-        """Whether its slot has nothing else that may be taken for up."""
+    def _takes_down(self, each: Ended, ended: Iterable[Ended]) -> bool:
+        """Whether its slot has nothing else that may be taken for up.
+
+        What leaves a node does not, if its next one was up and ends in the same decision, since the slot's turn in an
+        update has come: that takes the slot down.
+        """
         if not self._shown.known_up(each) or not each.why.startswith((UPDATE, MOVE, LEAVE)):
             return False
         others = (task for _, task in self._shown.running(each.task.service) if task.slot == each.task.slot)
+        turns = (other for other in ended if other.task.slot == each.task.slot and other.why.startswith(UPDATE))
+        if each.why.startswith(LEAVE) and any(self._shown.heard_up(other) for other in turns):
+            return False
         return not any(self._shown.was_up(task.id) for task in others)
 
     def _down(self, rollout: RolloutRecord) -> set[str]:

@@ -118,8 +118,12 @@ class Shown:
         id_ = each.task.id
         if not self.is_up(id_) or self.world.now - self.since[id_] >= LAG:
             return self.is_up(id_)
+        return self.heard_up(each)
+
+    def heard_up(self, each: Ended) -> bool:
+        """Whether who asks for its end went by what says that it is up."""
         by = self.world.decided_by.get(each.epoch, {}).get(each.node)
-        return by is not None and any(task.id == id_ and task.up for task in by.tasks)
+        return by is not None and any(task.id == each.task.id and task.up for task in by.tasks)
 
     def has_ended(self, task: str) -> bool:
         """Whether its end was observed."""

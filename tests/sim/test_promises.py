@@ -15,10 +15,11 @@ from controller import decide, moving, replicated, rolling, updates
 from controller.api import rebalancing
 from controller.slots import Round, end_task
 from controller.work import Work
+from schemas.assignment import Assignment
 from schemas.memberapi import UpdateNode
 from schemas.observation import Observation
 from schemas.rebalance import Move
-from schemas.records import RolloutRecord, UpdateProgress
+from schemas.records import RolloutRecord, ServiceRecord, UpdateProgress
 from schemas.revisionapi import RollbackService
 from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ContainerSpec, HealthCheck, RestartPolicy, ServiceSpec, TaskSpec, UpdatePolicy
@@ -207,13 +208,12 @@ def test_the_watch_catches_a_drain_that_ends_first(monkeypatch: pytest.MonkeyPat
 
 
 def _told_up(world: World, node: str) -> None:
-    """The node tells that all of its tasks are up."""
+    """The node tells that all of its tasks are up: not all were."""
     value = world.broker.observed.existing().entries[node].value
     assert value is not None
     now = decode(value, Observation)
     tasks = tuple(msgspec.structs.replace(task, state="running", health="healthy") for task in now.tasks)
-    assert tasks
-    assert not any(task.up for task in now.tasks)
+    assert not all(task.up for task in now.tasks)
     later = msgspec.structs.replace(now, counter=now.counter + 1, tasks=tasks)
     world.broker.observed.commit(f"agent-{node}", [Put(node, encode(later))], None)
 
@@ -248,6 +248,66 @@ def test_what_came_up_since_the_leader_looked_may_be_ended() -> None:
 def test_what_has_just_come_up_may_not_be_ended_by_a_leader_that_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moving, "_at_once", lambda *_: True)
     play(lambda stage: _drained_while_it_comes_up(stage, known=True), "leaves a drained node before its next one is up")
+
+
+async def _turn_comes_as_it_leaves(stage: Stage, meanwhile: Callable[[str], None]) -> list[set[str]]:
+    """Between two looks of the leader an update comes for a drained node's task, whose next one has been started.
+
+    `meanwhile` is told where that runs. What the mesh decides then: for each batch, why it ends tasks of the slot.
+    """
+    world, state = stage.world, stage.world.broker.state
+    first = web("slow:1", replicas=3, parallelism=0)
+    container = msgspec.structs.replace(first.spec.task.container, environment={"N": "2"})
+    task = msgspec.structs.replace(first.spec.task, container=container)  # of the same image: nothing is to be fetched
+    await stage.stands(first)
+    await stage.stands(msgspec.structs.replace(first, spec=msgspec.structs.replace(first.spec, task=task)))
+    (slot,) = (slot for (_, slot), ((node, _),) in world.live().items() if node == "n1")
+    await world.insist("node.update", UpdateNode(node="n1", availability="drain"))
+    await world.until(lambda: len(world.running("shop_web")) == 4, 30, "the next one runs")
+    ((place, _),) = (each for each in world.live()["shop_web", slot] if each[0] != "n1")
+    decided: list[set[str]] = []
+
+    def note(batch: Sequence[Write], _: Outcome) -> None:
+        records = [decode(write.value, Assignment) for write in batch if write.key.startswith("desired.")]
+        ending = [task for record in records for task in record.tasks if task.desired == "shutdown"]
+        decided.append({task.why for task in ending if task.slot == slot})
+
+    stage.watchman.listeners.append(note)
+    leader = world.leader()
+    world.stop_controller(leader)
+    meanwhile(place)
+    intent = state.existing().entries["service.shop_web"].value
+    assert intent is not None
+    record = decode(intent, ServiceRecord)
+    back = msgspec.structs.replace(record, target=1, deploy=record.deploy + 1, back_from=record.target)
+    commit(world, "controller-c0", Put("service.shop_web", encode(back)), fenced=False)
+    await asyncio.sleep(0.1)
+    world.continue_controller(leader)
+    await world.until(lambda: not world.nodes["n1"].live(), 30, "the node is empty")
+    await world.until(lambda: rollout(world).deploy == back.deploy and rollout(world).phase == "done", 60, "it is back")
+    return decided
+
+
+def test_what_leaves_a_node_ends_together_with_its_next_one_whose_turn_has_come() -> None:
+    async def story(stage: Stage) -> None:
+        decided = await _turn_comes_as_it_leaves(stage, lambda place: _told_up(stage.world, place))
+        both = next(whys for whys in decided if len(whys) > 1)
+        assert sorted(why.split(";")[0] for why in both) == ["node n1 is drained", "replaced by revision 1"]
+
+    stage = play(story)
+    assert stage.promises.seen["node "] == 0
+
+
+def test_the_watch_catches_what_leaves_before_the_next_one_whose_turn_has_come_was_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def planted(_: str) -> None:
+        monkeypatch.setattr(moving, "_at_once", lambda *_: True)
+
+    async def story(stage: Stage) -> None:
+        assert any(len(whys) > 1 for whys in await _turn_comes_as_it_leaves(stage, planted))
+
+    play(story, "leaves a drained node before its next one is up")
 
 
 async def _uneven(stage: Stage) -> None:
