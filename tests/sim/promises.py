@@ -1,7 +1,8 @@
 """What rollouts, drains and rebalances promise, checked at each decision by what the streams show (`tests.sim.shown`).
 
 A leader says why it ends a task; that says which promise holds. Only what was up when its end was asked for counts, and
-was known to be: what machines do to tasks is no decision, and what came up since a leader looked is not in one.
+was known to be: what machines do to tasks is no decision, and what came up since a leader looked is not in one. Nor is
+what people took back since: it is carried out as if they had not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from bus.commits import Committed, Outcome, Write
 from controller.availability import bearable
 from schemas import subjects
 from schemas.assignment import AssignedTask
-from schemas.records import OrderRecord, RolloutRecord
+from schemas.records import RolloutRecord
 from schemas.spec import UpdatePolicy
 from tests.sim.shown import Ended, Shown
 from tests.sim.world import World
@@ -146,8 +147,8 @@ class PromiseWatch:
 
     def _exempt(self, each: Ended) -> bool:
         """Whether nothing is promised: what must not run twice ends first; so does what an operator forces out."""
-        member = self._shown.member(each.node)
-        forced = member is None or member.removed or member.force
+        members = self._shown.members(each.node)
+        forced = any(member is None or member.removed or member.force for member in members)
         service = self._shown.records.get(f"service.{each.task.service}")
         everywhere = getattr(service, "mode", "") == "global"
         return self._alone(each) or everywhere or (each.why.startswith(LEAVE) and forced)
@@ -184,18 +185,18 @@ class PromiseWatch:
             self._violated(f"{service}: slots {sorted(stray)} are given a second task, and neither move nor surge")
 
     def _leaves(self, node: str, task: AssignedTask) -> bool:
-        member = self._shown.member(node)
-        if member is None or member.removed or member.availability == "drain":
+        members = self._shown.members(node)
+        if any(member is None or member.removed or member.availability == "drain" for member in members):
             return True
-        return any(move.task == task.id for order in self._orders() for move in order.moves)
+        return self._is_ordered(task)
 
     # what a rebalance does, and where a roll-back ends
 
-    def _orders(self) -> Iterable[OrderRecord]:
-        return (record for record in self._shown.records.values() if isinstance(record, OrderRecord))
+    def _is_ordered(self, task: AssignedTask) -> bool:
+        return any(move.task == task.id for order in self._shown.orders() for move in order.moves)
 
     def _ordered(self, each: Ended) -> None:
-        if not any(move.task == each.task.id for order in self._orders() for move in order.moves):
+        if not self._is_ordered(each.task):
             self._violated(f"{each.task.id} of {each.task.service} is moved, and nobody has ordered that")
 
     def _rollback(self, was: RolloutRecord | None, record: RolloutRecord) -> None:

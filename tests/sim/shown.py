@@ -1,7 +1,8 @@
 """What the streams of a simulated mesh show at a moment: read as they are written, for checkers of decisions.
 
 A leader decides by its mirror, which is a little late: a task counts as up for `LAG` after it was last shown up, and
-one that came up within `LAG` is known to be only if the leader went by what says so (`World.decided_by`).
+one that came up within `LAG` is known to be only if the leader went by what says so (`World.decided_by`). What people
+changed within `LAG` before it decided it need not have heard: it may go by what it knew.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from schemas.observation import Observation, ObservedTask
 from schemas.records import LivenessRecord, NodeRecord, OrderRecord, RevisionRecord, RolloutRecord, ServiceRecord
 from schemas.spec import ServiceSpec, UpdatePolicy
 from schemas.wire import Wire, decode
-from tests.sim.world import World
+from tests.sim.world import Basis, World
 
 LAG = 6.0
 """Seconds that a leader may be behind: a lost last message is found out after 2, and may be lost again."""
@@ -60,6 +61,10 @@ class Shown:
     """Tasks whose end was asked for."""
     fell: dict[tuple[str, str], float] = field(default_factory=dict)
     """Service and slot -> when the end of one of its tasks was last observed that nobody had asked for."""
+    changed: dict[str, float] = field(default_factory=dict)
+    """When each record was last stored or deleted."""
+    epoch: int = 0
+    """Whose leader stored the last assignment: its decision is the one that is looked at."""
 
     def __post_init__(self) -> None:
         for key, entry in self.world.broker.state.existing().entries.items():
@@ -78,11 +83,13 @@ class Shown:
             kind = KINDS.get(write.key.split(".")[0])
             if kind is None:
                 continue
+            self.changed[write.key] = self.world.now
             if not isinstance(write, Put):
                 self.records.pop(write.key, None)
                 continue
             record = decode(write.value, kind)
             if isinstance(record, Assignment):
+                self.epoch = record.epoch
                 before = self.records.get(write.key)
                 known = {task.id: task for task in before.tasks} if isinstance(before, Assignment) else {}
                 ended += _ended(known, record)
@@ -122,8 +129,9 @@ class Shown:
 
     def heard_up(self, each: Ended) -> bool:
         """Whether who asks for its end went by what says that it is up."""
-        by = self.world.decided_by.get(each.epoch, {}).get(each.node)
-        return by is not None and any(task.id == each.task.id and task.up for task in by.tasks)
+        by = self.world.decided_by.get(each.epoch)
+        seen = by.observations.get(each.node) if by is not None else None
+        return seen is not None and any(task.id == each.task.id and task.up for task in seen.tasks)
 
     def has_ended(self, task: str) -> bool:
         """Whether its end was observed."""
@@ -169,10 +177,27 @@ class Shown:
         found = self.records.get(subjects.liveness_key(node))
         return isinstance(found, LivenessRecord) and found.verdict == "ready"
 
-    def member(self, node: str) -> NodeRecord | None:
-        """Its record."""
-        found = self.records.get(subjects.node_key(node))
-        return found if isinstance(found, NodeRecord) else None
+    def members(self, node: str) -> list[NodeRecord | None]:
+        """The records of a node by which the decision may have gone: what stands, and what its leader still knew."""
+        key = subjects.node_key(node)
+        found, by = self.records.get(key), self._need_not_have_heard(key)
+        known = by.nodes.get(node) if by is not None else None
+        stands = found if isinstance(found, NodeRecord) else None
+        return [stands] if known is None else [stands, known.record]
+
+    def orders(self) -> list[OrderRecord]:
+        """The orders by which the decision may have gone, in the same way."""
+        by = self.world.decided_by.get(self.epoch)
+        known = by.orders if by is not None else {}
+        taken_back = [
+            each.record for name, each in known.items() if self._need_not_have_heard(subjects.order_key(name))
+        ]
+        return [record for record in self.records.values() if isinstance(record, OrderRecord)] + taken_back
+
+    def _need_not_have_heard(self, key: str) -> Basis | None:
+        """What the leader went by, if the record has changed since, or so shortly before that this may be unheard."""
+        by, changed = self.world.decided_by.get(self.epoch), self.changed.get(key)
+        return by if by is not None and changed is not None and by.at - changed < LAG else None
 
 
 def _ended(known: dict[str, AssignedTask], record: Assignment) -> Iterable[Ended]:

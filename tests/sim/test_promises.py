@@ -10,16 +10,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from bus.commits import Fence, Outcome, Put, Write
+from bus.commits import Delete, Fence, Outcome, Put, Write
 from controller import decide, moving, replicated, rolling, updates
 from controller.api import rebalancing
 from controller.slots import Round, end_task
 from controller.work import Work
+from controller.world import Stored
+from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.memberapi import UpdateNode
 from schemas.observation import Observation
 from schemas.rebalance import Move
-from schemas.records import RolloutRecord, ServiceRecord, UpdateProgress
+from schemas.records import NodeRecord, RolloutRecord, ServiceRecord, UpdateProgress
 from schemas.revisionapi import RollbackService
 from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ContainerSpec, HealthCheck, RestartPolicy, ServiceSpec, TaskSpec, UpdatePolicy
@@ -28,10 +30,11 @@ from tests.sim.invariants import Violated, Watchman
 from tests.sim.loop import run
 from tests.sim.people import People
 from tests.sim.promises import PromiseWatch
+from tests.sim.shown import LAG
 from tests.sim.test_planted import assign, commit, task_of
 from tests.sim.test_rollouts import rollout
 from tests.sim.test_world import deploy, slots
-from tests.sim.world import World, in_world, silence_logs
+from tests.sim.world import Basis, World, in_world, silence_logs
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -218,27 +221,41 @@ def _told_up(world: World, node: str) -> None:
     world.broker.observed.commit(f"agent-{node}", [Put(node, encode(later))], None)
 
 
+def _commit(stage: Stage, *batch: Put) -> None:
+    commit(stage.world, f"controller-{stage.world.leader()}", *batch)
+
+
+def _before_it_is_stored(
+    stage: Stage, such: Callable[[Write], bool], happens: Callable[[], object]
+) -> Callable[[], bool]:
+    """Once, between a decision and its being stored, something happens; whether it has."""
+    state = stage.world.broker.state
+    store = state.commit
+
+    def commit_behind(user: str, batch: Sequence[Write], fence: Fence | None) -> Outcome:
+        if any(such(write) for write in batch):
+            state.commit = store  # type: ignore[method-assign]
+            happens()
+        return store(user, batch, fence)
+
+    state.commit = commit_behind  # type: ignore[method-assign]
+    return lambda: state.commit == store
+
+
 async def _drained_while_it_comes_up(stage: Stage, *, known: bool) -> None:
     """`known`: the leader has heard that the node's tasks are up; else it is told between its look and its decision."""
-    world, state = stage.world, stage.world.broker.state
+    world = stage.world
     await deploy(world, web("slow:1"))
     await world.until(lambda: world.running("shop_web") == slots(4), 30, "they start")
     if known:
         _told_up(world, "n1")
         await asyncio.sleep(0.1)
-    store = state.commit
-
-    def commit_behind(user: str, batch: Sequence[Write], fence: Fence | None) -> Outcome:
-        if any(write.key == "desired.n1" for write in batch):
-            state.commit = store  # type: ignore[method-assign]
-            if not known:
-                _told_up(world, "n1")
-        return store(user, batch, fence)
-
-    state.commit = commit_behind  # type: ignore[method-assign]
+    decided = _before_it_is_stored(
+        stage, lambda write: write.key == "desired.n1", lambda: None if known else _told_up(world, "n1")
+    )
     await world.insist("node.update", UpdateNode(node="n1", availability="drain"))
     await world.until(lambda: not world.nodes["n1"].live(), 30, "the node is empty")
-    assert state.commit == store
+    assert decided()
 
 
 def test_what_came_up_since_the_leader_looked_may_be_ended() -> None:
@@ -310,6 +327,50 @@ def test_the_watch_catches_what_leaves_before_the_next_one_whose_turn_has_come_w
     play(story, "leaves a drained node before its next one is up")
 
 
+def _availability(world: World, node: str, availability: Any) -> Put:
+    value = world.broker.state.existing().entries[f"node.{node}"].value
+    assert value is not None
+    return Put(f"node.{node}", encode(msgspec.structs.replace(decode(value, NodeRecord), availability=availability)))
+
+
+async def _drain_taken_back_unheard(stage: Stage) -> None:
+    """A node is in use again between the leader's look at its drain and the decision."""
+    world = stage.world
+    await stage.stands(web("app:1", replicas=6))
+    stood = world.live()
+    decided = _before_it_is_stored(
+        stage,
+        lambda write: write.key in ("desired.n2", "desired.n3"),
+        lambda: _commit(stage, _availability(world, "n1", "active")),
+    )
+    await world.insist("node.update", UpdateNode(node="n1", availability="drain"))
+    await asyncio.sleep(5)
+    assert decided()
+    assert stage.promises.seen["placed"] > 1
+    assert world.live() == stood
+
+
+def test_a_drain_that_is_taken_back_while_the_leader_decides_may_begin() -> None:
+    play(_drain_taken_back_unheard)
+
+
+def test_the_watch_catches_a_drain_that_goes_on_though_the_leader_has_heard_that_it_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.stands(web("app:1", replicas=6))
+        for availability in ("drain", "active"):
+            _commit(stage, *(_availability(stage.world, node, availability) for node in ("n1", "n2", "n3")))
+            await asyncio.sleep(0.5)
+        stage.watchman.raise_if_any()
+        on_n1 = lambda work, slot: [each.node for each in work.candidates(slot)] == ["n1"]  # noqa: E731
+        monkeypatch.setattr(moving, "_to_replace", on_n1)
+        await stage.world.insist("node.update", UpdateNode(node="n2", labels_add={"zone": "a"}))
+        await asyncio.sleep(1)
+
+    play(story, "neither move nor surge")
+
+
 async def _uneven(stage: Stage) -> None:
     stage.world.power_off("n3")
     await stage.world.until(lambda: "n3" not in stage.world.ready(), 30, "n3 is down")
@@ -338,6 +399,24 @@ def test_a_rebalance_moves_no_more_than_asked() -> None:
     assert stage.promises.seen["moves to node"] == 1
 
 
+def test_a_rebalance_that_is_stopped_while_the_leader_decides_may_begin() -> None:
+    async def story(stage: Stage) -> None:
+        state = stage.world.broker.state
+        stop = lambda: state.commit(  # noqa: E731
+            f"controller-{stage.world.leader()}",
+            [Delete(key) for key in state.existing().entries if key.startswith("order.")],
+            None,
+        )
+        decided = _before_it_is_stored(
+            stage, lambda write: isinstance(write, Put) and b"moves to node" in write.value, stop
+        )
+        await _rebalanced(stage)
+        assert decided()
+
+    stage = play(story)
+    assert stage.promises.seen["moves to node"] == 1
+
+
 def test_the_watch_catches_a_rebalance_that_moves_more_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = rebalancing._moves
 
@@ -347,10 +426,6 @@ def test_the_watch_catches_a_rebalance_that_moves_more_than_asked(monkeypatch: p
 
     monkeypatch.setattr(rebalancing, "_moves", lambda desk: (Stubborn(whole(desk)[0]), *whole(desk)[1:]))
     play(_rebalanced, "2 moves were ordered, and at most 1 asked for")
-
-
-def _commit(stage: Stage, *batch: Put) -> None:
-    commit(stage.world, f"controller-{stage.world.leader()}", *batch)
 
 
 def test_the_watch_catches_a_move_that_nobody_ordered() -> None:
@@ -372,6 +447,25 @@ def test_the_watch_catches_a_second_task_for_no_reason() -> None:
         assert life.view.alive
 
     play(story, "neither move nor surge")
+
+
+@pytest.mark.parametrize("ago", [0.5, LAG + 1])
+def test_the_watch_catches_a_leader_that_goes_by_a_drain_long_after_it_was_taken_back(ago: float) -> None:
+    async def story(stage: Stage) -> None:
+        world = stage.world
+        await stage.stands(web(replicas=1))
+        ((node, _),) = world.live()["shop_web", "1"]
+        _commit(stage, _availability(world, node, "active"))
+        await asyncio.sleep(ago)
+        drained = decode(_availability(world, node, "drain").value, NodeRecord)
+        epoch = world.broker.state.existing().entries[subjects.EPOCH].sequence
+        world.decided_by[epoch] = Basis(world.now, {}, {node: Stored(drained, 1)}, {})
+        other = "n1" if node != "n1" else "n2"
+        record = decode(assign(task_of("a-1")).value, Assignment)
+        record = msgspec.structs.replace(record, node=other, epoch=epoch)
+        _commit(stage, Put(f"desired.{other}", encode(record)))
+
+    play(story, "neither move nor surge" if ago > LAG else "")
 
 
 def test_the_watch_catches_a_roll_back_that_ends_elsewhere() -> None:

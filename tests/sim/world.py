@@ -29,12 +29,13 @@ from controller.config import Config
 from controller.controller import Controller
 from controller.highest import ForgetfulMemory
 from controller.plan import plan
-from controller.world import Dirty
+from controller.world import Dirty, Stored
 from controller.world import World as Known
 from schemas import subjects
 from schemas.api import REQUESTS
 from schemas.errors import MeshError
 from schemas.observation import Observation
+from schemas.records import NodeRecord, OrderRecord
 from schemas.replies import open_reply
 from schemas.wire import Wire, encode
 from tests.sim.loop import SimLoop
@@ -45,6 +46,16 @@ from tests.sim.suspension import context_of
 def silence_logs() -> None:
     """Thousands of runs: only what is critical is said."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a leader went by."""
+
+    at: float
+    observations: Mapping[str, Observation]
+    nodes: Mapping[str, Stored[NodeRecord]]
+    orders: Mapping[str, Stored[OrderRecord]]
 
 
 @dataclass
@@ -69,8 +80,8 @@ class World:
     """Services of which no slot may ever run twice."""
     restored: bool = False
     """The store was made anew at least once: services that its backup did not know may run on."""
-    decided_by: dict[int, Mapping[str, Observation]] = field(default_factory=dict)
-    """Epoch -> the observations that its leader went by when it decided last."""
+    decided_by: dict[int, Basis] = field(default_factory=dict)
+    """Epoch -> what its leader went by when it decided last."""
 
     def __post_init__(self) -> None:
         self.operator = self.broker.connect("operator")
@@ -104,7 +115,7 @@ class World:
         self.processes[name] = self.group.create_task(controller.run(), name=name, context=context_of(user))
 
     def _plan(self, world: Known, dirty: Dirty, now: float) -> Plan:
-        self.decided_by[world.epoch] = dict(world.observations)
+        self.decided_by[world.epoch] = Basis(self.now, dict(world.observations), dict(world.nodes), dict(world.orders))
         return plan(world, dirty, now)
 
     def crash_controller(self, name: str, *, advise: bool = True) -> None:
