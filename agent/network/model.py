@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from schemas.network import TUNNEL_OVERHEAD, AllocationRecord, EndpointsRecord, PublishRecord
 from schemas.wire import Count, Wire
@@ -90,6 +91,32 @@ class Rules:
     """Ranges of virtual addresses."""
 
 
+Share: TypeAlias = tuple[EndpointsRecord, tuple[str, ...], tuple[str, ...]]
+"""A record, the addresses behind it, and those of them that are on this node."""
+
+
+class Shares:
+    """What each record comes to, made once: there may be 5,000 of ten backends, of which one changes."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._made: dict[str, Share] = {}
+
+    def of(self, key: str, record: EndpointsRecord) -> Share:
+        """That of the record at a key: the same object as long as it is the same record."""
+        held = self._made.get(key)
+        if held is None or held[0] is not record:
+            behind = tuple([each.address for each in record.backends])
+            here = tuple([each.address for each in record.backends if each.node == self._node])
+            held = self._made[key] = (record, behind, here)
+        return held
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget those of records that are no more."""
+        if len(self._made) > len(keys):
+            self._made = {key: each for key, each in self._made.items() if key in keys}
+
+
 @dataclass(frozen=True)
 class Wanted:
     """All of it."""
@@ -111,16 +138,28 @@ def engine_network(network: str) -> str:
     return f"mesh.{network}"
 
 
-def wanted(view: View, node: str, used: Iterable[str], mtu: int, taken: frozenset[tuple[str, int]]) -> Wanted:
-    """What `node` needs, with tasks on the networks `used`. `mtu`: of its interface. `taken`: ports others hold."""
+def wanted(
+    view: View,
+    node: str,
+    used: Iterable[str],
+    mtu: int,
+    taken: frozenset[tuple[str, int]],
+    shares: Shares | None = None,
+) -> Wanted:
+    """What `node` needs, with tasks on the networks `used`. `mtu`: of its interface. `taken`: ports others hold.
+
+    `shares`: those of the last time, for what has not changed.
+    """
     names = {*used, *view.everywhere}
     bridges = tuple(
         bridge for name in sorted(names) if (bridge := _bridge(view.allocations.get(name), node, mtu)) is not None
     )
     here = {bridge.network: bridge for bridge in bridges}
-    records = [record for record in view.endpoints.values() if record.network in here]
+    shares = shares or Shares(node)
+    shares.keep(view.endpoints.keys())
+    found = [shares.of(key, record) for key, record in view.endpoints.items() if record.network in here]
     ports = frozenset((port.protocol, port.published) for port in view.publish.ports)
-    return Wanted(bridges, _rules(view, node, here, records, ports & taken), ports)
+    return Wanted(bridges, _rules(view, node, here, found, ports & taken), ports)
 
 
 def _bridge(record: AllocationRecord | None, node: str, mtu: int) -> Bridge | None:
@@ -146,20 +185,19 @@ def _rules(
     view: View,
     node: str,
     here: Mapping[str, Bridge],
-    records: Iterable[EndpointsRecord],
+    shares: Iterable[Share],
     taken: frozenset[tuple[str, int]],
 ) -> Rules:
     services: dict[tuple[str, str], tuple[str, ...]] = {}
     local: set[str] = set()
     own: set[str] = set()
-    for record in records:
-        bridge = here[record.network]
-        if record.vip and record.backends:
-            services[bridge.device, record.vip] = tuple([each.address for each in record.backends])
-        addresses = [each.address for each in record.backends if each.node == node]
-        if addresses:
-            local.update(addresses)
-            own.update(addresses if not bridge.internal else ())
+    devices = {network: bridge.device for network, bridge in here.items()}
+    for record, behind, on_node in shares:
+        if record.vip and behind:
+            services[devices[record.network], record.vip] = behind
+        if on_node:
+            local.update(on_node)
+            own.update(on_node if not here[record.network].internal else ())
     ports: dict[tuple[str, int], tuple[tuple[str, int], ...]] = {}
     for port in view.publish.ports:
         answering = view.endpoints.get(f"{port.network}.{port.service}")

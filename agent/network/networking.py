@@ -26,7 +26,7 @@ from agent.network.entries import networks_in
 from agent.network.following import Following
 from agent.network.leaving import Leaving
 from agent.network.linking import Linking
-from agent.network.model import Rules, Wanted, engine_network, wanted
+from agent.network.model import Rules, Shares, Wanted, engine_network, wanted
 from agent.network.names import Names, Reply, names_of, reply_to
 from agent.network.port import Changed, Machine
 from agent.network.presence import Presence, present
@@ -92,6 +92,7 @@ class Networking:
         self._outside = asyncio.Event()
         self.trouble_listeners: list[Callable[[], None]] = []
         self._wanted = Wanted()
+        self._shares = Shares(owner.node)
         self._rules: Rules | None = None
         """What the kernel has by this process; None: nothing yet."""
         self._linking = Linking(owner, engine, machine)
@@ -230,7 +231,7 @@ class Networking:
         ports = frozenset((port.protocol, port.published) for port in view.publish.ports)
         refused = await self._machine.reserve(ports)
         self._mtu = await self._machine.mtu(tunnel) if self._look else self._mtu
-        new = wanted(view, self._owner.node, used, self._mtu, frozenset(refused))
+        new = wanted(view, self._owner.node, used, self._mtu, frozenset(refused), self._shares)
         self._names = names_of(view, self._homes)
         if new.bridges:
             self._linking.soil()  # whatever becomes of the bridges: the rules stand first

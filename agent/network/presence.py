@@ -42,7 +42,7 @@ def present(view: View, node: str, tasks: Mapping[str, LocalTask], silent: froze
     changed = {
         key: msgspec.structs.replace(record, backends=backends)
         for key, record in view.endpoints.items()
-        if any(each.task in concerned for each in record.backends)
+        if not concerned.isdisjoint([each.task for each in record.backends])
         and (backends := _present(record, node, heirs, ended, silent)) != record.backends
     }
     return msgspec.structs.replace(view, endpoints={**view.endpoints, **changed}) if changed else view

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.network.model import View, mesh_addresses, wanted
+from agent.network.model import Shares, View, mesh_addresses, wanted
 from schemas.network import Publication
 from tests.unit.network.network_cases import answering, view
 
@@ -66,3 +66,17 @@ def test_networks_stay_apart_in_the_rules() -> None:
 
 def test_addresses_on_networks_of_others_are_not_told() -> None:
     assert mesh_addresses({"mesh.front": "10.1.0.2", "bridge": "172.17.0.2"}) == {"front": "10.1.0.2"}
+
+
+def test_shares_of_the_last_time_change_nothing_of_what_is_wanted() -> None:
+    shares = Shares("n1")
+    for records in (
+        view(answering("web", 1, 2), answering("db", 1), ports=(WEB,)),
+        view(answering("web", 2, 3), answering("db", 1), ports=(WEB,)),
+        view(answering("web", 3), ports=(WEB,)),
+        view(answering("db", 1, 2)),
+        view(answering("web", 1), answering("db"), ports=(WEB,)),
+    ):
+        assert wanted(records, "n1", ["front"], 1500, NONE, shares) == wanted(records, "n1", ["front"], 1500, NONE)
+        assert wanted(records, "n1", ["front"], 1500, NONE, shares) == wanted(records, "n1", ["front"], 1500, NONE)
+    assert len(shares._made) == 2, "what is no more is forgotten"
