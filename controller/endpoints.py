@@ -12,7 +12,8 @@ from controller.draft import Draft
 from controller.nodes import NodeView
 from schemas.network import AllocationRecord, Attachment, Backend, EndpointsRecord, Publication, PublishRecord
 from schemas.observation import ObservedTask
-from schemas.spec import Port, ServiceSpec
+from schemas.ports import Port
+from schemas.spec import ServiceSpec
 
 LAST_PORT = 65_535
 PASSES = 4

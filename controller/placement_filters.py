@@ -11,7 +11,8 @@ from controller.ledger import TASK_BYTES, HostPort, Needs, Room, clash
 from controller.nodes import NodeView
 from controller.reasons import Miss, plain
 from schemas.assignment import ASSIGNMENT_LIMIT
-from schemas.spec import TaskSpec, span
+from schemas.ports import span
+from schemas.spec import TaskSpec
 
 NO_CPUS = Miss("lacks CPUs", "lack CPUs", "lacks CPUs")
 NO_MEMORY = Miss("lacks memory", "lack memory", "lacks memory")

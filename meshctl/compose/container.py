@@ -30,7 +30,8 @@ from meshctl.compose.scalars import (
     words,
 )
 from schemas.placeholders import expand
-from schemas.spec import ContainerSpec, Device, LogDriver, Port, Ulimit
+from schemas.ports import Port
+from schemas.spec import ContainerSpec, Device, LogDriver, Ulimit
 
 _S = "services.*."
 _COMPONENT = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"

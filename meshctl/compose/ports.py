@@ -13,7 +13,7 @@ from meshctl.compose.keys import remedy
 from meshctl.compose.problems import quote
 from meshctl.compose.scalars import chosen, text, whole
 from meshctl.format.portranges import NoPorts, ends, paired, port_range
-from schemas.spec import Port
+from schemas.ports import Port
 
 _P = "services.*.ports"
 _SHORT = re.compile(

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from meshctl.compose.sparse import Always, kept, seconds, texts
-from schemas.spec import ContainerSpec, HealthCheck, Mount, Port, ReadyCheck
+from schemas.ports import Port
+from schemas.spec import ContainerSpec, HealthCheck, Mount, ReadyCheck
 
 
 class Volumes:

@@ -15,7 +15,8 @@ from meshctl.format.portranges import NoPorts, ends, paired, port_range
 from meshctl.format.sizes import parse_size
 from schemas.errors import UsageError
 from schemas.network import Attachment
-from schemas.spec import Constraint, Mount, Port, Ulimit
+from schemas.ports import Port
+from schemas.spec import Constraint, Mount, Ulimit
 from schemas.subjects import is_token
 
 CONSTRAINT_KEYS = ("node.id", "node.hostname", "node.role", "node.ip", "node.platform.os", "node.platform.arch")

@@ -6,7 +6,7 @@ it is published.
 
 from __future__ import annotations
 
-from schemas.spec import span
+from schemas.ports import span
 
 RANGE_LIMIT = 256
 """Ports that one entry may publish. A choice is one port, however long its range is."""

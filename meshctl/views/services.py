@@ -8,8 +8,8 @@ from typing import Any
 from meshctl.format.output import Column, Listing, Row
 from meshctl.views.tasks import image_text
 from schemas.network import Publication
+from schemas.ports import Port
 from schemas.serviceapi import ServiceView
-from schemas.spec import Port
 from schemas.stackapi import StackView
 
 

@@ -13,8 +13,9 @@ from schemas.errors import EngineError, Refused
 from schemas.memberapi import UpdateNode
 from schemas.netapi import CreateNetwork, RemoveNetworks
 from schemas.network import Attachment, NetworkRecord
+from schemas.ports import Port
 from schemas.serviceapi import ScaleServices, ServiceDeploy
-from schemas.spec import ContainerSpec, HealthCheck, Port, ServiceSpec, TaskSpec, UpdatePolicy
+from schemas.spec import ContainerSpec, HealthCheck, ServiceSpec, TaskSpec, UpdatePolicy
 from schemas.stackapi import DeployStack, RemoveStack
 from tests.sim import stores
 from tests.sim.loop import run

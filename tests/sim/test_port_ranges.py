@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import Conflict
+from schemas.ports import Port
 from schemas.serviceapi import InspectService, ListServices, PutService, RemoveServices, ScaleServices, ServiceDeploy
-from schemas.spec import ContainerSpec, Port, ServiceSpec, TaskSpec
+from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
 from schemas.stackapi import RemoveStack
 from tests.sim.loop import run
 from tests.sim.test_networks import deploy, published, web

@@ -7,13 +7,13 @@ import random
 import msgspec
 
 from schemas.network import Attachment, NetworkRecord
+from schemas.ports import Port
 from schemas.serviceapi import ServiceDeploy
 from schemas.spec import (
     ContainerSpec,
     Dependency,
     HealthCheck,
     Mode,
-    Port,
     ReadyCheck,
     RestartPolicy,
     ServiceSpec,

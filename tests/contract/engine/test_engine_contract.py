@@ -16,7 +16,8 @@ from agent.engine.model import EngineEvent, EventGap
 from agent.engine.plans import LogQuery, VolumePlan
 from agent.engine.setups import planned_setup
 from schemas.errors import Conflict, EngineError, ImageUnavailable, MeshError, NotFound, Refused
-from schemas.spec import Mount, Port, Resources
+from schemas.ports import Port
+from schemas.spec import Mount, Resources
 from tests.contract.engine.conftest import IMAGE, Stage, chunks_of
 
 CONFIG = b'{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[]},"history":[]}'

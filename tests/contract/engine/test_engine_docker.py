@@ -16,7 +16,8 @@ from agent.engine.model import EngineEvent, EventGap, PullProgress
 from agent.engine.plans import LogQuery
 from schemas.clock import SystemClock
 from schemas.errors import EngineError, EngineUnavailable, ImageUnavailable
-from schemas.spec import Device, HealthCheck, LogDriver, Mount, Port, Resources, Ulimit
+from schemas.ports import Port
+from schemas.spec import Device, HealthCheck, LogDriver, Mount, Resources, Ulimit
 from tests.contract.engine.conftest import DOES, IMAGE, Stage, chunks_of
 from tests.contract.engine.dockerd import Dockerd
 

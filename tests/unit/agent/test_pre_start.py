@@ -22,7 +22,8 @@ from agent.pre_start import (
     orphaned_inits,
     plan_init,
 )
-from schemas.spec import HealthCheck, Mount, Port, PreStart, TaskSpec
+from schemas.ports import Port
+from schemas.spec import HealthCheck, Mount, PreStart, TaskSpec
 from tests.unit.agent.crashing import ENGINE_CALLS, Crashing
 from tests.unit.agent.rehearsal import OWNER, Rehearsal, assigned, play, spec_of
 

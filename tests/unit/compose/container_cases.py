@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from schemas.spec import Device, HealthCheck, LogDriver, Mount, Port, Ulimit
+from schemas.ports import Port
+from schemas.spec import Device, HealthCheck, LogDriver, Mount, Ulimit
 from tests.unit.compose.cases import Cases, Honoured, S, box, task_of
 from tests.unit.compose.reading import service_text
 

@@ -11,7 +11,8 @@ import pytest
 from meshctl.compose.load import load_stack
 from meshctl.compose.sources import ComposeSource, read_source
 from schemas.errors import ManifestError
-from schemas.spec import Port, RestartPolicy
+from schemas.ports import Port
+from schemas.spec import RestartPolicy
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / "tests" / "data" / "compose"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schemas.errors import ManifestError
-from schemas.spec import ContainerSpec, Port
+from schemas.ports import Port
+from schemas.spec import ContainerSpec
 from tests.unit.compose.reading import load, service_text
 
 

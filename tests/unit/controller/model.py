@@ -24,6 +24,7 @@ from controller.plan import plan
 from controller.world import Dirty, Heard, Stored, World
 from schemas.assignment import Applied, Assignment
 from schemas.observation import BoundPort, NodeFacts, Observation, ObservedTask
+from schemas.ports import Port
 from schemas.rebalance import RebalanceRecord
 from schemas.records import (
     BrakeRecord,
@@ -39,7 +40,6 @@ from schemas.spec import (
     ContainerSpec,
     Mount,
     Placement,
-    Port,
     Resources,
     RestartPolicy,
     ServiceSpec,

@@ -10,8 +10,9 @@ import pytest
 from controller.constraints import platform_fits, satisfied
 from controller.nodes import NodeView
 from schemas.observation import BoundPort, NodeFacts, Observation
+from schemas.ports import Port
 from schemas.records import NodeRecord
-from schemas.spec import ContainerSpec, Port, ServiceSpec, TaskSpec
+from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
 from tests.unit.controller.model import GIB, Mesh, constraint, service_spec, three_nodes
 
 FACTS = NodeFacts(

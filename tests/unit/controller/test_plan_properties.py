@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from controller.changes import PutAssignment
 from controller.plan import plan
-from schemas.spec import Port, RestartPolicy, ServiceSpec
+from schemas.ports import Port
+from schemas.spec import RestartPolicy, ServiceSpec
 from tests.unit.controller.model import EVERYTHING, GIB, Mesh, service_spec, turned_round
 
 NODES = ("n1", "n2", "n3", "n4", "n5")

@@ -13,7 +13,8 @@ from controller.endpoints import FREE_PORTS, publish
 from controller.records import Records
 from schemas.errors import Conflict
 from schemas.network import Attachment, Publication, PublishRecord
-from schemas.spec import ContainerSpec, Port, ServiceSpec, TaskSpec
+from schemas.ports import Port
+from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
 from schemas.wire import encode
 
 NOTHING = PublishRecord()

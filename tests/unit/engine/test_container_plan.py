@@ -9,13 +9,13 @@ import pytest
 from agent.engine.container import TaskContext, named_volumes, plan_container
 from agent.engine.labels import Owner
 from agent.engine.plans import VolumePlan
+from schemas.ports import Port
 from schemas.spec import (
     ContainerSpec,
     Device,
     HealthCheck,
     LogDriver,
     Mount,
-    Port,
     Resources,
     TaskSpec,
     Ulimit,

@@ -11,9 +11,10 @@ from meshctl.format.table import fit_to, lay_out
 from schemas.memberapi import NodeList, NodeView
 from schemas.network import Publication
 from schemas.observation import BoundPort, NodeFacts
+from schemas.ports import Port
 from schemas.records import RolloutRecord, ServiceRecord
 from schemas.serviceapi import ServiceList, ServiceView
-from schemas.spec import ContainerSpec, Placement, Port, ServiceSpec, TaskSpec
+from schemas.spec import ContainerSpec, Placement, ServiceSpec, TaskSpec
 from schemas.stackapi import StackList, StackView
 from schemas.taskapi import TaskList, TaskView
 

@@ -13,9 +13,10 @@ from meshctl.flags.applying import changed_spec, new_spec
 from meshctl.flags.values import parse_constraint, parse_mount, parse_ports
 from schemas.errors import Conflict, MeshError, UsageError
 from schemas.network import Attachment
+from schemas.ports import Port
 from schemas.records import ServiceRecord
 from schemas.serviceapi import DeployAnswer, Deployed, PutService, ServiceList, ServiceView
-from schemas.spec import Constraint, ContainerSpec, HealthCheck, Mount, Port, ReadyCheck, ServiceSpec, TaskSpec
+from schemas.spec import Constraint, ContainerSpec, HealthCheck, Mount, ReadyCheck, ServiceSpec, TaskSpec
 
 
 def made(*, environ: dict[str, str] | None = None, **given_: Any) -> ServiceSpec:
