@@ -112,12 +112,14 @@ class Bench:
     def measure_ways(self, rounds: int, seconds: int) -> None:
         """Short connections: a connection for each request."""
         ours, client = self.nodes.address("server", SERVER), self.nodes.container("client")
+        by_hand = self.nodes.sent_on_by_hand(ours)
         inside: dict[str, Callable[[], tuple[float, ...]]] = {
             "direct": lambda: self.nodes.asked(CLIENT, client, ours, seconds),
             "virtual address": lambda: self.nodes.asked(CLIENT, client, "server", seconds),
+            "one rule by hand": lambda: self.nodes.asked(CLIENT, client, by_hand, seconds),
             "haproxy": lambda: self.nodes.asked(CLIENT, client, f"{self.nodes.address('proxy', CLIENT)}:8090", seconds),
         }
-        self._requests("from a container", inside, rounds, ("direct", "haproxy"))
+        self._requests("from a container", inside, rounds, ("direct", "one rule by hand", "haproxy"))
         server, other = self.nodes.addresses[SERVER], self.nodes.addresses[CLIENT]
         outside: dict[str, Callable[[], tuple[float, ...]]] = {
             "direct": lambda: self.nodes.asked(THIRD, "out", f"{server}:9081", seconds),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -101,6 +102,16 @@ class Nodes:
         """The address of a service's container on the mesh's network."""
         networks = self.lab.engine(node).inspect(self.container(service))["NetworkSettings"]["Networks"]
         return str(networks[f"mesh.{STACK}_front"]["IPAddress"])
+
+    def sent_on_by_hand(self, address: str) -> str:
+        """An address that nothing of the mesh uses, sent on by one rule of nftables: the least that the kernel's
+        address translation can cost."""
+        free = str(ipaddress.ip_network(f"{address}/16", strict=False).broadcast_address - 1)
+        rule = f'iifname "br-m*" ip daddr {free} dnat to {address}'
+        text = f"table ip by_hand {{ chain prerouting {{ type nat hook prerouting priority -109; {rule} }}; }}"
+        done = self.lab.exec(CLIENT, ["nft", text])
+        assert done.returncode == 0, done.stderr
+        return free
 
     def swarm(self) -> str:
         """Swarm's overlay between the same engines: a server's address; the client's container is `swarm`."""
