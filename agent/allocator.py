@@ -1,4 +1,8 @@
-"""Freed memory goes back to the machine.
+"""What is not used any more goes back to the machine.
+
+Python looks for unused objects that hold each other among all only after a quarter as many new ones: minutes of an
+agent's life, in which its memory rose by 8 MiB. What was there at the start stays for good and is not looked at, so that
+looking each minute takes milliseconds.
 
 glibc keeps what was freed in the arena of the thread that had it, and calls to the engine are made in threads: the
 resident memory of an agent rose by 0.7 to 0.9 MiB a minute while what Python held stayed the same, and by a third of
@@ -9,14 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 
 EVERY = 60.0
 """Seconds."""
 
 
 async def keep_giving_back() -> None:
-    """For ever, where the C library can."""
+    """For ever; freed memory only where the C library can."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    while trim is not None:
+    gc.collect()
+    gc.freeze()
+    while True:
         await asyncio.sleep(EVERY)
-        trim(0)
+        gc.collect()
+        if trim is not None:
+            trim(0)
