@@ -105,7 +105,7 @@ def _stands(work: Work, slot: str) -> bool:
 
 
 def _is_complete(work: Work, slot: str) -> bool:
-    return _stands(work, slot) and work.history(slot).complete == work.spec_hash
+    return _stands(work, slot) and work.did(slot)
 
 
 def _has_old(work: Work, slot: str) -> bool:

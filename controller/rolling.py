@@ -205,8 +205,7 @@ def _is_new_and_up(work: Work, slot: str) -> bool:
 
 def _did_its_work(work: Work, slot: str) -> bool:
     """Whether it needs no task of the wanted spec, and nothing runs: until an old one has ended its turn goes on."""
-    live = any(task.live for task in work.tasks(slot))
-    return bool(work.spec_hash) and work.history(slot).complete == work.spec_hash and not live
+    return work.did(slot) and not any(task.live for task in work.tasks(slot))
 
 
 def _outdated(work: Work, slot: str) -> bool:
