@@ -125,7 +125,7 @@ def _under_way(work: Work) -> bool:
 def _has_got_there(work: Work, slot: str, dependency: Dependency, *, new: bool) -> bool:
     history = work.history(slot)
     if dependency.condition == "service_completed_successfully":
-        return bool(work.spec_hash) and history.complete == work.spec_hash
+        return work.did(slot)
     strict = new and _under_way(work)
     tasks = [task for task in work.candidates(slot) if not strict or task.spec == work.spec_hash]
     if any(task.life == "up" for task in tasks):

@@ -13,7 +13,7 @@ from controller.census import Task
 from controller.histories import bounded
 from controller.reasons import grouped
 from controller.rolling import complete as complete_update
-from controller.rolling import finished, is_alone, new_task
+from controller.rolling import finished, has_reached, is_alone
 from controller.work import PAUSED, Work, slot_key
 from controller.world import Stored
 from schemas.records import RolloutRecord, ServiceRecord
@@ -105,7 +105,7 @@ def _stands(work: Work, slot: str) -> bool:
 
 
 def _is_complete(work: Work, slot: str) -> bool:
-    return _stands(work, slot) and work.history(slot).complete == work.spec_hash
+    return _stands(work, slot) and work.did(slot)
 
 
 def _has_old(work: Work, slot: str) -> bool:
@@ -146,7 +146,7 @@ def _why(work: Work, phase: Phase, given_up: int) -> str:
         case _ if update.late and phase == "failed":
             return update.why
     if update.stands:
-        new = sum(new_task(work, slot) is not None for slot in work.wanted)
+        new = sum(has_reached(work, slot) for slot in work.wanted)
         return f"canary: {new} of {len(work.wanted)} slots have revision {work.aim.revision}: promote or abort it"
     if phase == "failed":
         return f"{given_up} of {len(work.wanted)} slots gave up"

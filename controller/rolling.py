@@ -65,8 +65,13 @@ def canary(work: Work) -> int:
 
 
 def reached(work: Work) -> int:
-    """Slots that have the wanted spec, or take their turn to get it."""
-    return sum(slot in work.update.turns or new_task(work, slot) is not None for slot in work.wanted)
+    """Slots that have the wanted spec or have done its work, or take their turn to get it."""
+    return sum(slot in work.update.turns or has_reached(work, slot) for slot in work.wanted)
+
+
+def has_reached(work: Work, slot: str) -> bool:
+    """Whether the slot has a task of the wanted spec, or needs none."""
+    return new_task(work, slot) is not None or work.did(slot)
 
 
 def take_turn(work: Work, slot: str, now: float, node: str = "") -> None:
@@ -183,15 +188,11 @@ def _runs_alone(work: Work) -> bool:
 
 
 def open_turns(work: Work, now: float, update: UpdateProgress) -> None:
-    """A deploy or a roll-back begins: slots that stood before and are not up have their turn at once."""
-    before = work.prior is not None
-    turns = {
-        slot: Turn()
-        for slot in work.wanted
-        if before and _stood(work, slot) and not _outdated(work, slot) and not _is_new_and_up(work, slot)
-    }
-    total = sum(not _is_new_and_up(work, slot) and _stood(work, slot) for slot in work.wanted)
-    work.update = msgspec.structs.replace(update, total=total, turns=turns, best=0, moved_at=now, late=False)
+    """A deploy or roll-back begins: slots that stood before and are not up have their turn at once (but a canary's)."""
+    behind = [slot for slot in work.wanted if not _is_new_and_up(work, slot) and _stood(work, slot)]
+    down = [slot for slot in behind if work.prior is not None and not _outdated(work, slot)]
+    turns = {slot: Turn() for slot in down if not canary(work) or new_task(work, slot) is not None}
+    work.update = msgspec.structs.replace(update, total=len(behind), turns=turns, best=0, moved_at=now, late=False)
 
 
 def _stood(work: Work, slot: str) -> bool:
@@ -205,8 +206,7 @@ def _is_new_and_up(work: Work, slot: str) -> bool:
 
 def _did_its_work(work: Work, slot: str) -> bool:
     """Whether it needs no task of the wanted spec, and nothing runs: until an old one has ended its turn goes on."""
-    live = any(task.live for task in work.tasks(slot))
-    return bool(work.spec_hash) and work.history(slot).complete == work.spec_hash and not live
+    return work.did(slot) and not any(task.live for task in work.tasks(slot))
 
 
 def _outdated(work: Work, slot: str) -> bool:
@@ -230,15 +230,20 @@ def settled(work: Work, slot: str) -> bool:
 
 
 def stands(work: Work, now: float) -> bool:
-    """Whether the canary is up and was watched, and there is something left to promote."""
-    if not canary(work) or work.update.state != "updating":
+    """Whether the canary is up and was watched (or has done its work), and there is something left to promote."""
+    if not canary(work) or work.update.state != "updating" or not _holds_back(work):
         return False
     watch = max(work.policy.delay, work.policy.monitor)
     turns = work.update.turns
-    up = [slot for slot in work.wanted if _is_new_and_up(work, slot)]
+    up = [slot for slot in work.wanted if _is_new_and_up(work, slot) or (_outdated(work, slot) and work.did(slot))]
     watched = [slot for slot in up if slot not in turns or turns[slot].failed_at or now >= turns[slot].up_at + watch]
+    return len(watched) >= min(canary(work), len(work.wanted))
+
+
+def _holds_back(work: Work) -> bool:
+    """Whether a canary leaves something to promote."""
     old = any(task.spec != work.spec_hash for slot in work.wanted for task in work.candidates(slot))
-    return old and len(watched) >= min(canary(work), len(work.wanted))
+    return old or (work.past is not None and not all(has_reached(work, slot) for slot in work.wanted))
 
 
 def is_alone(work: Work, slot: str) -> bool:
@@ -274,19 +279,21 @@ def _track(work: Work, now: float) -> None:
             turns[slot] = Turn(node=turn.node)
         elif not turn.up_at:
             turns[slot] = Turn(up_at=now)
-        elif now < turn.up_at + watch or not is_alone(work, slot) or canary(work):
+        elif now < turn.up_at + watch or not is_alone(work, slot) or (canary(work) and _holds_back(work)):
             turns[slot] = turn
         if slot in turns and now < turns[slot].up_at + watch:
             work.wake(turns[slot].up_at + watch)
     up = sum(_is_new_and_up(work, slot) for slot in work.wanted)
     halted = work.record.paused or bool(work.gate)
-    moved = turns != update.turns or up > update.best or (update.halted and not halted)
+    work.update = msgspec.structs.replace(update, turns=turns)
+    standing = stands(work, now)
+    gone_on = (update.halted and not halted) or (update.stands and not standing)
+    moved = turns != update.turns or up > update.best or gone_on
     work.update = msgspec.structs.replace(
-        update,
-        turns=turns,
+        work.update,
         best=max(up, update.best),
         halted=halted,
         moved_at=now if moved else update.moved_at,
         late=update.late and not moved,
+        stands=standing,
     )
-    work.update = msgspec.structs.replace(work.update, stands=stands(work, now))

@@ -4,6 +4,7 @@ Stop-first: a task is ended only if its slot's next one would find a place then:
 nothing down. Start-first: the new task is placed beside the old one, which ends when the new one is up. A slot that
 waits for room or for a node that is away does not hold the others up. With stop-first a turn has begun only once the
 old task was told to end: what was noted and not carried out (a leader ended between two writes) is decided anew.
+A slot that did its work at the wanted revision gets no task: with either order its old one only ends, in its turn.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def surge(work: Work, round_: Round, group: Group) -> None:
 
 
 def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
-    """Stop-first: end the next tasks of an old spec, if it is their turn. Tell why others keep theirs."""
+    """Stop-first, and where no next one is needed: end the next tasks of an old spec, if it is their turn. Tell why
+    others keep theirs."""
     slots = _in_order(work)
     if not slots:
         return
@@ -87,7 +89,7 @@ def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
         work.notes.append(PAUSED)
         return
     if work.policy.order == "stop-first" and moves(work):
-        prepare_ahead(work, round_, [task for slot in slots if (task := _old(work, slot)) is not None])
+        prepare_ahead(work, round_, [task for slot in slots if not work.did(slot) and (task := _old(work, slot))])
     for slot in slots:
         task = _old(work, slot)
         if task is None:
@@ -100,8 +102,20 @@ def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
             work.waits[slot] = f"keeps its task of revision {_revision(task)}: node {task.node} is not heard"
         elif work.gate:
             work.waits[slot] = f"keeps its task of revision {_revision(task)}: {work.gate}"
+        elif work.did(slot):
+            _end_unfollowed(work, round_, task)
         elif work.policy.order == "stop-first":
             _stop_first(work, round_, (group, ledger), task)
+
+
+def _end_unfollowed(work: Work, round_: Round, task: Task) -> None:
+    """The slot's work is done: it needs no room and no image, and is not without a task that it should have. A canary
+    has nothing to try there: the old task stays till it is promoted."""
+    begun, up = task.slot in work.update.turns, task.life == "up"
+    if canary(work) or not (begun or _may_begin(work, round_, task.slot, up=up)):
+        work.waits[task.slot] = TURN
+        return
+    _end_in_turn(work, round_, task)
 
 
 def _stop_first(work: Work, round_: Round, site: tuple[Group, Ledger], task: Task) -> None:
@@ -123,6 +137,10 @@ def _stop_first(work: Work, round_: Round, site: tuple[Group, Ledger], task: Tas
     if why := lacking(work, round_, task, node):
         _keep(work, task, why)
         return
+    _end_in_turn(work, round_, task, node)
+
+
+def _end_in_turn(work: Work, round_: Round, task: Task, node: str = "") -> None:
     take_turn(work, task.slot, round_.now, node)
     end_task(work, round_, task, f"replaced by revision {work.aim.revision}", work.record.cause)
     work.waits[task.slot] = ENDING

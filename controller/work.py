@@ -113,10 +113,13 @@ class Work:
         """The task that fills the slot; the latest, while there are two."""
         return next(reversed(self.candidates(slot)), None)
 
+    def did(self, slot: str) -> bool:
+        """Whether the slot did its work at the wanted spec; a task of another one may still run."""
+        return bool(self.spec_hash) and self.history(slot).complete == self.spec_hash
+
     def over(self, slot: str) -> bool:
         """Whether the slot needs no other task of the wanted spec: it did its work, or gave up."""
-        history = self.history(slot)
-        return bool(self.spec_hash) and self.spec_hash in (history.complete, history.given_up)
+        return self.did(slot) or (bool(self.spec_hash) and self.history(slot).given_up == self.spec_hash)
 
     def replace(self, old: Task, new: Task | None) -> None:
         """Put `new` in the place of `old`; None: it is no more."""

@@ -81,7 +81,8 @@ class PromiseWatch:
         for each in taken:
             kind = next((kind for kind in (UPDATE, MOVE, LEAVE) if each.why.startswith(kind)), "")
             self.seen[kind] += 1
-            if kind == UPDATE and policy.order == "start-first" and not self._alone(each):
+            followed = not self._needs_none(rollout, each.task.slot) and not self._alone(each)
+            if kind == UPDATE and policy.order == "start-first" and followed:
                 self._violated(f"{each.task.id} of {service} is ended before its next one is up, with start-first")
             elif kind == LEAVE and not self._may_leave(each, policy):
                 self._violated(f"{each.task.id} of {service} leaves a drained node before its next one is up")
@@ -93,7 +94,8 @@ class PromiseWatch:
         if len(down) > max(1, limit):
             self._violated(f"{service}: slots {sorted(down)} are down at the same time, parallelism is {limit}")
         if any(not self._exempt(each) for each in taken):
-            self._unavailable(rollout, policy, {each.task.slot for each in taken})
+            slots = {each.task.slot for each in taken}
+            self._unavailable(rollout, policy, {slot for slot in slots if not self._needs_none(rollout, slot)})
 
     def _takes_down(self, each: Ended, ended: Iterable[Ended]) -> bool:
         """Whether its slot has nothing else that may be taken for up.
@@ -123,10 +125,13 @@ class PromiseWatch:
 
     def _did_its_work(self, rollout: RolloutRecord, slot: str) -> bool:
         """Whether its work is done as it is wanted now, and what was of another revision has ended: nothing follows."""
-        history, spec = rollout.slots.get(slot), self._shown.spec(rollout.service, rollout.revision)
         ending = (node for node, task in self._shown.ending(rollout.service) if task.slot == slot)
-        done = history is not None and spec is not None and history.complete == spec.task.hash
-        return done and not any(self._shown.ready(node) for node in ending)
+        return self._needs_none(rollout, slot) and not any(self._shown.ready(node) for node in ending)
+
+    def _needs_none(self, rollout: RolloutRecord, slot: str) -> bool:
+        """Whether its work is done as it is wanted now: it needs no task, whatever still runs."""
+        history, spec = rollout.slots.get(slot), self._shown.spec(rollout.service, rollout.revision)
+        return history is not None and spec is not None and history.complete == spec.task.hash
 
     def _unavailable(self, rollout: RolloutRecord, policy: UpdatePolicy, taken: set[str]) -> None:
         borne = bearable(policy.max_unavailable, rollout.wanted, least=1 if policy.order == "stop-first" else 0)

@@ -175,11 +175,11 @@ def test_the_watch_catches_in_updates(bug: str, monkeypatch: pytest.MonkeyPatch)
     play(lambda stage: updated(stage, **policy), says)
 
 
-async def _gone_back_to_work_that_is_done(stage: Stage) -> None:
+async def _gone_back_to_work_that_is_done(stage: Stage, **policy: Any) -> None:
     """A job is done, its next revision runs, and it goes back: nothing follows the tasks that end."""
     restart = RestartPolicy(condition="on-failure")
     for image in ("job:1", "app:1"):
-        wanted = web(image)
+        wanted = web(image, **policy)
         task = msgspec.structs.replace(wanted.spec.task, restart=restart)
         await stage.stands(ServiceDeploy(spec=msgspec.structs.replace(wanted.spec, task=task), replicas=4))
         await asyncio.sleep(5)
@@ -190,8 +190,9 @@ async def _gone_back_to_work_that_is_done(stage: Stage) -> None:
     assert (rollout(stage.world).phase, rollout(stage.world).complete) == ("done", 4)
 
 
-def test_a_slot_whose_work_was_done_before_is_not_down_once_its_old_task_has_ended() -> None:
-    stage = play(_gone_back_to_work_that_is_done)
+@pytest.mark.parametrize("policy", [{}, {"order": "start-first"}, {"order": "start-first", "max_unavailable": "0"}])
+def test_a_slot_whose_work_was_done_before_is_not_down_once_its_old_task_has_ended(policy: dict[str, Any]) -> None:
+    stage = play(lambda stage: _gone_back_to_work_that_is_done(stage, **policy))
     assert stage.promises.seen["replaced by revision"] == 4
 
 
