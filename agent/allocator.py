@@ -1,8 +1,8 @@
 """What is not used any more goes back to the machine.
 
-Python looks for unused objects that hold each other among all only after a quarter as many new ones: minutes of an
-agent's life, in which its memory rose by 8 MiB. What was there at the start stays for good and is not looked at, so that
-looking each minute takes milliseconds.
+Python looks for unused objects that hold each other only after a quarter as many new ones: minutes of an agent's life,
+in which its memory rose by 8 MiB. What was there at the start stays for good and is not looked at, so that looking
+every few seconds takes milliseconds.
 
 glibc keeps what was freed in the arena of the thread that had it, and calls to the engine are made in threads: the
 resident memory of an agent rose by 0.7 to 0.9 MiB a minute while what Python held stayed the same, and by a third of
@@ -15,7 +15,7 @@ import asyncio
 import ctypes
 import gc
 
-EVERY = 60.0
+EVERY = 15.0
 """Seconds."""
 
 

@@ -139,8 +139,8 @@ def samples(program: str, memory: dict[float, float], role: str = "agent") -> li
 
 
 def test_a_slope_is_taken_over_warm_lives_each_with_a_level_of_its_own() -> None:
-    low = samples("low", {0: 10, 2: 50, 4: 52, 6: 54})
-    high = samples("high", {2: 90, 4: 92, 6: 94}) + samples("other", {2: 0, 6: 99}, role="controller")
+    low = samples("low", {0: 10, 2: 40, 4: 52, 6: 54, 8: 56})
+    high = samples("high", {4: 90, 6: 92, 8: 94}) + samples("other", {4: 0, 6: 99}, role="controller")
     found = audit.slope(low + high, "agent")
     assert found.rise == pytest.approx(1.0)
     assert found.minutes == pytest.approx(8.0)
@@ -149,9 +149,9 @@ def test_a_slope_is_taken_over_warm_lives_each_with_a_level_of_its_own() -> None
 
 
 def test_flat_memory_holds_and_what_was_watched_too_briefly_is_not_judged() -> None:
-    flat = samples("flat", {minute: 50 + minute % 2 for minute in range(2, 12)})
+    flat = samples("flat", {minute: 50 + minute % 2 for minute in range(3, 13)})
     assert audit.flat("agent", flat).holds
-    brief = samples("brief", {2: 50, 3: 90})
+    brief = samples("brief", {3: 50, 4: 90})
     assert audit.flat("agent", brief).holds
     assert not audit.slope(brief, "agent").judged
     assert audit.slope([], "agent").rise == 0.0
