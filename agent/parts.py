@@ -122,6 +122,7 @@ class Parts:
             engine=self.health.trouble,
             untold=self.observer.trouble,
             endpoints=self._endpoints(),
+            endpoints_digest=self.networking.digest if self.networking is not None else None,
             networks=self._networks(),
             wall=max(0.0, self._clock.wall()),
         )

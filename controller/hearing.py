@@ -225,6 +225,7 @@ class Hearing:
             desired=desired.sequence if desired and not refused else 0,
             endpoints=due,
             endpoints_key=key,
+            endpoints_missing=self._levels.missing(heartbeat),
             endpoints_everywhere=self._everywhere(),
             observed=self._mirror.counters.get(heartbeat.node, 0),
             stuck=self.pending.long,

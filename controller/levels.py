@@ -4,6 +4,10 @@ An agent follows the networks that it may be sending by: those of its assignment
 that it names in its heartbeat, whose links and rules it has not taken down yet. It tells one sequence, up to which
 nothing of these is missing there. It hears nothing of other networks, so that a node which has the last record of its
 own has come as far as the mirror: what it lacks is none of its business.
+
+An entry may be lost between two servers, which nobody is told, and the next one makes a node believe that it has come
+past it. So it tells a digest of what holds there, too: while that is another than what stands here, it has come no
+further than where the two were last the same.
 """
 
 from __future__ import annotations
@@ -30,8 +34,10 @@ class Levels:
         self._records = records
         self._assigned: dict[str, tuple[int, frozenset[str]]] = {}
         """Node -> the sequence of its assignment, and the networks in that."""
-        self._all: tuple[int, tuple[int, str]] = (-1, NONE)
-        """As of `networks_at`: the last record of what every node follows."""
+        self._agreed: dict[str, int] = {}
+        """Node -> how far it had come when it last held what stood here."""
+        self._all: tuple[int, frozenset[str], tuple[int, str]] = (-1, frozenset(), NONE)
+        """As of `news.at`: the networks that every node follows, and the last record of these."""
         self._reckoned = 0
         self._until = float("-inf")
 
@@ -39,8 +45,8 @@ class Levels:
         """The last record that the node follows: its sequence, and its key ("": that is not known)."""
         records = self._records()
         networks = self._networks_of(records, heartbeat.node).union(heartbeat.networks)
-        news = records.network_news
-        return max(self._due_to_all(records), max((news.get(network, NONE) for network in networks), default=NONE))
+        news = records.news.last
+        return max(self._of_all(records)[1], max((news.get(network, NONE) for network in networks), default=NONE))
 
     def everywhere(self, monotonic: Callable[[], float], heartbeats: Iterable[Heartbeat], count: int) -> int:
         """Up to which record all nodes with these last heartbeats have come; 0: there are none."""
@@ -51,17 +57,38 @@ class Levels:
             self._until = done + max(RECKONED_FOR * count, SHARE * (done - began))
         return self._reckoned
 
-    def _level(self, heartbeat: Heartbeat) -> int:
-        level = heartbeat.endpoints
-        whole = level > NOT_KNOWN and level >= self.due(heartbeat)[0]
-        return max(level, self._records().sequence) if whole else level
+    def missing(self, heartbeat: Heartbeat) -> bool:
+        """Whether the node lacks something though it has heard of all that it was to hear of, as far as is known here.
 
-    def _due_to_all(self, records: Records) -> tuple[int, str]:
-        if self._all[0] != records.networks_at:
-            published, news = records.publish, records.network_news
-            networks = {"", *(port.network for port in published.ports), *published.attachable}
-            self._all = (records.networks_at, max(news.get(network, NONE) for network in networks))
-        return self._all[1]
+        Also where it has just heard of something that this mirror has not yet, or of another use of networks.
+        """
+        return heartbeat.endpoints > NOT_KNOWN and self._is_level(heartbeat) and not self._agrees(heartbeat)
+
+    def _level(self, heartbeat: Heartbeat) -> int:
+        level, node = heartbeat.endpoints, heartbeat.node
+        if level <= NOT_KNOWN:
+            return level
+        if not self._agrees(heartbeat):
+            return min(level, self._agreed.get(node, NOT_KNOWN))
+        whole = self._is_level(heartbeat)
+        self._agreed[node] = max(level, self._records().sequence) if whole else level
+        return self._agreed[node]
+
+    def _is_level(self, heartbeat: Heartbeat) -> bool:
+        return heartbeat.endpoints >= self.due(heartbeat)[0]
+
+    def _agrees(self, heartbeat: Heartbeat) -> bool:
+        """An agent of before it told digests is believed."""
+        told, records = heartbeat.endpoints_digest, self._records()
+        return told is None or told == records.news.digest(self._of_all(records)[0].union(heartbeat.networks))
+
+    def _of_all(self, records: Records) -> tuple[frozenset[str], tuple[int, str]]:
+        """The networks that every node follows, and the last record of these."""
+        if self._all[0] != records.news.at:
+            published, news = records.publish, records.news.last
+            networks = frozenset(("", *(port.network for port in published.ports), *published.attachable))
+            self._all = (records.news.at, networks, max(news.get(network, NONE) for network in networks))
+        return self._all[1:]
 
     def _networks_of(self, records: Records, node: str) -> frozenset[str]:
         stored = records.assignments.get(node)

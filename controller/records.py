@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from bus.port import Entry
+from controller.network_news import NetworkNews
 from controller.world import Stored
 from schemas import subjects
 from schemas.assignment import Assignment
@@ -94,10 +95,7 @@ class Records:
 
     def __init__(self) -> None:
         self.sequence = 0
-        self.networks_at = 0
-        """The sequence of the last entry that agents follow for their networks."""
-        self.network_news: dict[str, tuple[int, str]] = {}
-        """Network (or "": published ports) -> that of the last entry about it, and its key; "": which is not known."""
+        self.news = NetworkNews()
         self.at = 0.0
         """Stream time of the last entry."""
         self.services: dict[str, Stored[ServiceRecord]] = {}
@@ -201,7 +199,7 @@ class Records:
         self._sequences[entry.key] = entry.sequence
         if entry.sequence > self.sequence:
             self.sequence, self.at = entry.sequence, entry.at
-        self._note_news(entry.key, entry.sequence, entry.key)
+        self.news.note(entry.key, entry.sequence, entry.key)
         kind = SINGLE.get(entry.key) or KINDS.get(entry.key.partition(".")[0])
         if kind is None:
             return None
@@ -210,6 +208,7 @@ class Records:
             old = self._put(entry.key, new, entry.sequence)
         except BadMessage as error:
             return Garbage(entry.key, entry.sequence, error.message)
+        self.news.stand(entry.key, 0 if new is None else entry.sequence)
         return Seen(entry.key, old, new, entry.sequence, entry.at)
 
     def replace(self, entries: Iterable[Entry], sequence: int) -> list[Seen | Garbage]:
@@ -220,16 +219,10 @@ class Records:
         told: list[Seen | Garbage] = []
         told += [forgotten for key in sorted(gone) if (forgotten := self._forget(key, sequence)) is not None]
         for each in told:
-            self._note_news(each.key, sequence)  # when it went was not heard: not after that
+            self.news.note(each.key, sequence)  # when it went was not heard: not after that
         told += [seen for entry in entries if (seen := self.apply(entry)) is not None]
         self.sequence = max(self.sequence, sequence)
         return told
-
-    def _note_news(self, key: str, sequence: int, known: str = "") -> None:
-        if key.startswith(("alloc.", "endpoints.")):
-            network = subjects.network_of(key)
-            self.network_news[network] = max(self.network_news.get(network, (0, "")), (sequence, known))
-            self.networks_at = max(self.networks_at, sequence)
 
     def _forget(self, key: str, sequence: int) -> Seen | None:
         kind = SINGLE.get(key) or KINDS.get(key.partition(".")[0])
@@ -239,6 +232,7 @@ class Records:
             old = self._put(key, None, 0)
         except BadMessage:
             return None
+        self.news.stand(key, 0)
         return Seen(key, old, None, sequence, self.at) if old is not None else None
 
     def _put(self, key: str, new: Wire | None, sequence: int) -> Wire | None:

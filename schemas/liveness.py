@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from schemas.assignment import Applied
 from schemas.wire import Count, Seconds, Token, Wire
 
@@ -39,6 +41,19 @@ NOT_KNOWN = 1
 """In place of a sequence: how far a node is with its networks is not known yet. Others wait for it."""
 
 
+DIGESTS = 1 << 53
+"""How many there are: what every reader of JSON takes for a whole number."""
+
+
+def digest_of(sequences: Iterable[int], rest: int = 0) -> int:
+    """Of records, by the sequences of their last writes, which no two of a store share: the sum of their cubes.
+
+    A record more or less is one sum more or less (`rest`: such a sum), also where they are many. Unlike sums of the
+    numbers themselves, one that is lost never makes up for another: no cube is the sum of two.
+    """
+    return (sum(sequence**3 for sequence in sequences) + rest) % DIGESTS
+
+
 class Heartbeat(Wire, frozen=True, kw_only=True):
     """`mesh.heartbeat.<node>`, a request. `count` is told back, so that the agent knows which one was answered."""
 
@@ -56,6 +71,8 @@ class Heartbeat(Wire, frozen=True, kw_only=True):
     endpoints: Count = 0
     """Up to that sequence all records that it follows of networks hold on this node; 0: it can't have networks; 1: see
     `NOT_KNOWN`."""
+    endpoints_digest: Count | None = None
+    """Of the records of networks that hold on this node (`digest_of`); None: it is not told."""
     networks: tuple[Token, ...] = ()
     """Networks by which it may be sending. Those of its assignment, and those that every node has, may be missing."""
     leaving: bool = False
@@ -78,6 +95,8 @@ class HeartbeatAnswer(Wire, frozen=True, kw_only=True):
     """The sequence of the last record of networks that this node follows."""
     endpoints_key: str = ""
     """Its key: a replica that shows it has all before it. "": it is not known."""
+    endpoints_missing: bool = False
+    """The node has come as far as that, and does not hold what stands there: something was lost on its way."""
     endpoints_everywhere: Count = 0
     """Up to that sequence all records of networks hold on every node that is up and follows them."""
     observed: Count = 0

@@ -7,6 +7,7 @@ import msgspec
 from agent.network.model import View
 from bus.port import Entry
 from schemas import subjects
+from schemas.liveness import digest_of
 from schemas.network import AllocationRecord, EndpointsRecord, PublishRecord
 from schemas.wire import decode
 
@@ -48,6 +49,12 @@ def backends_in(view: View, key: str) -> set[str]:
     """Tasks that the record at a key names."""
     record = view.endpoints.get(key.removeprefix("endpoints."))
     return {each.task for each in record.backends} if record is not None else set()
+
+
+def digest(view: View) -> int:
+    """Of all records that the view holds: see `schemas.liveness.digest_of`."""
+    keys = [f"alloc.{network}" for network in view.allocations] + [f"endpoints.{key}" for key in view.endpoints]
+    return digest_of(view.sequences.get(key, 0) for key in (*keys, subjects.PUBLISH))
 
 
 def networks_in(view: View) -> frozenset[str]:

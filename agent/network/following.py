@@ -54,6 +54,8 @@ class Following:
         self._unsaved = asyncio.Event()
         self._told = (0, "")
         self._heard = 0
+        self._missed, self._misses = self.view, 0
+        """What was held when the leader said that something is missing, and how often it said so of that."""
         self._followed: dict[str, Followed] = {}
         self._desk = Desk(
             store=store,
@@ -106,6 +108,19 @@ class Following:
         before, self._told = self._told, max(self._told, (sequence, key))
         first = self.level <= NOTHING < sequence
         if (self.level < before[0] or first) and self.whole:
+            for followed in self._followed.values():
+                followed.look()
+
+    def miss(self) -> None:
+        """The leader says that what is held is not what stands, though nothing is known to be missing here.
+
+        All is read, and where that changes nothing again after one, two, four such answers: a replica may be behind, or
+        the leader may mean what has changed here since it was told.
+        """
+        self._misses = self._misses + 1 if self.view is self._missed else 1
+        self._missed = self.view
+        if self.whole and self._misses.bit_count() == 1:
+            log.info("networks.missed", level=self.level)
             for followed in self._followed.values():
                 followed.look()
 

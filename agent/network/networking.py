@@ -22,7 +22,7 @@ from agent.guards import guarded, sleep_unless
 from agent.ledger import Ledger
 from agent.network import rules
 from agent.network.doctor import State
-from agent.network.entries import networks_in
+from agent.network.entries import digest, networks_in
 from agent.network.following import Following
 from agent.network.leaving import Leaving
 from agent.network.linking import Linking
@@ -51,7 +51,7 @@ log = structlog.get_logger()
 
 
 class Networking:
-    """The networks of one node. Listeners are called when `applied` has risen."""
+    """The networks of one node. Listeners are called when `applied` has risen, or `digest` has changed."""
 
     def __init__(
         self,
@@ -84,6 +84,8 @@ class Networking:
         self.presence = Presence(owner.node, machine, lambda: self.following.view, alone)
         self.presence.listeners.append(self.following.changed.set)
         self.applied = 0
+        self.digest = 0
+        """Of the records that hold here."""
         self.listeners: list[Callable[[], None]] = []
         self.troubles: dict[str, str] = {}
         """What does not work here: thing -> why."""
@@ -165,6 +167,8 @@ class Networking:
             self.applied = 0
         self.leaving.heard(answer.endpoints_everywhere)
         self.following.told(answer.endpoints, answer.endpoints_key)
+        if answer.endpoints_missing:
+            self.following.miss()
 
     def state(self) -> State:
         """What a doctor asks for."""
@@ -223,9 +227,10 @@ class Networking:
 
     async def _level(self) -> None:
         """One pass. Raises MeshError: the machine refuses; what was done stays, and is not done again."""
-        level, used = self.following.level, frozenset(self._used) | self.following.view.everywhere
+        records, level = self.following.view, self.following.level
+        used = frozenset(self._used) | records.everywhere
         self._standing |= used
-        view = present(self.following.view, self._owner.node, self._ledger.tasks, self.presence.silent)
+        view = present(records, self._owner.node, self._ledger.tasks, self.presence.silent)
         ours = (each.nodes.get(self._owner.node) for each in view.allocations.values())
         tunnel = next((held.tunnel for held in ours if held is not None), "")
         ports = frozenset((port.protocol, port.published) for port in view.publish.ports)
@@ -249,8 +254,9 @@ class Networking:
             self._standing = used
             self.following.look()
         self._note_troubles({f"{port}/{protocol}": why for (protocol, port), why in refused.items()})
-        if level > self.applied:
-            self.applied = level
+        told = (self.applied, self.digest)
+        self.applied, self.digest = max(level, self.applied), digest(records)
+        if (self.applied, self.digest) != told:
             self._tell()
 
     def _tell(self) -> None:

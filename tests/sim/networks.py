@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.engine.memory_life import Life
+from schemas import subjects
+from schemas.liveness import digest_of
 from schemas.network import AllocationRecord, EndpointsRecord
 from schemas.wire import decode
 from tests.sim.machines import Node
@@ -73,10 +75,24 @@ def up(world: World, network: str, service: str) -> set[str]:
     return {address for address in found if address}
 
 
+def _standing(world: World, node: Node) -> int:
+    """The digest of the records of a node's networks in the store."""
+    assert node.agent is not None, "asked before"
+    networking = node.agent.networking
+    networks = {"", *networking.networks(), *networking.following.view.everywhere}
+    return digest_of(
+        entry.sequence
+        for key, entry in world.broker.state.existing().entries.items()
+        if key.startswith(("alloc.", "endpoints.")) and subjects.network_of(key) in networks and entry.value is not None
+    )
+
+
 def unsettled_networks(world: World) -> str:
     """Why some node's rules are not (yet) what they should be; "" if all are."""
     allotted, endpoints = stored(world)
     for name, node in sorted(world.nodes.items()):
+        if node.agent is not None and node.agent.networking.digest != _standing(world, node):
+            return f"{name} tells of other records of its networks than stand in the store"
         for record in endpoints.values():
             allocation = allotted.get(record.network)
             if allocation is None or f"vx-m{allocation.vni}" not in node.machine.tunnels or not record.vip:

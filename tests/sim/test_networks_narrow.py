@@ -10,14 +10,17 @@ import msgspec
 import pytest
 
 from agent.engine.memory_life import Life
+from bus.memory_faults import Rule
 from controller.levels import Levels
+from schemas import subjects
 from schemas.memberapi import UpdateNode
+from schemas.netapi import CreateNetwork
 from schemas.network import Attachment, NetworkRecord
 from schemas.serviceapi import ServiceDeploy
 from schemas.spec import Constraint, Placement
 from schemas.stackapi import DeployStack
 from tests.sim.loop import run
-from tests.sim.networks import stored, unsettled_networks
+from tests.sim.networks import NetworkWatch, stored, unsettled_networks
 from tests.sim.test_networks import deploy, level, watched, web
 from tests.sim.world import World, in_world, silence_logs
 
@@ -146,8 +149,8 @@ def test_a_node_that_comes_to_a_network_while_others_leave_it_sends_to_nobody_th
 
 
 def test_a_leader_that_waits_for_nobody_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planted: no record is any node's business."""
-    monkeypatch.setattr(Levels, "due", lambda *_: (0, ""))
+    """Planted: all nodes have come as far as the leader."""
+    monkeypatch.setattr(Levels, "_level", lambda levels, _: levels._records().sequence)
 
     async def story(world: World) -> None:
         _, violations = watched(world)
@@ -158,3 +161,51 @@ def test_a_leader_that_waits_for_nobody_is_caught(monkeypatch: pytest.MonkeyPatc
         await world.until(lambda: bool(violations), 90, "a task stops while n1 still sends to it")
 
     run(in_world(5, story))
+
+
+async def replaced_while_entries_are_lost(world: World) -> list[str]:
+    """n3 misses that a task is to go, hears no answer either, but what comes next; what the watch says of the stop."""
+    watch, violations = watched(world)
+    await deploy(world, web())
+    await level(world, 3)
+    before = backends(world)
+    lost = subjects.STATE_REPUBLISHED + subjects.endpoints_key("shop_net", "shop_web")
+    faults = world.broker.faults
+    rules = [
+        faults.add(Rule(subject=lost, receiver="agent-n3")),
+        faults.add(Rule(subject=subjects.heartbeat("n3"), receiver="agent-n3", answers=True)),
+    ]
+    await deploy(world, web(environment={"N": "2"}))
+    await world.until(lambda: bool(before - backends(world)), 60, "one is to go")
+    await world.insist("network.create", CreateNetwork(network=NetworkRecord(name="open", attachable=True)))
+    await asyncio.sleep(0.2)
+    for rule in rules:
+        faults.remove(rule)
+    await world.until(lambda: bool(violations) or _all_replaced(world, watch), 60, "all are replaced everywhere")
+    return violations
+
+
+def _all_replaced(world: World, watch: NetworkWatch) -> bool:
+    return watch.stops >= 3 and not unsettled_networks(world)
+
+
+def backends(world: World) -> set[str]:
+    return {each.task for each in stored(world)[1]["shop_net.shop_web"].backends}
+
+
+def test_an_entry_that_is_lost_on_its_way_is_not_passed_over_by_the_next() -> None:
+    async def story(world: World) -> None:
+        assert not await replaced_while_entries_are_lost(world)
+        assert not unnoticed(world)
+
+    run(in_world(20, story))
+
+
+def test_a_leader_that_believes_a_node_which_heard_the_next_entry_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: as it was before agents told a digest."""
+    monkeypatch.setattr(Levels, "_agrees", lambda *_: True)
+
+    async def story(world: World) -> None:
+        assert await replaced_while_entries_are_lost(world)
+
+    run(in_world(20, story))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bus.port import Entry
 from controller.levels import Levels
 from controller.records import Records
 from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
-from schemas.liveness import Heartbeat
+from schemas.liveness import NOT_KNOWN, Heartbeat, digest_of
 from schemas.network import AllocationRecord, Attachment, EndpointsRecord, Publication, PublishRecord
 from schemas.spec import ContainerSpec, TaskSpec
 from schemas.wire import Wire
@@ -29,6 +32,9 @@ class Store:
     def endpoints(self, network: str) -> int:
         return self.put(subjects.endpoints_key(network, "web"), EndpointsRecord(network=network, service="web"))
 
+    def database(self, network: str) -> int:
+        return self.put(subjects.endpoints_key(network, "db"), EndpointsRecord(network=network, service="db"))
+
     def assign(self, node: str, *networks: str) -> int:
         spec = TaskSpec(container=ContainerSpec(image="app:1", networks=tuple(Attachment(network=n) for n in networks)))
         task = AssignedTask(id="1-1", service="web", slot="1", revision=1, spec=spec.hash)
@@ -41,8 +47,10 @@ class Store:
         return self.levels.everywhere(lambda: self._now, heartbeats, len(heartbeats))
 
 
-def beat(node: str, level: int, *networks: str) -> Heartbeat:
-    return Heartbeat(node=node, instance="i", boot="b", count=1, endpoints=level, networks=networks)
+def beat(node: str, level: int, *networks: str, digest: int | None = None) -> Heartbeat:
+    return Heartbeat(
+        node=node, instance="i", boot="b", count=1, endpoints=level, endpoints_digest=digest, networks=networks
+    )
 
 
 def test_a_node_holds_nobody_up_with_networks_that_it_does_not_use() -> None:
@@ -128,7 +136,53 @@ def test_a_snapshot_that_tells_nothing_new_is_no_news_of_what_went_long_ago() ->
     key = subjects.endpoints_key("front", "web")
     records.apply(entry(key, EndpointsRecord(network="front", service="web"), 1))
     records.apply(Entry(key, None, 2, 0.0))
-    news = dict(records.network_news)
+    news = dict(records.news.last)
     for sequence in (1000, 2000):
         records.replace([], sequence)
-    assert records.network_news == news == {"front": (2, key)}
+    assert records.news.last == news == {"front": (2, key)}
+
+
+def test_a_node_that_an_entry_has_not_reached_is_waited_for_though_the_next_one_has() -> None:
+    store = Store()
+    store.assign("n1", "front")
+    first, second = store.endpoints("front"), store.database("front")
+    held = digest_of((first, second))
+    assert store.everywhere(beat("n1", second, "front", digest=held)) == second
+    lost, heard = store.endpoints("front"), store.database("front")
+    passed = beat("n1", heard, "front", digest=digest_of((first, heard)))
+    assert store.everywhere(passed) == second
+    assert store.levels.missing(passed)
+    found = beat("n1", heard, "front", digest=digest_of((lost, heard)))
+    assert store.everywhere(found) == heard
+    assert not store.levels.missing(found)
+
+
+def test_a_node_that_has_not_told_what_stands_yet_is_not_known_to_a_new_leader() -> None:
+    store = Store()
+    front = store.endpoints("front")
+    assert store.everywhere(beat("n1", front, "front", digest=1)) == NOT_KNOWN
+    assert store.everywhere(beat("n1", NOT_KNOWN, "front", digest=digest_of((front,)))) == NOT_KNOWN
+
+
+def test_a_node_that_is_behind_lacks_nothing_that_it_should_read() -> None:
+    store = Store()
+    store.endpoints("front")
+    last = store.endpoints("front")
+    assert not store.levels.missing(beat("n1", last - 1, "front", digest=0))
+
+
+def test_a_record_that_is_gone_counts_no_more_and_one_heard_of_twice_once() -> None:
+    store = Store()
+    front, key = store.endpoints("front"), subjects.endpoints_key("front", "db")
+    db = store.put(key, EndpointsRecord(network="front", service="db"))
+    store.records.apply(entry(key, EndpointsRecord(network="front", service="db"), db))
+    store.put(key, None)
+    assert store.everywhere(beat("n1", 9, "front", digest=digest_of((front,)))) == 9
+    store.records.replace([], 20)
+    assert store.everywhere(beat("n1", 20, "front", digest=0)) == 20
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=8), st.lists(st.integers(0, 10**9), max_size=8))
+def test_digests_of_parts_add_up(one: list[int], other: list[int]) -> None:
+    assert digest_of(one, digest_of(other)) == digest_of((*one, *other)) == digest_of((*other, *one))
+    assert 0 <= digest_of(one, -digest_of(other)) < 2**53

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from agent.files import MemoryFiles
-from agent.network.followed import AGAIN
+from agent.network.entries import digest
+from agent.network.followed import AGAIN, Followed
 from agent.network.following import FILE, Following
 from agent.network.model import View
 from bus.commits import Delete, Put, Write
@@ -19,6 +20,7 @@ from bus.memory import MemoryBroker
 from bus.memory_faults import Packet
 from bus.memory_stream import MemoryStream
 from schemas import subjects
+from schemas.liveness import digest_of
 from schemas.network import AllocationRecord, Backend, EndpointsRecord, PublishRecord
 from schemas.wire import decode, encode
 from tests.sim.loop import run
@@ -357,6 +359,53 @@ def test_an_entry_that_was_lost_is_looked_for_once_the_leader_has_told_of_it_twi
             made.following.told(due, "endpoints.net1.web")
             await asyncio.sleep(0.1)
             assert made.following.level == due
+            assert made.tasks("net1") == {"t1"}
+
+    run(story())
+
+
+def test_what_is_missing_without_a_trace_is_read_when_the_leader_says_so() -> None:
+    async def story() -> None:
+        async with bench("net1") as made:
+            await settle(made)
+            fill(made, NETWORKS[:2])
+            await asyncio.sleep(1)
+            made.broker.lose("mesh.state.endpoints.>", receiver="agent-n1", first=1)
+            made.write(answering("net1", "t1"))
+            made.write(alloc("net1", "web", "db"))
+            await asyncio.sleep(0.1)
+            assert made.following.level == made.last("alloc.net1"), "the next entry was heard"
+            assert made.tasks("net1") == {"t0"}
+            made.following.miss()
+            await asyncio.sleep(0.1)
+            assert made.tasks("net1") == {"t1"}
+            assert digest(made.following.view) == digest_of(made.last(key) for key in made.following.view.sequences)
+
+    run(story())
+
+
+def test_what_is_missing_is_read_again_and_again_but_ever_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica may be far behind; and a leader that says so each time does not make agents read all the time."""
+
+    async def story() -> None:
+        async with bench("net1") as made:
+            fill(made, NETWORKS[:2])
+            await settle(made)
+            await asyncio.sleep(1)
+            made.broker.lose("mesh.state.endpoints.>", receiver="agent-n1", first=1)
+            made.write(answering("net1", "t1"))
+            made.broker.faults.read_lag = 1
+            looks: list[int] = []
+            look = Followed.look
+            monkeypatch.setattr(Followed, "look", lambda each: (looks.append(made.following.level), look(each)))
+            for _ in range(40):
+                made.following.miss()
+                await asyncio.sleep(0.1)
+            assert len(looks) == 2 * 6, "published ports and one network: after 1, 2, 4, 8, 16 and 32 answers"
+            made.broker.faults.read_lag = 0
+            for _ in range(30):
+                made.following.miss()
+                await asyncio.sleep(0.1)
             assert made.tasks("net1") == {"t1"}
 
     run(story())
