@@ -26,6 +26,8 @@ class Replaced:
     sequence: int
     key: str
     before: Entry | None
+    first: int
+    """The first sequence of the batch that the write belongs to."""
 
 
 @dataclass
@@ -47,7 +49,8 @@ class MemoryStream:
                 why = f"{write.key} is at {self._sequence(write.key)}, not at {write.expected}"
                 return Conflicted(why), ()
         ordered = batch if fence is None else fence_first(batch)
-        made = tuple(self._store(write, at) for write in ordered)
+        first = self.last + 1
+        made = tuple(self._store(write, first, at) for write in ordered)
         return Committed(sequence=made[-1].sequence, first=made[0].sequence), made
 
     def get(self, key: str, lag: int = 0) -> Entry | None:
@@ -55,10 +58,11 @@ class MemoryStream:
         return self._as_of(lag).get(key) if lag else self.entries.get(key)
 
     def snapshot(self, lag: int = 0) -> Snapshot:
-        """All live entries, as a replica has them that is `lag` writes behind."""
-        live = (entry for entry in self._as_of(lag).values() if entry.value is not None)
+        """All live entries, as a replica has them that is `lag` writes behind (or more: it has whole batches)."""
+        behind = self._whole(lag)
+        live = (entry for entry in self._as_of(behind).values() if entry.value is not None)
         ordered = tuple(sorted(live, key=lambda entry: entry.sequence))
-        return Snapshot(entries=ordered, sequence=self.last - min(lag, len(self.replaced)))
+        return Snapshot(entries=ordered, sequence=self.last - behind)
 
     def copy(self) -> MemoryStream:
         """The stream as it is now, to go back to."""
@@ -72,13 +76,18 @@ class MemoryStream:
         entry = self.entries.get(key)
         return 0 if entry is None else entry.sequence
 
-    def _store(self, write: Put | Delete, at: float) -> Entry:
+    def _store(self, write: Put | Delete, first: int, at: float) -> Entry:
         self.last += 1
         value = write.value if isinstance(write, Put) else None
         entry = Entry(key=write.key, value=value, sequence=self.last, at=at)
-        self.replaced.append(Replaced(self.last, write.key, self.entries.get(write.key)))
+        self.replaced.append(Replaced(self.last, write.key, self.entries.get(write.key), first))
         self.entries[write.key] = entry
         return entry
+
+    def _whole(self, lag: int) -> int:
+        """How many of the last writes are not there if `lag` are not: no snapshot ends within a batch."""
+        lag = min(lag, len(self.replaced))
+        return min(self.last + 1 - self.replaced[-lag].first, len(self.replaced)) if lag else 0
 
     def _as_of(self, lag: int) -> dict[str, Entry]:
         entries = dict(self.entries)

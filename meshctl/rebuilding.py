@@ -116,8 +116,11 @@ def _new_service(rebuilt: Rebuilt, name: str, running: Running, now: float) -> N
     )
     _put_revision(rebuilt, name, task.revision, spec, why, now)
     rebuilt.records[subjects.service_key(name)] = (record, why)
-    lost = f"service {name}: labels and update policy are lost; deploy its stack again to have them back"
-    rebuilt.warnings.append(lost)
+    rebuilt.warnings.append(_lost(name))
+
+
+def _lost(name: str) -> str:
+    return f"service {name}: labels and update policy are lost; deploy its stack again to have them back"
 
 
 def _newer_service(
@@ -129,9 +132,13 @@ def _newer_service(
 ) -> None:
     why, record = [], service
     number = running.newest.revision
+    last = revisions.get((service.name, service.target))
+    plain = ServiceSpec(name=service.name, stack=service.stack, mode=service.mode, task=running.spec)
+    if number == service.target and last is None:
+        shown = f"not in the backup; {running.newest.id} runs it"
+        _put_revision(rebuilt, service.name, number, plain, shown, now)
+        rebuilt.warnings.append(_lost(service.name))
     if number > service.target:
-        last = revisions.get((service.name, service.target))
-        plain = ServiceSpec(name=service.name, stack=service.stack, mode=service.mode, task=running.spec)
         spec = msgspec.structs.replace(last.spec, task=running.spec) if last is not None else plain
         why.append(f"runs revision {number}, the backup wants {service.target}")
         _put_revision(rebuilt, service.name, number, spec, why[0], now)

@@ -119,7 +119,7 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
         *_members(base, found, now),
         *_assignments(base, found, held, generation),
     )
-    warnings += [*rebuilt.warnings, *networks.warnings, *_idle(base, held.values(), found)]
+    warnings += [*rebuilt.warnings, *networks.warnings, *_idle(base, rebuilt, held.values(), found)]
     warnings += [f"node {node} does not answer: {_of_silent(node, base)}" for node in sorted(found.silent)]
     mesh = MeshRecord(mesh_id=mesh_id, generation=generation, created_at=max(0.0, now), why=why)
     return Recovery(mesh, first, tuple(records), tuple(warnings))
@@ -191,12 +191,18 @@ def _assignments(base: _Base, found: Found, held: Mapping[str, Assignment], gene
             yield NewRecord(key, encode(record), "its agent does not answer: the backup's, until it does")
 
 
-def _idle(base: _Base, held: Iterable[Assignment], found: Found) -> Iterable[str]:
-    """Services of the backup that nobody runs: they may have been removed since."""
+def _idle(base: _Base, rebuilt: Rebuilt, held: Iterable[Assignment], found: Found) -> Iterable[str]:
+    """Services of the backup that can't be started, and those that nobody runs: they may have been removed since."""
     running = {task.service for assignment in held for task in assignment.tasks}
     running |= {task.service for node in found.silent for task in _tasks(base.assignments.get(node))}
     for name, service in sorted(base.services.items()):
-        if not service.removed and service.replicas and name not in running and found.views:
+        if service.removed:
+            continue
+        record, _ = rebuilt.records.get(subjects.service_key(name), (service, ""))
+        number = record.target if isinstance(record, ServiceRecord) else service.target
+        if (name, number) not in base.revisions and subjects.revision_key(name, number) not in rebuilt.records:
+            yield f"service {name}: its revision {number} is not in the backup, and no node shows it; deploy it again"
+        elif service.replicas and name not in running and found.views:
             yield f"service {name}: no node that answers runs it; it will be started as the backup says"
 
 

@@ -91,6 +91,20 @@ async def test_stale_reads_and_snapshots() -> None:
 
 
 @virtual
+async def test_a_snapshot_that_is_behind_ends_between_two_batches() -> None:
+    broker = MemoryBroker()
+    bus = broker.connect("controller-1")
+    await put(bus, "job.a")
+    await bus.state.commit([Put(key, b"{}") for key in ("service.web", "revision.web.1", "stack.shop")])
+    for broker.faults.snapshot_lag in (1, 2, 3):
+        snapshot = await bus.state.snapshot()
+        assert [entry.key for entry in snapshot.entries if entry.key != "mesh"] == ["job.a"]
+        assert snapshot.sequence == (await bus.state.info()).last - 3
+    broker.faults.snapshot_lag = 1000
+    assert (await bus.state.snapshot()).sequence == 0
+
+
+@virtual
 async def test_a_snapshot_that_is_old_when_it_comes() -> None:
     broker = MemoryBroker()
     bus = broker.connect("controller-1")

@@ -134,6 +134,31 @@ def test_a_service_that_no_backup_knows_is_rebuilt_from_its_tasks() -> None:
     assert isinstance(stored(recovery, "node.n2", NodeRecord), NodeRecord)
 
 
+def without_revision(**changes: Wire) -> Backup:
+    whole = backup(**changes)
+    return Backup(head=whole.head, records=tuple(record for record in whole.records if record.key != "revision.web.1"))
+
+
+def test_a_revision_that_the_backup_lacks_is_rebuilt_from_the_tasks_that_run_it() -> None:
+    recovery = plan(without_revision(), view("n1", "1", "2"))
+    revision = stored(recovery, "revision.web.1", RevisionRecord)
+    assert isinstance(revision, RevisionRecord)
+    assert revision.spec.task == SPECS[1]
+    assert stored(recovery, "service.web", ServiceRecord) == ServiceRecord(name="web", target=1, replicas=2)
+    told = "service web: labels and update policy are lost; deploy its stack again to have them back"
+    assert recovery.warnings == (told,)
+
+
+@pytest.mark.parametrize("rebuild", [True, False])
+def test_a_service_whose_revision_nobody_knows_is_told_and_not_that_it_will_be_started(*, rebuild: bool) -> None:
+    told = "service web: its revision 1 is not in the backup, and no node shows it; deploy it again"
+    assert plan(without_revision(), view("n1"), rebuild=rebuild).warnings == (told,)
+    newer = plan(without_revision(), view("n1", "1", "2", revision=2))
+    assert told not in newer.warnings
+    gone = without_revision(service__web=ServiceRecord(name="web", target=1, removed=True))
+    assert plan(gone, view("n1"), rebuild=rebuild).warnings == ()
+
+
 def test_with_a_silent_node_the_highest_slot_counts() -> None:
     recovery = plan(None, view("n1", "1", "3"), silent="n2")
     web = stored(recovery, "service.web", ServiceRecord)
