@@ -64,17 +64,19 @@ def endpoints_of(
     allocations: Mapping[str, AllocationRecord],
     backends: Mapping[tuple[str, str], tuple[Backend, ...]],
 ) -> dict[tuple[str, str], EndpointsRecord]:
-    """The records of these services (those that stand, with their specs)."""
+    """The records of these services (those that stand, with their specs) on networks that are allotted."""
     found: dict[tuple[str, str], EndpointsRecord] = {}
     for service, spec in sorted(specs.items()):
         for attachment in spec.task.container.networks:
             key = (attachment.network, service)
             allocation = allocations.get(attachment.network)
+            if allocation is None:
+                continue
             found[key] = EndpointsRecord(
                 network=attachment.network,
                 service=service,
                 mode=spec.endpoint_mode,
-                vip=allocation.services.get(service, "") if allocation and spec.endpoint_mode == "vip" else "",
+                vip=allocation.services.get(service, "") if spec.endpoint_mode == "vip" else "",
                 names=names_of(spec, attachment),
                 backends=backends.get(key, ()),
             )

@@ -203,6 +203,7 @@ class Hearing:
         old = self._beats.get(heartbeat.node)
         now = self._clock.monotonic()
         self._beats[heartbeat.node] = _Beat(heartbeat, now)
+        self._levels.hear(heartbeat)
         verdict = self._mirror.records.liveness.get(heartbeat.node)
         late = MISSED_AFTER * heartbeat_period(len(self._mirror.records.nodes))
         missed = old is None or old.at < self._hearing_since or now - old.at > late

@@ -6,8 +6,8 @@ nothing of these is missing there. It hears nothing of other networks, so that a
 own has come as far as the mirror: what it lacks is none of its business.
 
 An entry may be lost between two servers, which nobody is told, and the next one makes a node believe that it has come
-past it. So it tells a digest of what holds there, too: while that is another than what stands here, it has come no
-further than where the two were last the same.
+past it. So it tells a digest of what holds there, too: while that is another than what stood here at the sequence that
+it tells, it has come no further than where the two were last the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from controller.records import Records
-from schemas.liveness import NOT_KNOWN, Heartbeat
+from schemas.liveness import NOT_KNOWN, Heartbeat, digest_of
 
 RECKONED_FOR = 10e-6
 """Seconds for each node that a reckoning over all of them holds: every heartbeat of a big mesh asks for it."""
@@ -35,9 +35,9 @@ class Levels:
         self._assigned: dict[str, tuple[int, frozenset[str]]] = {}
         """Node -> the sequence of its assignment, and the networks in that."""
         self._agreed: dict[str, int] = {}
-        """Node -> how far it had come when it last held what stood here."""
-        self._all: tuple[int, frozenset[str], tuple[int, str]] = (-1, frozenset(), NONE)
-        """As of `news.at`: the networks that every node follows, and the last record of these."""
+        """Node -> how far it had come when its agent last held what stood here."""
+        self._all: tuple[int, frozenset[str], tuple[int, str], int] = (-1, frozenset(), NONE, 0)
+        """As of `news.version`: see `_of_all`."""
         self._reckoned = 0
         self._until = float("-inf")
 
@@ -57,37 +57,48 @@ class Levels:
             self._until = done + max(RECKONED_FOR * count, SHARE * (done - began))
         return self._reckoned
 
-    def missing(self, heartbeat: Heartbeat) -> bool:
-        """Whether the node lacks something though it has heard of all that it was to hear of, as far as is known here.
+    def hear(self, heartbeat: Heartbeat) -> None:
+        """A node has told how far it has come."""
+        if heartbeat.endpoints <= NOT_KNOWN:
+            self._agreed.pop(heartbeat.node, None)  # another process, which may hold less than the one before
+        else:
+            self._level(heartbeat)
 
-        Also where it has just heard of something that this mirror has not yet, or of another use of networks.
-        """
-        return heartbeat.endpoints > NOT_KNOWN and self._is_level(heartbeat) and not self._agrees(heartbeat)
+    def missing(self, heartbeat: Heartbeat) -> bool:
+        """Whether the node lacks something though it says that it has come as far as this mirror."""
+        level = heartbeat.endpoints
+        known = NOT_KNOWN < level <= self._records().sequence
+        return known and level >= self.due(heartbeat)[0] and not self._agrees(heartbeat)
 
     def _level(self, heartbeat: Heartbeat) -> int:
-        level, node = heartbeat.endpoints, heartbeat.node
+        level, node, here = heartbeat.endpoints, heartbeat.node, self._records().sequence
         if level <= NOT_KNOWN:
             return level
         if not self._agrees(heartbeat):
             return min(level, self._agreed.get(node, NOT_KNOWN))
-        whole = self._is_level(heartbeat)
-        self._agreed[node] = max(level, self._records().sequence) if whole else level
+        self._agreed[node] = here if level >= self.due(heartbeat)[0] else min(level, here)
         return self._agreed[node]
 
-    def _is_level(self, heartbeat: Heartbeat) -> bool:
-        return heartbeat.endpoints >= self.due(heartbeat)[0]
-
     def _agrees(self, heartbeat: Heartbeat) -> bool:
-        """An agent of before it told digests is believed."""
-        told, records = heartbeat.endpoints_digest, self._records()
-        return told is None or told == records.news.digest(self._of_all(records)[0].union(heartbeat.networks))
+        """Whether the node holds what stood at the sequence that it tells. An agent without digests is believed."""
+        told, news = heartbeat.endpoints_digest, self._records().news
+        if told is None:
+            return True
+        common, _, digest = self._of_all(self._records())
+        own = frozenset(heartbeat.networks) - common
+        digest += news.digest(own)
+        if digest_of((), digest - told) == 0:
+            return True
+        risen = news.rise(heartbeat.endpoints, common, own)
+        return risen is not None and digest_of((), digest - risen - told) == 0
 
-    def _of_all(self, records: Records) -> tuple[frozenset[str], tuple[int, str]]:
-        """The networks that every node follows, and the last record of these."""
-        if self._all[0] != records.news.at:
-            published, news = records.publish, records.news.last
+    def _of_all(self, records: Records) -> tuple[frozenset[str], tuple[int, str], int]:
+        """The networks that every node follows, the last record of these, and the digest of what stands of them."""
+        if self._all[0] != records.news.version:
+            published, news = records.publish, records.news
             networks = frozenset(("", *(port.network for port in published.ports), *published.attachable))
-            self._all = (records.news.at, networks, max(news.get(network, NONE) for network in networks))
+            last = max(news.last.get(network, NONE) for network in networks)
+            self._all = (news.version, networks, last, news.digest(networks))
         return self._all[1:]
 
     def _networks_of(self, records: Records, node: str) -> frozenset[str]:

@@ -53,7 +53,7 @@ def allot(network: NetworkRecord, prior: AllocationRecord | None, needs: Needs, 
     if not record.subnet:
         record = _opened(network, record, taken)
     if not record.subnet:
-        return record
+        return msgspec.structs.replace(record, services=dict.fromkeys(sorted(needs.services), ""))
     return _with_services(_with_nodes(record, network.node_prefix, needs), needs.services)
 
 
@@ -147,15 +147,14 @@ def _free_range(
 
 
 def _with_services(record: AllocationRecord, wanted: frozenset[str]) -> AllocationRecord:
-    services = {name: vip for name, vip in record.services.items() if name in wanted}
-    used, pool = set(services.values()), IPv4Network(record.vips)
+    """It names all of them: one without an address answers by its tasks' addresses alone."""
+    services = {name: vip for name, vip in record.services.items() if name in wanted and vip}
+    used, pool, why = set(services.values()), IPv4Network(record.vips), record.why
     free = (address for address in _hosts(pool) if address not in used)
     for name in sorted(wanted - services.keys()):
-        address = next(free, None)
-        if address is None:
-            return msgspec.structs.replace(record, services=services, why=f"all virtual addresses of {pool} are in use")
-        services[name] = address
-    return msgspec.structs.replace(record, services=services)
+        services[name] = next(free, "")
+        why = why if services[name] else f"all virtual addresses of {pool} are in use"
+    return msgspec.structs.replace(record, services=services, why=why)
 
 
 def _hosts(pool: IPv4Network) -> Iterable[str]:

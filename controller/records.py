@@ -208,7 +208,8 @@ class Records:
             old = self._put(entry.key, new, entry.sequence)
         except BadMessage as error:
             return Garbage(entry.key, entry.sequence, error.message)
-        self.news.stand(entry.key, 0 if new is None else entry.sequence)
+        stands = new is not None or entry.key == subjects.PUBLISH  # that there are none is one, too
+        self.news.stand(entry.key, entry.sequence if stands else 0, since=entry.sequence)
         return Seen(entry.key, old, new, entry.sequence, entry.at)
 
     def replace(self, entries: Iterable[Entry], sequence: int) -> list[Seen | Garbage]:
@@ -222,6 +223,7 @@ class Records:
             self.news.note(each.key, sequence)  # when it went was not heard: not after that
         told += [seen for entry in entries if (seen := self.apply(entry)) is not None]
         self.sequence = max(self.sequence, sequence)
+        self.news.forget()
         return told
 
     def _forget(self, key: str, sequence: int) -> Seen | None:
@@ -232,7 +234,7 @@ class Records:
             old = self._put(key, None, 0)
         except BadMessage:
             return None
-        self.news.stand(key, 0)
+        self.news.stand(key, 0, since=sequence)
         return Seen(key, old, None, sequence, self.at) if old is not None else None
 
     def _put(self, key: str, new: Wire | None, sequence: int) -> Wire | None:

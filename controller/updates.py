@@ -72,7 +72,8 @@ def surge(work: Work, round_: Round, group: Group) -> None:
         if begun and work.update.turns[slot].failed_at and occupied(work, round_.now) >= limit(work):
             work.waits[slot] = TURN
             continue
-        if begun and work.candidates(slot) and sum(surging(work, each) for each in work.wanted) >= limit(work):
+        beside = sum(surging(work, each) for each in work.wanted) if not canary(work) else 0  # its slots stay so
+        if begun and work.candidates(slot) and beside >= limit(work):
             work.waits[slot] = TURN  # begun while it was down: its old task has come back
             continue
         if place_task(work, round_, group, slot):

@@ -41,15 +41,16 @@ NOT_KNOWN = 1
 """In place of a sequence: how far a node is with its networks is not known yet. Others wait for it."""
 
 
-DIGESTS = 1 << 53
-"""How many there are: what every reader of JSON takes for a whole number."""
+DIGESTS = (1 << 53) - 111
+"""How many there are: the greatest prime below 2^53, up to which every reader of JSON takes whole numbers for such."""
 
 
 def digest_of(sequences: Iterable[int], rest: int = 0) -> int:
     """Of records, by the sequences of their last writes, which no two of a store share: the sum of their cubes.
 
     A record more or less is one sum more or less (`rest`: such a sum), also where they are many. Unlike sums of the
-    numbers themselves, one that is lost never makes up for another: no cube is the sum of two.
+    numbers themselves, one that is lost does not make up for another: no cube is the sum of two. No two numbers below
+    that prime have the same cube.
     """
     return (sum(sequence**3 for sequence in sequences) + rest) % DIGESTS
 

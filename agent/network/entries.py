@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 
 from agent.network.model import View
@@ -13,7 +15,10 @@ from schemas.wire import decode
 
 
 def with_entry(view: View, entry: Entry) -> View:
-    """The view with an entry taken in. Raises BadMessage."""
+    """The view with an entry taken in. Raises BadMessage.
+
+    What an allotment names no more has ended before it: that was not heard, and its address may be another's.
+    """
     noun, _, name = entry.key.partition(".")
     sequences = {**view.sequences, entry.key: entry.sequence}
     if entry.key == subjects.PUBLISH:
@@ -21,23 +26,21 @@ def with_entry(view: View, entry: Entry) -> View:
         return msgspec.structs.replace(view, publish=record, sequences=sequences)
     if noun == "alloc":
         allocations = {key: each for key, each in view.allocations.items() if key != name}
-        endpoints = view.endpoints
+        services: Container[str] = ()
         if entry.value is not None:
-            allocations[name] = allotted = decode(entry.value, AllocationRecord)
-            endpoints = {
-                key: each for key, each in endpoints.items() if not _given_up(view, key, each, allotted, entry)
-            }
+            allocations[name] = decode(entry.value, AllocationRecord)
+            services = allocations[name].services
+        since = {key for key in view.endpoints if view.sequences.get(f"endpoints.{key}", 0) > entry.sequence}
+        endpoints = {
+            key: each
+            for key, each in view.endpoints.items()
+            if each.network != name or each.service in services or key in since
+        }
         return msgspec.structs.replace(view, allocations=allocations, endpoints=endpoints, sequences=sequences)
     endpoints = {key: each for key, each in view.endpoints.items() if key != name}
     if entry.value is not None:
         endpoints[name] = decode(entry.value, EndpointsRecord)
     return msgspec.structs.replace(view, endpoints=endpoints, sequences=sequences)
-
-
-def _given_up(view: View, key: str, held: EndpointsRecord, allotted: AllocationRecord, entry: Entry) -> bool:
-    """Whether a later allotment has no such service any more: its end was not heard, its address may be another's."""
-    ours = held.network == allotted.network and held.service not in allotted.services
-    return ours and view.sequences.get(f"endpoints.{key}", 0) < entry.sequence
 
 
 def of_generation(view: View, generation: int) -> View:

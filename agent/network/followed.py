@@ -125,14 +125,16 @@ class Followed:
             raise Unreachable(f"a replica is behind: it has {entry.sequence} of {key}, {sequence} was told")
 
     async def _read(self) -> None:
-        """First what is allotted, which names the services; then who answers for them."""
+        """First what is allotted, which names the services; then who answers for them, and for what was before."""
         if self._network == PUBLISHED:
             await self._get(subjects.PUBLISH)
             return
         await self._get(subjects.allocation_key(self._network))
-        allotted = self._desk.view().allocations.get(self._network)
-        services = sorted(allotted.services) if allotted is not None else ()
-        await self._get_all(subjects.endpoints_key(self._network, service) for service in services)
+        view = self._desk.view()
+        allotted = view.allocations.get(self._network)
+        services = set(allotted.services) if allotted is not None else set()
+        services |= {each.service for each in view.endpoints.values() if each.network == self._network}
+        await self._get_all(subjects.endpoints_key(self._network, service) for service in sorted(services))
 
     async def _get_all(self, keys: Iterable[str]) -> None:
         failed: list[Exception] = []

@@ -114,12 +114,12 @@ class Following:
     def miss(self) -> None:
         """The leader says that what is held is not what stands, though nothing is known to be missing here.
 
-        All is read, and where that changes nothing again after one, two, four such answers: a replica may be behind, or
-        the leader may mean what has changed here since it was told.
+        All is read with the second such answer in a row (the first may mean what has changed here since it was told),
+        and where that changes nothing with the fourth, the eighth and so on: a replica may be behind.
         """
         self._misses = self._misses + 1 if self.view is self._missed else 1
         self._missed = self.view
-        if self.whole and self._misses.bit_count() == 1:
+        if self.whole and self._misses > 1 and self._misses.bit_count() == 1:
             log.info("networks.missed", level=self.level)
             for followed in self._followed.values():
                 followed.look()

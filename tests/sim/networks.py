@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.engine.memory_life import Life
+from agent.network.networking import Networking
 from schemas import subjects
 from schemas.liveness import digest_of
 from schemas.network import AllocationRecord, EndpointsRecord
@@ -75,10 +76,8 @@ def up(world: World, network: str, service: str) -> set[str]:
     return {address for address in found if address}
 
 
-def _standing(world: World, node: Node) -> int:
+def _standing(world: World, networking: Networking) -> int:
     """The digest of the records of a node's networks in the store."""
-    assert node.agent is not None, "asked before"
-    networking = node.agent.networking
     networks = {"", *networking.networks(), *networking.following.view.everywhere}
     return digest_of(
         entry.sequence
@@ -91,7 +90,8 @@ def unsettled_networks(world: World) -> str:
     """Why some node's rules are not (yet) what they should be; "" if all are."""
     allotted, endpoints = stored(world)
     for name, node in sorted(world.nodes.items()):
-        if node.agent is not None and node.agent.networking.digest != _standing(world, node):
+        networking = node.agent.networking if node.agent is not None else None
+        if networking is not None and networking.digest != _standing(world, networking):
             return f"{name} tells of other records of its networks than stand in the store"
         for record in endpoints.values():
             allocation = allotted.get(record.network)

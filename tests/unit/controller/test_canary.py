@@ -204,6 +204,16 @@ def test_without_anything_to_replace_there_is_no_canary() -> None:
 ends = st.sampled_from(["promote", "abort", "deploy"])
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_leader_that_ends_between_two_writes_holds_no_canary_up(order: str, count: int) -> None:
+    """The turn of the next slot was noted, and its task was not placed."""
+    stage = canary(order, count=count, parallelism=1)
+    for number in range(60):
+        stage.step(cut={1: 1}.get(number))
+    assert stands(stage)
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     order=st.sampled_from(ORDERS),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.network.entries import digest, with_entry
+from agent.network.model import View
 from bus.port import Entry
 from controller.levels import Levels
+from controller.network_news import REMEMBERED
 from controller.records import Records
 from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
-from schemas.liveness import NOT_KNOWN, Heartbeat, digest_of
+from schemas.liveness import DIGESTS, NOT_KNOWN, Heartbeat, digest_of
 from schemas.network import AllocationRecord, Attachment, EndpointsRecord, Publication, PublishRecord
 from schemas.spec import ContainerSpec, TaskSpec
 from schemas.wire import Wire
@@ -173,16 +176,85 @@ def test_a_node_that_is_behind_lacks_nothing_that_it_should_read() -> None:
 
 def test_a_record_that_is_gone_counts_no_more_and_one_heard_of_twice_once() -> None:
     store = Store()
-    front, key = store.endpoints("front"), subjects.endpoints_key("front", "db")
-    db = store.put(key, EndpointsRecord(network="front", service="db"))
+    front, db = store.endpoints("front"), store.database("front")
+    key = subjects.endpoints_key("front", "db")
     store.records.apply(entry(key, EndpointsRecord(network="front", service="db"), db))
-    store.put(key, None)
-    assert store.everywhere(beat("n1", 9, "front", digest=digest_of((front,)))) == 9
+    gone = store.put(key, None)
+    assert store.everywhere(beat("n1", gone, "front", digest=digest_of((front,)))) == gone
     store.records.replace([], 20)
     assert store.everywhere(beat("n1", 20, "front", digest=0)) == 20
+
+
+def test_a_node_that_is_always_one_change_behind_counts_for_what_it_holds() -> None:
+    store = Store()
+    held = store.endpoints("front")
+    for _ in range(2 * REMEMBERED):
+        store.endpoints("back")
+        new = store.endpoints("front")
+        assert store.everywhere(beat("n1", held, "front", digest=digest_of((held,)))) == held
+        held = new
+    lost = beat("n1", held, "front", digest=digest_of((held - 2,)))
+    store.endpoints("front")
+    assert store.everywhere(lost) < held
+
+
+def test_a_node_that_is_further_behind_than_is_remembered_counts_for_what_it_held_then() -> None:
+    store = Store()
+    old = store.endpoints("front")
+    told = beat("n1", old, "front", digest=digest_of((old,)))
+    assert store.everywhere(told) == old
+    held = store.endpoints("front")
+    for _ in range(2 * REMEMBERED):
+        store.endpoints("front")
+    assert store.everywhere(beat("n1", held, "front", digest=digest_of((held,)))) == old
+
+
+def test_what_came_of_a_snapshot_is_not_held_against_what_stood_before() -> None:
+    store = Store()
+    held = store.endpoints("front")
+    told = beat("n1", held, "front", digest=digest_of((held,)))
+    key = subjects.endpoints_key("front", "web")
+    store.records.replace([entry(key, EndpointsRecord(network="front", service="web"), held + 7)], held + 9)
+    assert store.everywhere(told) == NOT_KNOWN, "how it came to that is not known"
+    assert store.everywhere(beat("n1", held + 7, "front", digest=digest_of((held + 7,)))) == held + 9
+
+
+def test_what_a_node_held_is_forgotten_with_its_process() -> None:
+    """The next one may know less: from its disk, and a replica that is behind."""
+    store = Store()
+    store.assign("n1", "front")
+    web, gone = store.endpoints("front"), store.endpoints("front")
+    assert store.everywhere(beat("n1", gone, "front", digest=digest_of((gone,)))) == gone
+    store.levels.hear(beat("n1", NOT_KNOWN, "front", digest=digest_of((web,))))
+    db = store.database("front")
+    assert store.everywhere(beat("n1", db, "front", digest=digest_of((web, db)))) == NOT_KNOWN
+
+
+def test_agreement_proves_nothing_above_the_mirror() -> None:
+    store = Store()
+    web = store.endpoints("front")
+    told = beat("n1", web + 2, "front", digest=digest_of((web,)))
+    assert store.everywhere(told) == web
+    assert not store.levels.missing(told), "the mirror may be behind"
+    lost = store.endpoints("front")
+    store.put(subjects.endpoints_key("front", "old"), None)
+    assert store.levels.missing(told)
+    assert store.everywhere(told) < lost
+
+
+def test_that_there_are_no_published_ports_any_more_is_the_same_on_both_sides() -> None:
+    store = Store()
+    store.put(subjects.PUBLISH, PublishRecord(attachable=("open",)))
+    gone = store.put(subjects.PUBLISH, None)
+    view = with_entry(View(), Entry(subjects.PUBLISH, None, gone, 0.0))
+    assert store.everywhere(beat("n1", gone, digest=digest(view))) == gone
+
+
+def test_no_record_is_worth_nothing() -> None:
+    assert digest_of((5, 1 << 18)) != digest_of((5,)) != digest_of((5, 1 << 53)) != digest_of((5, 1 << 18))
 
 
 @given(st.lists(st.integers(0, 10**9), max_size=8), st.lists(st.integers(0, 10**9), max_size=8))
 def test_digests_of_parts_add_up(one: list[int], other: list[int]) -> None:
     assert digest_of(one, digest_of(other)) == digest_of((*one, *other)) == digest_of((*other, *one))
-    assert 0 <= digest_of(one, -digest_of(other)) < 2**53
+    assert 0 <= digest_of(one, -digest_of(other)) < DIGESTS < 2**53
