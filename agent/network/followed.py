@@ -47,6 +47,8 @@ class Desk:
     """The last record for this node that the leader has told of: its sequence, and its key ("": not known)."""
     take: Callable[[Entry], object]
     """Called with each entry that was read."""
+    absent: Callable[[str], None]
+    """Called with each key of which something is held, and which the store does not have."""
     hear: Callable[[Entry], None]
     """Called with each entry that was heard."""
     read: Callable[[], None]
@@ -152,6 +154,8 @@ class Followed:
             held = self._desk.view().sequences.get(key, 0)
             entry = await self._desk.store.read_near(key)
         if entry is None:
+            if held:
+                self._desk.absent(key)
             return
         if entry.sequence < held:
             raise Unreachable(f"a replica is behind: it has {entry.sequence} of {key}, after {held}")

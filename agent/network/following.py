@@ -65,6 +65,7 @@ class Following:
             view=lambda: self.view,
             told=lambda: self._told,
             take=self.take,
+            absent=self._absent,
             hear=self._hear,
             read=self._rise,
         )
@@ -111,18 +112,26 @@ class Following:
             for followed in self._followed.values():
                 followed.look()
 
-    def miss(self) -> None:
-        """The leader says that what is held is not what stands, though nothing is known to be missing here.
+    def judged(self, *, missing: bool) -> None:
+        """The leader says whether what is held is what stands, where nothing is known to be missing here.
 
-        All is read with the second such answer in a row (the first may mean what has changed here since it was told),
-        and where that changes nothing with the fourth, the eighth and so on: a replica may be behind.
+        If not, all is read with the second such answer in a row (the first may mean what has changed here since it was
+        told), and where that changes nothing with the fourth, the eighth and so on: a replica may be behind.
         """
-        self._misses = self._misses + 1 if self.view is self._missed else 1
+        self._misses = self._misses + 1 if missing and self.view is self._missed else int(missing)
         self._missed = self.view
         if self.whole and self._misses > 1 and self._misses.bit_count() == 1:
             log.info("networks.missed", level=self.level)
             for followed in self._followed.values():
                 followed.look()
+
+    def _absent(self, key: str) -> None:
+        """There is nothing at a key of which something is held: what is held stands, but it is of another store."""
+        if self._misses > 1:
+            log.info("networks.of_another_store", key=key)
+            self.view = msgspec.structs.replace(self.view, sequences={**self.view.sequences, key: 0})
+            self.changed.set()
+            self._unsaved.set()
 
     async def run(self) -> None:
         """Follow for ever."""

@@ -33,6 +33,7 @@ from agent.network.presence import Presence, present
 from agent.network.serving import NameServers
 from agent.network.tasks import Links
 from bus.port import Store
+from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.clock import Clock
 from schemas.errors import MeshError
@@ -167,8 +168,7 @@ class Networking:
             self.applied = 0
         self.leaving.heard(answer.endpoints_everywhere)
         self.following.told(answer.endpoints, answer.endpoints_key)
-        if answer.endpoints_missing:
-            self.following.miss()
+        self.following.judged(missing=answer.endpoints_missing)
 
     def state(self) -> State:
         """What a doctor asks for."""
@@ -250,14 +250,21 @@ class Networking:
             self._rules = None if self._linking.clear else self._rules
             self._servers.on({bridge.gateway for bridge in new.bridges})
         self._wanted, self._look = new, False
-        if self._obeyed and self._standing != used:
-            self._standing = used
+        standing = used if self._obeyed else frozenset(each for each in self._standing if self._may_need(each, used))
+        if self._standing != standing:
+            self._standing = standing
             self.following.look()
         self._note_troubles({f"{port}/{protocol}": why for (protocol, port), why in refused.items()})
         told = (self.applied, self.digest)
         self.applied, self.digest = max(level, self.applied), digest(records)
         if (self.applied, self.digest) != told:
             self._tell()
+
+    def _may_need(self, network: str, used: frozenset[str]) -> bool:
+        """Whether a network may be needed though no assignment has come. A store made anew may not have had it ever."""
+        records = self.following.view
+        allotted = network in records.allocations and records.sequences.get(subjects.allocation_key(network), 0)
+        return bool(network in used.union(*self._homes) or allotted or not self.following.whole)
 
     def _tell(self) -> None:
         """Have the leader asked, and told, before the next heartbeat is due."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.engine.memory_life import Life
+from agent.network.leaving import LINGER
 from agent.network.networking import Networking
+from bus.memory import EPOCH_OF_LOOPS
 from schemas import subjects
 from schemas.liveness import digest_of
 from schemas.network import AllocationRecord, EndpointsRecord
@@ -40,11 +42,18 @@ class NetworkWatch:
         if networking is None or not addresses or task in networking.leaving.unnoticed:
             return
         self.stops += 1
-        for name in sorted(self._world.ready()):
+        for name in sorted(self._known_ready()):
             other = self._world.nodes[name]
             stale = other.machine.table.destinations() & set(addresses.values())
             if stale and other.powered and not other.cut:
                 self._violated(f"{task} on {node.name} is told to stop, and {name} still sends to {sorted(stale)}")
+
+    def _known_ready(self) -> set[str]:
+        """Those that were ready when the leader was asked who holds what, a while before the stop: one that is
+        down by then is not waited for."""
+        entries, asked = self._world.broker.state.existing().entries, EPOCH_OF_LOOPS + self._world.now - LINGER
+        stored = {name: entries.get(subjects.liveness_key(name)) for name in self._world.ready()}
+        return {name for name, entry in stored.items() if entry is not None and entry.at <= asked}
 
 
 def addresses_of(life: Life) -> dict[str, str]:
@@ -101,6 +110,7 @@ def unsettled_networks(world: World) -> str:
             want = up(world, record.network, record.service)
             if have != want:
                 return f"{name} sends {record.service} on {record.network} to {sorted(have)}, up are {sorted(want)}"
-        if not allotted and not node.machine.clean:
+        assigned = subjects.desired_key(name) in world.broker.state.existing().entries
+        if not allotted and assigned and not node.machine.clean:  # else it goes by what it was told before a loss
             return f"{name} has something left: {node.machine}"
     return ""

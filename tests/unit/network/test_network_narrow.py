@@ -376,13 +376,39 @@ def test_what_is_missing_without_a_trace_is_read_when_the_leader_says_so() -> No
             await asyncio.sleep(0.1)
             assert made.following.level == made.last("alloc.net1"), "the next entry was heard"
             assert made.tasks("net1") == {"t0"}
-            made.following.miss()
+            made.following.judged(missing=True)
             await asyncio.sleep(0.2)
             assert made.tasks("net1") == {"t0"}, "it may have been told before what it meant had come"
-            made.following.miss()
+            made.following.judged(missing=True)
             await asyncio.sleep(0.1)
             assert made.tasks("net1") == {"t1"}
             assert digest(made.following.view) == digest_of(made.last(key) for key in made.following.view.sequences)
+
+    run(story())
+
+
+def test_what_is_held_of_a_store_that_is_no_more_stands_and_counts_for_nothing() -> None:
+    """A store that was made anew without a backup, under the same generation: nobody had told of the old one."""
+
+    async def story() -> None:
+        async with bench("net1") as made:
+            await settle(made)
+            fill(made, NETWORKS[:2])
+            await asyncio.sleep(1)
+            made.broker.state.existing().entries.clear()
+            for _ in range(3):
+                made.following.judged(missing=False)
+                made.following.look()
+                await asyncio.sleep(0.1)
+            assert digest(made.following.view) != 0
+            for _ in range(2):
+                made.following.judged(missing=True)
+                await asyncio.sleep(0.1)
+            assert digest(made.following.view) == 0
+            assert made.tasks("net1") == {"t0"}
+            made.write(alloc("net1"), answering("net1", "t5"))
+            await asyncio.sleep(0.1)
+            assert made.tasks("net1") == {"t5"}
 
     run(story())
 
@@ -402,12 +428,12 @@ def test_what_is_missing_is_read_again_and_again_but_ever_less_often(monkeypatch
             look = Followed.look
             monkeypatch.setattr(Followed, "look", lambda each: (looks.append(made.following.level), look(each)))
             for _ in range(40):
-                made.following.miss()
+                made.following.judged(missing=True)
                 await asyncio.sleep(0.1)
             assert len(looks) == 2 * 5, "published ports and one network: after 2, 4, 8, 16 and 32 answers"
             made.broker.faults.read_lag = 0
             for _ in range(30):
-                made.following.miss()
+                made.following.judged(missing=True)
                 await asyncio.sleep(0.1)
             assert made.tasks("net1") == {"t1"}
 
