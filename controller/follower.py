@@ -47,8 +47,9 @@ class Sink(Protocol):
         """Why a snapshot may not be taken over; "": it may."""
         ...
 
-    def refuse(self, why: str) -> None:
-        """The stream's leader has confirmed that the store is so: this store is not to be trusted any more."""
+    def refuse(self, why: str) -> bool:
+        """The stream's leader has confirmed that the store is so. Whether it is not to be trusted any more; else the
+        snapshot is taken over."""
         ...
 
 
@@ -104,18 +105,19 @@ class Follower:
                 if snapshot.sequence < at_least:
                     continue
                 refusal = self._sink.may_replace(snapshot.entries, snapshot.sequence)
-                if not refusal:
-                    self._sink.replace(snapshot.entries, snapshot.sequence)
-                    log.debug("mirror.resynced", store=self.name, why=why, sequence=snapshot.sequence)
-                    self._say("")
-                    self.ready.set()
-                    self._moved()
-                    return
-                # A stale replica answers like a store that was rolled back: only the stream's leader tells them apart.
-                if snapshot.sequence >= (await self._store.info()).last:
-                    self._sink.refuse(refusal)
-                    self._say(refusal)
-                    return
+                if refusal:
+                    # A stale replica answers like a store that was rolled back: the stream's leader tells them apart.
+                    if snapshot.sequence < (await self._store.info()).last:
+                        continue
+                    if self._sink.refuse(refusal):
+                        self._say(refusal)
+                        return
+                self._sink.replace(snapshot.entries, snapshot.sequence)
+                log.debug("mirror.resynced", store=self.name, why=why, sequence=snapshot.sequence)
+                self._say("")
+                self.ready.set()
+                self._moved()
+                return
         raise Unreachable(f"no snapshot of {self.name} that shows sequence {max(at_least, self._sink.sequence)}")
 
     async def _follow(self) -> None:

@@ -158,10 +158,11 @@ class _StateSink:
             self._rolled_back = ""
         return self._rolled_back
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, why: str) -> bool:
         if why.startswith("store.rolled_back"):
             self._refused_at = self._refused_at if self._rolled_back else asyncio.get_running_loop().time()
             self._rolled_back = why
+        return True
 
     def _as_seen(self, entries: tuple[Entry, ...]) -> bool:
         """Whether nothing in it contradicts what was seen, soon after it seemed to be rolled back."""
@@ -192,11 +193,14 @@ class _ObservedSink:
             self._take(entry)
         self.sequence = sequence
 
-    def may_replace(self, entries: tuple[Entry, ...], sequence: int) -> str:  # noqa: ARG002 (observations come again)
-        return ""
+    def may_replace(self, entries: tuple[Entry, ...], sequence: int) -> str:  # noqa: ARG002 (all nodes tell again)
+        """What was seen is not taken back for what a replica shows that is behind: tasks would seem not to be up."""
+        return f"it ends at {sequence}, {self.sequence} was seen" if sequence < self.sequence else ""
 
-    def refuse(self, why: str) -> None:
-        """Never asked: every snapshot may be taken over."""
+    def refuse(self, why: str) -> bool:
+        """What was lost with the store comes again."""
+        log.warning("observations.lost", why=why)
+        return False
 
     def _take(self, entry: Entry) -> None:
         observation = observed_of(entry)

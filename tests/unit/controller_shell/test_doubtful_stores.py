@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bus.commits import Put
 from bus.memory import MemoryBroker
 from controller.mirror import DOUBT, Mirror
+from schemas.errors import Unreachable
+from schemas.observation import Observation
+from schemas.wire import encode
 from tests.sim.loop import run
 
 
@@ -66,5 +71,48 @@ def test_after_a_while_there_is_no_doubt_any_more() -> None:
         broker.roll_back(whole)
         await mirror.state.resync("another look")
         assert mirror.trouble.startswith("store.rolled_back")
+
+    run(story())
+
+
+def observe(broker: MemoryBroker, counter: int) -> None:
+    observation = Observation(node="n1", instance="i", boot="b", counter=counter)
+    broker.observed.commit("agent-n1", (Put("n1", encode(observation)),), None)
+
+
+def test_what_nodes_have_told_is_not_taken_back_for_a_replica_that_is_behind() -> None:
+    """A connection breaks, and the snapshot after it comes from such a one: what is up would seem not to be."""
+
+    async def story() -> None:
+        broker = MemoryBroker()
+        mirror = await mirrored(broker)
+        for counter in (1, 2, 3):
+            observe(broker, counter)
+        await mirror.observed.resync("started")
+        broker.faults.snapshot_lag = 2
+        with pytest.raises(Unreachable):
+            await mirror.observed.resync("a new connection")
+        assert mirror.observations["n1"].counter == 3
+        observe(broker, 4)
+        observe(broker, 5)
+        observe(broker, 6)
+        await mirror.observed.resync("another one")
+        assert mirror.observations["n1"].counter == 4, "it shows more than was seen"
+
+    run(story())
+
+
+def test_observations_that_were_lost_with_their_stream_are_taken_as_they_are_now() -> None:
+    async def story() -> None:
+        broker = MemoryBroker()
+        mirror = await mirrored(broker)
+        observe(broker, 1)
+        older = broker.observed.existing().copy()
+        observe(broker, 2)
+        await mirror.observed.resync("started")
+        broker.observed.stream = older
+        await mirror.observed.resync("a new connection")
+        assert mirror.observations["n1"].counter == 1
+        assert not mirror.trouble
 
     run(story())
