@@ -77,12 +77,20 @@ class Watchman:
     def _leaders_write(self, user: str, write: Write, fence: Fence | None, epoch: int) -> None:
         if user == "operator" and subjects.MESH not in self._world.broker.state.existing().entries:
             return  # a store that is being made anew: nobody leads it yet
+        if fence is not None and self._was_on_its_way(fence):
+            return
         if user != f"controller-{self.holder}" or fence is None or fence.epoch != epoch:
             self._violated(f"{user} (fence {fence}) wrote {write.key} in epoch {epoch} of {self.holder or 'nobody'}")
         if isinstance(write, Delete) and write.key.startswith("desired."):
             self._violated(f"{user} deleted {write.key}: absence is never a decision")
         if isinstance(write, Put) and write.key.startswith("desired."):
             self._assigned(decode(write.value, Assignment))
+
+    def _was_on_its_way(self, fence: Fence) -> bool:
+        """Whether it was decided before the store became an older one, in which its leader leads: nobody can know."""
+        basis, stored = self._world.decided_by.get(fence.epoch), self._world.broker.state.existing().entries
+        leads = subjects.EPOCH in stored and stored[subjects.EPOCH].sequence == fence.epoch
+        return leads and basis is not None and basis.at < self._world.rolled_back_at
 
     def _assigned(self, assignment: Assignment) -> None:
         slots = [(task.service, task.slot, task.spec) for task in assignment.tasks if task.desired == "running"]

@@ -71,6 +71,7 @@ def roll_back(world: World, checkpoint: MemoryStream) -> None:
     if stream is None or stream.last > checkpoint.last:
         guard(world)
     world.broker.roll_back(checkpoint)
+    world.rolled_back_at = world.now
 
 
 async def recover(world: World, backup: Backup | None, *, rebuild: bool = True, patience: float = 120.0) -> Recovery:

@@ -80,6 +80,8 @@ class World:
     """Services of which no slot may ever run twice."""
     restored: bool = False
     """The store was made anew at least once: services that its backup did not know may run on."""
+    rolled_back_at: float = 0.0
+    """When the store became an older one last; 0: never."""
     decided_by: dict[int, Basis] = field(default_factory=dict)
     """Epoch -> what its leader went by when it decided last."""
 
