@@ -168,9 +168,10 @@ class MemoryBroker:
         """No stream takes writes for so long, as when a server dies; reads go on.
 
         `late`: what was given up as Unknown meanwhile is stored when the pause is over. `leaderless`: nobody answers
-        for the streams' leaders either, as when most servers are dead; replicas do.
+        for the streams' leaders either, as when most servers are dead; replicas do. Of two pauses at once the one that
+        lasts longer holds: else what the other's end stores late would lie over what was written before that.
         """
-        until = asyncio.get_running_loop().time() + seconds
+        until = max(asyncio.get_running_loop().time() + seconds, self.state.paused_until)
         self.state.stored_late = self.observed.stored_late = late
         self.state.paused_until = self.observed.paused_until = self.events.paused_until = until
         self.state.leaderless = self.observed.leaderless = leaderless

@@ -75,6 +75,23 @@ async def test_a_write_that_was_given_up_can_be_stored_late() -> None:
 
 
 @virtual
+async def test_what_is_stored_late_never_lies_over_what_was_written_after_it() -> None:
+    broker = MemoryBroker()
+    bus = broker.connect("controller-1")
+    start = elapsed()
+    broker.pause_writes(9.0, late=True)
+    assert isinstance(await put(bus, "job.a", b"old"), Unknown)
+    broker.pause_writes(3.0, late=True)
+    while not isinstance(await put(bus, "job.a", b"new"), Committed):
+        pass
+    assert elapsed() - start == pytest.approx(9.0), "a second pause does not end the first"
+    await asyncio.sleep(5)
+    entry = await bus.state.read("job.a")
+    assert entry is not None
+    assert entry.value == b"new"
+
+
+@virtual
 async def test_stale_reads_and_snapshots() -> None:
     broker = MemoryBroker()
     bus = broker.connect("controller-1")
