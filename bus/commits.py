@@ -32,7 +32,8 @@ Write: TypeAlias = Put | Delete
 
 @dataclass(frozen=True)
 class Fence:
-    """The write stands only while the last entry of `election.epoch` has this sequence."""
+    """The write stands only while the last entry of `election.epoch` has this sequence: the record's, not the number of
+    the epoch, which its leader keeps when it renews the fence (`schemas.records.EpochRecord`)."""
 
     epoch: int
 

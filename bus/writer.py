@@ -3,6 +3,9 @@
 On three replicas one write may be in flight per checked subject, so writers that do not go through one coroutine
 mostly find the store busy. A submission is stored whole or not at all, unless it is over the limits of a batch: then
 it is cut, in its order.
+
+What was sent under a fence and has no known outcome may be stored late, over what is stored next (docs/decisions/0008).
+So the fence is renewed before anything else is written: from then on the server refuses what is still on its way.
 """
 
 from __future__ import annotations
@@ -12,9 +15,27 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
 from bus.batches import check_batch, write_bytes
-from bus.commits import BATCH_BYTES, BATCH_MESSAGES, Busy, Committed, Conflicted, Fence, Fenced, Outcome, Unknown, Write
+from bus.commits import (
+    BATCH_BYTES,
+    BATCH_MESSAGES,
+    Busy,
+    Committed,
+    Conflicted,
+    Fence,
+    Fenced,
+    Outcome,
+    Put,
+    Unknown,
+    Write,
+)
 from bus.port import Store
+from schemas.errors import MeshError
+from schemas.subjects import EPOCH
+
+log = structlog.get_logger()
 
 BUSY_TRIES = 50
 BUSY_WAIT = (0.005, 0.1)
@@ -43,11 +64,18 @@ class Submission:
 
 
 class Writer:
-    """The one coroutine is `run`; its owner keeps it in a task group. `fence` None: unfenced writes."""
+    """The one coroutine is `run`; its owner keeps it in a task group. `fence` None: unfenced writes.
 
-    def __init__(self, store: Store, fence: Fence | None = None) -> None:
+    `renewal`: the epoch's record as it is to be written when the fence is renewed, nobody else's in any byte; b"": the
+    fence stays as it is, whatever happens.
+    """
+
+    def __init__(self, store: Store, fence: Fence | None = None, renewal: bytes = b"") -> None:
         self._store = store
         self._fence = fence
+        self._renewal = renewal
+        self._doubtful = False
+        """Whether something that was sent under this fence may be stored later."""
         self._waiting: deque[Submission] = deque()
         self._filled = asyncio.Event()
         self._room = asyncio.Semaphore(SUBMISSIONS)
@@ -136,10 +164,41 @@ class Writer:
             group[0].outcome.set_exception(error)
 
     async def _commit(self, batch: Sequence[Write]) -> Outcome:
+        if self._doubtful and self._fence is not None and self._renewal:
+            renewed = await self._renew(self._fence)
+            if not isinstance(renewed, Committed):
+                return renewed
+            log.info("fence.renewed", before=self._fence.epoch, now=renewed.sequence)
+            self._fence, self._doubtful = Fence(renewed.sequence), False
+        outcome = await self._insist(batch, self._fence)
+        self._doubtful = self._doubtful or isinstance(outcome, Unknown)
+        return outcome
+
+    async def _renew(self, fence: Fence) -> Outcome:
+        """Write the epoch's record anew in place of the one that `fence` names; `Committed.sequence` is the new fence.
+
+        One of unknown outcome is written again before anything else. The comparison lets only one of them be stored,
+        and none over anything newer.
+        """
+        outcome = await self._insist([Put(EPOCH, self._renewal, expected=fence.epoch)], None)
+        if not isinstance(outcome, Conflicted):
+            return outcome
+        try:
+            entry = await self._store.read(EPOCH)
+        except MeshError as error:
+            return Unknown(error.message)
+        if entry is not None and entry.sequence == fence.epoch:
+            return Unknown(outcome.why)
+        if entry is not None and entry.sequence > fence.epoch and entry.value == self._renewal:
+            return Committed(sequence=entry.sequence, first=entry.sequence)
+        return Fenced()
+
+    async def _insist(self, batch: Sequence[Write], fence: Fence | None) -> Outcome:
+        """Commit, again while the store is busy."""
         wait = BUSY_WAIT[0]
         outcome: Outcome = Busy()
         for _ in range(BUSY_TRIES):
-            outcome = await self._store.commit(batch, self._fence)
+            outcome = await self._store.commit(batch, fence)
             if not isinstance(outcome, Busy):
                 break
             await asyncio.sleep(wait)

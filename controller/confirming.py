@@ -14,6 +14,7 @@ from bus import commits
 from bus.commits import Committed, Outcome, Write
 from controller.elector import Fenced
 from controller.seat import Seat
+from controller.standing import epoch_in
 from controller.world import Stored
 from schemas import subjects
 from schemas.assignment import Assignment
@@ -83,7 +84,7 @@ class Confirmer:
             return True
         except MeshError:
             return False
-        return entry is None or entry.sequence <= self._epoch
+        return epoch_in(entry)[0] <= self._epoch
 
 
 def _leases_wanted(assignments: Iterable[Stored[Assignment]]) -> bool:

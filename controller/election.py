@@ -1,7 +1,7 @@
 """Who leads, decided: what a controller hears goes in, what it is to do comes out.
 
 A follower waits until it has heard nothing of the leader for `LEADER_SILENCE` and a bit of chance, then stands: a
-compare-and-set on `election.epoch`, whose sequence is the epoch. Every beat puts the moment off, so whoever slept
+compare-and-set on `election.epoch`; its sequence is the epoch. Every beat puts the moment off, so whoever slept
 through its jitter looks at the last beat again before it stands. A disconnect of the leader's connection and a
 hand-over bring the moment near. A leader ends when it is fenced off or hears of a higher epoch; time-outs are no
 reason.
@@ -55,7 +55,7 @@ class BeatHeard:
 
 @dataclass(frozen=True)
 class EpochShown:
-    """The store shows `election.epoch` with this sequence; an empty holder has handed over."""
+    """The store shows this epoch; an empty holder has handed over. One whose fence was renewed is shown again."""
 
     holder: str
     epoch: int

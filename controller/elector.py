@@ -11,13 +11,12 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from bus.commits import Busy, Put
 from bus.users import controller_user
 from controller import election as rules
 from controller.election import Election, Input
 from controller.highest import Highest, refusal
 from controller.records import Seen
-from controller.standing import STAND_TRIES, Candidate, Office
+from controller.standing import Candidate, Office
 from schemas import subjects
 from schemas.errors import BadMessage, MeshError, Unreachable
 from schemas.liveness import LEADER_PERIOD, LEADER_SILENCE, LeaderBeat
@@ -190,14 +189,8 @@ class Elector:
             log.debug("beat.unsent", epoch=epoch)
 
     async def _give_away(self, epoch: int) -> None:
-        """Nobody leads from here on: the record's sequence fences the own writes off, too."""
-        mesh = self._office.mirror.records.mesh
-        record = EpochRecord(mesh_id=mesh.mesh_id if mesh else "", holder="", nonce="", why="handed over")
-        for _ in range(STAND_TRIES):
-            outcome = await self._office.bus.state.commit([Put(subjects.EPOCH, encode(record), expected=epoch)])
-            if not isinstance(outcome, Busy):
-                break
-            await asyncio.sleep(0.01)
+        """Nobody leads from here on."""
+        outcome = await self._candidate.give_away(epoch)
         await self._say(epoch, stepping_down=True)
         log.info("leadership.handed_over", epoch=epoch, outcome=type(outcome).__name__)
 
@@ -247,7 +240,7 @@ class Elector:
 
     def _record_seen(self, seen: Seen) -> None:
         if seen.key == subjects.EPOCH and isinstance(seen.new, EpochRecord):
-            self._feed(rules.EpochShown(seen.new.holder, seen.sequence))
+            self._feed(rules.EpochShown(seen.new.holder, seen.new.number(seen.sequence)))
         elif seen.key == subjects.EPOCH and seen.new is None:
             self._feed(rules.Deposed("the store was made anew"))
 

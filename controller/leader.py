@@ -1,9 +1,10 @@
 """The leader's loop: observe -> plan -> commit.
 
 It begins with snapshots that show the own epoch. A round decides from what the mirror shows; the next begins when the
-mirror shows what the last one stored. When an outcome is unknown, a fenced write goes after it: once that is stored,
-whatever came before is stored or never will be, and a new snapshot tells. While the store is not to be trusted nothing
-is decided, nor before a look at it where it has shown nothing for a while (`controller.proof`).
+mirror shows what the last one stored. When an outcome is unknown, a write goes after it, under a new fence
+(`bus.writer`): once that is stored, whatever came before is stored or never will be, and a new snapshot tells. While
+the store is not to be trusted nothing is decided, nor before a look at it where it has shown nothing for a while
+(`controller.proof`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 
 import structlog
+from msgspec.structs import replace
 
 from bus import commits
 from bus.commits import Committed, Fence, Outcome, Put
@@ -20,14 +22,15 @@ from controller.changes import Plan
 from controller.committing import fitting, still_too_large, too_large_alarms, writes_of
 from controller.confirming import Confirmer
 from controller.elector import Fenced
-from controller.proof import Proof
+from controller.proof import Proof, older
 from controller.readopting import Readopter
 from controller.seat import Seat
 from controller.world import Dirty, World
 from schemas.clock import iso
 from schemas.errors import MeshError, TimedOut
 from schemas.events import Event
-from schemas.records import Reason
+from schemas.records import EpochRecord, Reason
+from schemas.wire import encode
 
 log = structlog.get_logger()
 
@@ -80,10 +83,10 @@ class Leader:
         self._epoch, self._minted, self.rounds = epoch, 0, 0
         self.alarms, self._wake_at, self._too_large = (), None, {}
         self.answered.clear()
-        self._writer = Writer(self._seat.bus.state, Fence(epoch))
         deposed = False
         try:
-            await self._observe()
+            record = await self._observe()
+            self._writer = Writer(self._seat.bus.state, Fence(epoch), encode(replace(record, since=epoch)))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._writer.run(), name="writer")
                 group.create_task(self._seat.teller.run(), name="teller")
@@ -130,20 +133,21 @@ class Leader:
             minted=self._minted,
         )
 
-    async def _observe(self) -> None:
-        """Snapshots that show the own epoch; stream time starts there."""
+    async def _observe(self) -> EpochRecord:
+        """Snapshots that show the own epoch; stream time starts there. Raises Fenced: they show another, or none."""
         seat = self._seat
-        while True:
-            try:
-                await seat.mirror.resync("takeover", self._epoch)
-                break
-            except MeshError as error:
-                self._waiting.tell(error.message, epoch=self._epoch)
-                await asyncio.sleep(RETRY)
+        await self._resync("takeover", self._epoch)
+        while seat.mirror.state.trouble:
+            await asyncio.sleep(RETRY)
+            await self._resync("takeover", self._epoch)
+        number, record = seat.mirror.records.epoch
+        if record is None or number != self._epoch:
+            raise Fenced
         seat.time.set(seat.mirror.records.at)
         self._took_over = seat.time.now()
         seat.hearing.begin(self._epoch)
         log.info("leader.observed", epoch=self._epoch, sequence=seat.mirror.sequence)
+        return record
 
     # rounds
 
@@ -215,7 +219,7 @@ class Leader:
                 seen = seat.mirror.sequence
                 outcome = await self._writer.submit(writes)
                 if isinstance(outcome, Committed) and outcome.first <= seen:
-                    seat.mirror.state.distrust(_older(outcome, seen))
+                    seat.mirror.state.distrust(older(outcome, seen))
                     return planned - started
                 if isinstance(outcome, Committed):
                     seat.hearing.confirmed(sent)
@@ -265,7 +269,7 @@ class Leader:
         return False
 
     async def _after_unknown(self) -> None:
-        """Store something after what is in doubt, then look. Raises Fenced."""
+        """Store something after what is in doubt, under a new fence, then look. Raises Fenced."""
         while True:
             outcome = await self._writer.submit([self._seat.cursor_write()])
             if isinstance(outcome, Committed):
@@ -292,8 +296,3 @@ class Leader:
         if self._seat.teller.told <= self._seat.mirror.records.cursor.sequence:
             return None
         return self._seat.cursor_write()
-
-
-def _older(outcome: Committed, seen: int) -> str:
-    """What a write proves that was stored where others had been seen; unnoticed, the store would outgrow them."""
-    return f"store.rolled_back: a write was stored at {outcome.first}, this controller has seen {seen} before"

@@ -11,6 +11,7 @@ import asyncio
 
 import structlog
 
+from bus.commits import Committed
 from bus.logs import Waiting
 from controller.seat import Seat
 from schemas.errors import MeshError
@@ -51,3 +52,8 @@ class Proof:
         self._waiting.over()
         self.shown(asked)
         return not seat.frozen
+
+
+def older(outcome: Committed, seen: int) -> str:
+    """What a write proves that was stored where others had been seen; unnoticed, the store would outgrow them."""
+    return f"store.rolled_back: a write was stored at {outcome.first}, this controller has seen {seen} before"

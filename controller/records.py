@@ -142,9 +142,12 @@ class Records:
 
     @property
     def epoch(self) -> tuple[int, EpochRecord | None]:
-        """The epoch and who holds it; (0, None): nobody ever led."""
+        """The epoch's number and who holds it; (0, None): nobody ever led."""
         stored = self._single.get(subjects.EPOCH)
-        return (stored.sequence, cast("EpochRecord", stored.record)) if stored else (0, None)
+        if stored is None:
+            return 0, None
+        record = cast("EpochRecord", stored.record)
+        return record.number(stored.sequence), record
 
     @property
     def brake(self) -> BrakeRecord:

@@ -56,7 +56,7 @@ def events_of(seen: Seen, records: Records) -> tuple[Event, ...]:
         case BrakeRecord() as brake:
             return _brake(seen, brake, id_, at)
         case EpochRecord() as epoch:
-            return _epoch(seen, epoch, id_, at)
+            return _epoch(seen, epoch, at)
         case OrderRecord() as order:
             return _order(seen, order, id_, at)
         case MeshRecord() as mesh if seen.new is not None and mesh.generation > 1:
@@ -194,13 +194,16 @@ def _brake(seen: Seen, brake: BrakeRecord, id_: str, at: str) -> tuple[Event, ..
     return (Event(id=id_, kind=kind, at=at, why=brake.why, cause=brake.released_by, data=data),)
 
 
-def _epoch(seen: Seen, epoch: EpochRecord, id_: str, at: str) -> tuple[Event, ...]:
-    if seen.new is None:
+def _epoch(seen: Seen, epoch: EpochRecord, at: str) -> tuple[Event, ...]:
+    """A fence that was renewed is no news; who has not seen the takeover tells it by the same id."""
+    old = seen.old if isinstance(seen.old, EpochRecord) else None
+    if seen.new is None or (epoch.since and old is not None and old.nonce == epoch.nonce):
         return ()
+    number = epoch.number(seen.sequence)
     kind = "leadership.taken" if epoch.holder else "leadership.handed_over"
-    before = seen.old.holder if isinstance(seen.old, EpochRecord) else ""
+    before = old.holder if old is not None else ""
     data = {"controller": epoch.holder or before, "before": before}
-    return (Event(id=id_, kind=kind, at=at, epoch=seen.sequence, why=epoch.why, data=data),)
+    return (Event(id=f"{seen.key}@{number}", kind=kind, at=at, epoch=number, why=epoch.why, data=data),)
 
 
 def _order(seen: Seen, order: OrderRecord, id_: str, at: str) -> tuple[Event, ...]:

@@ -33,13 +33,23 @@ class MeshRecord(Wire, frozen=True, kw_only=True):
 
 
 class EpochRecord(Wire, frozen=True, kw_only=True):
-    """`election.epoch`: who leads. The sequence of this write is the epoch. An empty holder: handed over."""
+    """`election.epoch`: who leads. An empty holder: handed over.
+
+    The sequence of the write that took over is the epoch. The leader's fence is that of the last write: after a write
+    of unknown outcome it renews the fence, by writing the same record again with `since`, and the epoch stays.
+    """
 
     mesh_id: str
     holder: str
     nonce: str
     why: str = ""
     """What made it take over, or hand over."""
+    since: Count = 0
+    """The epoch, where this only renews its fence; 0: this write's own sequence."""
+
+    def number(self, sequence: int) -> int:
+        """The epoch, of a record that is stored at this sequence."""
+        return self.since or sequence
 
 
 class ServiceRecord(Wire, frozen=True, kw_only=True):

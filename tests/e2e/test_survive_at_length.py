@@ -11,6 +11,7 @@ import pytest
 from bus.port import Entry
 from meshctl.client import Mesh
 from schemas.assignment import Assignment
+from schemas.records import EpochRecord
 from schemas.subjects import EPOCH, desired_key
 from schemas.wire import decode
 from tests.e2e.faults import signal_all, stream_leader
@@ -30,7 +31,7 @@ def during(seconds: float, look: Callable[[], None]) -> None:
 
 
 def assignments(site: Site) -> tuple[int, dict[str, tuple[int, int]]]:
-    """The sequence of the takeover that holds; node -> (sequence of its assignment, epoch that it carries)."""
+    """The epoch that holds; node -> (sequence of its assignment, epoch that it carries)."""
 
     async def read(mesh: Mesh) -> tuple[int, dict[str, tuple[int, int]]]:
         entries = (await mesh.bus.state.snapshot()).entries
@@ -39,7 +40,7 @@ def assignments(site: Site) -> tuple[int, dict[str, tuple[int, int]]]:
         for entry in entries:
             assert isinstance(entry, Entry)
             if entry.key == EPOCH:
-                takeover = entry.sequence
+                takeover = decode(entry.value, EpochRecord).number(entry.sequence) if entry.value else 0
             elif entry.key.startswith(desired_key("")) and entry.value:
                 found[entry.key] = (entry.sequence, decode(entry.value, Assignment).epoch)
         return takeover, found
