@@ -49,7 +49,11 @@ class Rule:
         )
 
 
-CommitFault = Literal["busy", "unknown-stored", "unknown-not-stored"]
+CommitFault = Literal["busy", "unknown-stored", "unknown-not-stored", "unknown-stored-late"]
+UNKNOWN: tuple[CommitFault, ...] = ("unknown-stored", "unknown-not-stored", "unknown-stored-late")
+
+LATE = (0.5, 3.0)
+"""Least and most seconds after which the server judges what comes late: it had stalled, or the bytes were held."""
 
 
 @dataclass
@@ -66,7 +70,7 @@ class Faults:
     busy: float = 0.0
     """Chance of a commit to be Busy."""
     unknown: float = 0.0
-    """Chance of a commit to be Unknown; half of those are stored."""
+    """Chance of a commit to be Unknown: a third of those is stored, a third late (if it may be then), a third never."""
     read_lag: int = 0
     """How many writes the replica is behind that answers `read_near`."""
     snapshot_lag: int = 0
@@ -119,8 +123,12 @@ class Faults:
         if self._happens(self.busy):
             return "busy"
         if self._happens(self.unknown):
-            return "unknown-stored" if self._happens(0.5) else "unknown-not-stored"
+            return self.rng.choice(UNKNOWN)
         return None
+
+    def lateness(self) -> float:
+        """Seconds by which a commit comes late."""
+        return self.rng.uniform(*LATE)
 
     def _happens(self, chance: float) -> bool:
         return chance > 0 and self.rng.random() < chance

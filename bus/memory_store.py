@@ -48,6 +48,8 @@ class StoreHub:
         self._watches: dict[MemoryWatch, None] = {}
         self.on_commit: Callable[[str, Sequence[Write], Fence | None, Outcome], None] | None = None
         """Told of every commit as the server judged it: for checkers of invariants."""
+        self.on_send: Callable[[Sequence[Write], Fence | None], None] | None = None
+        """Told of every commit as its sender sends it; the server judges the same batch."""
 
     def commit(self, user: str, batch: Sequence[Write], fence: Fence | None) -> Outcome:
         """Judge and store a batch now, and republish what was made."""
@@ -60,6 +62,18 @@ class StoreHub:
             for watch in list(self._watches):
                 self._republish(watch, entry)
         return outcome
+
+    def commit_late(self, user: str, batch: Sequence[Write], fence: Fence | None) -> None:
+        """Judge and store a batch in a while, while the stream takes writes."""
+        schedule = self.wire.schedule
+
+        def judge() -> None:
+            if self.paused_until > asyncio.get_running_loop().time():
+                schedule.at(self.paused_until, judge)
+            else:
+                self.commit(user, batch, fence)
+
+        schedule.after(self.faults.lateness(), judge)
 
     def info(self) -> StoreInfo:
         """What the server tells of the stream. Raises StoreMissing."""
@@ -198,6 +212,8 @@ class MemoryStore:
         if node_of(self._user) is not None:
             for write in batch:
                 check_publish(self._user, self._hub.prefix + write.key)
+        if self._hub.on_send is not None:
+            self._hub.on_send(batch, fence)
         try:
             fault = self._hub.faults.commit_fault()
             if await self._wait_for_writes(batch, fence):
@@ -259,6 +275,9 @@ class MemoryStore:
         if fault == "busy":
             return Busy("another write is in flight")
         if fault == "unknown-not-stored":
+            return Unknown("no answer in time")
+        if fault == "unknown-stored-late":
+            self._hub.commit_late(self._user, batch, fence)
             return Unknown("no answer in time")
         outcome = self._hub.commit(self._user, batch, fence)
         return Unknown("no answer in time") if fault == "unknown-stored" and isinstance(outcome, Committed) else outcome

@@ -11,6 +11,7 @@ import pytest
 
 from bus.commits import Busy, Committed, Fence, Fenced, Outcome, Put, Unknown
 from bus.memory import MemoryBroker
+from bus.memory_faults import LATE
 from bus.port import Bus, Entry, From, Gap
 from schemas.errors import StoreMissing, Unreachable
 from schemas.subjects import EPOCH
@@ -387,15 +388,33 @@ async def test_random_commit_faults_follow_the_seed() -> None:
 
 
 @virtual
+async def test_unknown_that_is_stored_late_is_judged_then() -> None:
+    broker = MemoryBroker()
+    bus = broker.connect("controller-1")
+    taken = await bus.state.commit([Put(EPOCH, b"", 0)])
+    assert isinstance(taken, Committed)
+    for fence in (Fence(taken.sequence), Fence(taken.sequence + 1)):
+        broker.faults.next_commits.append("unknown-stored-late")
+        assert isinstance(await bus.state.commit([Put(f"job.{fence.epoch}", b"late")], fence), Unknown)
+        assert isinstance(await bus.state.commit([Put(f"job.{fence.epoch}", b"newer")]), Committed)
+    await asyncio.sleep(LATE[1])
+    found = [await bus.state.read(f"job.{epoch}") for epoch in (taken.sequence, taken.sequence + 1)]
+    assert [entry.value for entry in found if entry is not None] == [b"late", b"newer"]
+
+
+@virtual
 async def test_every_commit_can_be_checked_as_the_server_judged_it() -> None:
     broker = MemoryBroker()
     bus = broker.connect("controller-1")
     seen: list[tuple[str, Outcome]] = []
     broker.state.on_commit = lambda user, _batch, _fence, outcome: seen.append((user, outcome))
+    sent: list[Fence | None] = []
+    broker.state.on_send = lambda _batch, fence: sent.append(fence)
     taken = await bus.state.commit([Put(EPOCH, b"", 0)])
     assert isinstance(taken, Committed)
     await bus.state.commit([Put("desired.n1", b"")], Fence(taken.sequence + 1))
     assert seen == [("controller-1", taken), ("controller-1", Fenced())]
+    assert sent == [None, Fence(taken.sequence + 1)]
 
 
 @virtual

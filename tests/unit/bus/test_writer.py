@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from bus.commits import BATCH_MESSAGES, Committed, Conflicted, Fence, Fenced, Outcome, Put, Unknown
 from bus.memory import MemoryBroker
+from bus.memory_faults import CommitFault
 from bus.writer import Writer, split
 from schemas.subjects import EPOCH
 from tests.sim.loop import run
@@ -146,3 +148,137 @@ def test_a_submitter_that_gives_up_does_not_disturb_the_others() -> None:
         return staying.result()
 
     assert isinstance(run(with_writer(MemoryBroker(), work)), Committed)
+
+
+RENEWAL = b"renewed by c1"
+
+
+class Doubtful:
+    """A leader's writer on a bus in memory, which keeps what the server judged: keys, and what came of them."""
+
+    def __init__(self, broker: MemoryBroker, taken: int) -> None:
+        self.bus = broker.connect("controller-1")
+        self.broker = broker
+        self.taken = taken
+        self.writer = Writer(self.bus.state, Fence(taken), RENEWAL)
+        self.judged: list[tuple[list[str], str]] = []
+        broker.state.on_commit = lambda _user, batch, _fence, outcome: self.judged.append(
+            ([write.key for write in batch], type(outcome).__name__)
+        )
+
+    async def write(self, value: bytes, *faults: CommitFault) -> Outcome:
+        self.broker.faults.next_commits.extend(faults)
+        return await self.writer.submit([Put("job.a", value)])
+
+    async def epoch(self) -> tuple[int, bytes | None]:
+        entry = await self.bus.state.read(EPOCH)
+        assert entry is not None
+        return entry.sequence, entry.value
+
+
+def doubting(story: Callable[[Doubtful], Awaitable[None]]) -> None:
+    async def main() -> None:
+        broker = MemoryBroker(random.Random(5))
+        taken = await broker.connect("controller-1").state.commit([Put(EPOCH, b"taken", 0)])
+        assert isinstance(taken, Committed)
+        doubtful = Doubtful(broker, taken.sequence)
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(doubtful.writer.run())
+            await story(doubtful)
+            running.cancel()
+
+    run(main())
+
+
+@pytest.mark.parametrize("fault", ["unknown-stored", "unknown-not-stored", "unknown-stored-late"])
+def test_after_an_unknown_outcome_the_fence_is_renewed_before_anything_else_is_stored(fault: CommitFault) -> None:
+    async def story(doubtful: Doubtful) -> None:
+        assert isinstance(await doubtful.write(b"old", fault), Unknown)
+        assert isinstance(await doubtful.write(b"new"), Committed)
+        renewed, value = await doubtful.epoch()
+        assert value == RENEWAL
+        assert renewed > doubtful.taken
+        await asyncio.sleep(5)
+        entry = await doubtful.bus.state.read("job.a")
+        assert entry is not None
+        assert entry.value == b"new", "what is stored late is refused by the fence that it was sent under"
+        late = [(["job.a"], "Fenced")] if fault == "unknown-stored-late" else []
+        first = [(["job.a"], "Committed")] if fault == "unknown-stored" else []
+        assert doubtful.judged == [*first, ([EPOCH], "Committed"), (["job.a"], "Committed"), *late]
+        assert isinstance(await doubtful.write(b"newer"), Committed)
+        assert await doubtful.epoch() == (renewed, RENEWAL), "it is renewed once"
+
+    doubting(story)
+
+
+@pytest.mark.parametrize("fault", ["unknown-stored", "unknown-not-stored", "unknown-stored-late"])
+def test_a_renewal_of_unknown_outcome_is_settled_before_anything_else_is_stored(fault: CommitFault) -> None:
+    async def story(doubtful: Doubtful) -> None:
+        await doubtful.write(b"old", "unknown-stored-late", fault)
+        assert isinstance(await doubtful.write(b"new"), Unknown)
+        assert not any(keys == ["job.a"] for keys, _ in doubtful.judged)
+        assert isinstance(await doubtful.write(b"new"), Committed)
+        await asyncio.sleep(5)
+        renewals = [outcome for keys, outcome in doubtful.judged if keys == [EPOCH]]
+        assert renewals.count("Committed") == 1
+        entry = await doubtful.bus.state.read("job.a")
+        assert entry is not None
+        assert entry.value == b"new"
+        assert isinstance(await doubtful.write(b"newer"), Committed), "the fence is that of the renewal that was stored"
+
+    doubting(story)
+
+
+def test_a_fence_is_renewed_time_and_again() -> None:
+    async def story(doubtful: Doubtful) -> None:
+        fences = [doubtful.taken]
+        for number in range(3):
+            assert isinstance(await doubtful.write(b"old", "unknown-not-stored"), Unknown)
+            assert isinstance(await doubtful.write(b"%d" % number), Committed)
+            fences.append((await doubtful.epoch())[0])
+        assert fences == sorted(set(fences))
+
+    doubting(story)
+
+
+@pytest.mark.parametrize("value", [b"taken by c2", b"taken"])
+def test_who_was_deposed_while_an_outcome_was_unknown_renews_nothing(value: bytes) -> None:
+    async def story(doubtful: Doubtful) -> None:
+        await doubtful.write(b"old", "unknown-not-stored")
+        await doubtful.bus.state.commit([Put(EPOCH, value)])
+        assert isinstance(await doubtful.write(b"new"), Fenced)
+        assert (await doubtful.epoch())[1] == value
+        assert isinstance(await doubtful.write(b"newer"), Fenced)
+        assert await doubtful.bus.state.read("job.a") is None
+
+    doubting(story)
+
+
+def test_the_renewal_of_an_older_store_is_not_ours_to_go_on_from() -> None:
+    """The store was rolled back to between two renewals."""
+
+    async def story(doubtful: Doubtful) -> None:
+        await doubtful.write(b"1", "unknown-not-stored")
+        await doubtful.write(b"2")
+        older = doubtful.broker.checkpoint()
+        await doubtful.write(b"3", "unknown-not-stored")
+        await doubtful.write(b"4")
+        await doubtful.write(b"5", "unknown-not-stored")
+        doubtful.broker.roll_back(older)
+        assert (await doubtful.epoch())[1] == RENEWAL
+        assert isinstance(await doubtful.write(b"6"), Fenced)
+
+    doubting(story)
+
+
+def test_a_writer_without_a_fence_or_a_renewal_goes_on_after_an_unknown_outcome() -> None:
+    async def work(writer: Writer, bus):
+        await writer.submit([Put("job.a", b"")])
+        outcome = await writer.submit([Put("job.b", b"")])
+        return outcome, await bus.state.read(EPOCH)
+
+    broker = MemoryBroker()
+    broker.faults.next_commits.append("unknown-stored")
+    outcome, epoch = run(with_writer(broker, work))
+    assert isinstance(outcome, Committed)
+    assert epoch is None
