@@ -32,9 +32,12 @@ def test_entries_are_found_by_kind_with_their_sequences() -> None:
     records.apply(entry("revision.web.1", revision(1), 5))
     assert records.mesh == MeshRecord(mesh_id="m1")
     assert records.epoch[0] == 2
+    records.apply(entry("election.epoch", EpochRecord(mesh_id="m1", holder="c1", nonce="x", since=2), 6))
+    assert records.epoch[0] == 2, "it renews its fence, and leads on"
+    assert records.sequence_of("election.epoch") == 6
     assert records.services["web"].sequence == 3
     assert records.revisions_of("web") == (1, 2)
-    assert (records.sequence, records.at) == (5, 105.0)
+    assert (records.sequence, records.at) == (6, 106.0)
     assert records.holds("revision.web.2")
     assert not records.holds("revision.web.3")
 

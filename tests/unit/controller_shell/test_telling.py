@@ -137,9 +137,11 @@ def test_a_node_is_drained_once_by_whatever_came_last() -> None:
             "election.epoch",
             [
                 EpochRecord(mesh_id="m", holder="c1", nonce="1"),
+                EpochRecord(mesh_id="m", holder="c1", nonce="1", since=1),
+                EpochRecord(mesh_id="m", holder="c1", nonce="1", since=1),
                 EpochRecord(mesh_id="m", holder="", nonce=""),
             ],
-            [["leadership.taken"], ["leadership.handed_over"]],
+            [["leadership.taken"], [], [], ["leadership.handed_over"]],
         ),
         (
             "rollout.web",
@@ -164,6 +166,15 @@ def test_a_node_is_drained_once_by_whatever_came_last() -> None:
 def test_a_row_of_writes_is_told_as(key: str, writes: list[Wire | None], kinds: list[list[str]]) -> None:
     stream = Stream()
     assert [stream.kinds(key, record) for record in writes] == kinds
+
+
+def test_who_has_seen_only_the_renewal_of_a_fence_tells_the_takeover_as_it_was_told() -> None:
+    first, later = Stream(), Stream()
+    (told,) = first.put("election.epoch", EpochRecord(mesh_id="m", holder="c1", nonce="1"))
+    later.last += 7
+    epoch = int(told.id.partition("@")[2])
+    (again,) = later.put("election.epoch", EpochRecord(mesh_id="m", holder="c1", nonce="1", since=epoch))
+    assert (again.id, again.epoch, again.kind, again.data) == (told.id, epoch, told.kind, told.data)
 
 
 def test_every_kind_that_the_code_can_tell_is_in_the_table() -> None:
