@@ -39,6 +39,7 @@ class Watchman:
         self._digest = hashlib.sha256()
         self.violations: list[str] = []
         self.epoch = 0
+        """The sequence of the epoch's record: the fence that holds."""
         self.holder = ""
         self.stored = 0
         """Batches, but for those that only move the cursor of told events: with leases a leader writes it every 3 s to
@@ -48,17 +49,40 @@ class Watchman:
         """Containers on nodes whose agent or engine did not work: they may run beside a replacement."""
         self.listeners: list[Callable[[Sequence[Write], Outcome], None]] = []
         """Told of each batch of the state stream."""
+        self._sent: dict[int, tuple[Sequence[Write], int]] = {}
+        """Fenced batches that are not judged yet, by identity, with the number of their sending."""
+        self._newest: dict[str, tuple[int, float]] = {}
+        """User -> the number of the batch sent last of those that are stored, and when that was stored."""
+        self._sendings = 0
         world.broker.state.on_commit = self._seen
+        world.broker.state.on_send = self._note_sending
 
     @property
     def trace(self) -> str:
         """A hash of all that was stored, by whom, when: equal for equal runs."""
         return self._digest.hexdigest()[:16]
 
+    def _note_sending(self, batch: Sequence[Write], fence: Fence | None) -> None:
+        if fence is not None:
+            self._sendings += 1
+            self._sent[id(batch)] = (batch, self._sendings)
+
+    def _stored_in_order(self, user: str, batch: Sequence[Write], outcome: Outcome) -> None:
+        """What a leader sent is not stored once something is that it sent later: it would lie over that."""
+        _, number = self._sent.pop(id(batch), ((), 0))
+        if not number or not isinstance(outcome, Committed):
+            return
+        newest, stored_at = self._newest.get(user, (0, 0.0))
+        if newest > number and stored_at > self._world.rolled_back_at:
+            keys = ", ".join(write.key for write in batch)
+            self._violated(f"{user} sent {keys} before something that is stored already")
+        self._newest[user] = (max(newest, number), self._world.now)
+
     def _seen(self, user: str, batch: Sequence[Write], fence: Fence | None, outcome: Outcome) -> None:
         self._digest.update(f"{self._world.now:.6f} {user} {fence} {type(outcome).__name__}\n".encode())
         for write in batch:
             self._digest.update(write.key.encode() + (write.value if isinstance(write, Put) else b"-"))
+        self._stored_in_order(user, batch, outcome)
         if isinstance(outcome, Committed):
             self.stored += any(write.key != subjects.EVENTS_CURSOR for write in batch)
             self._look(user, batch, fence, self.epoch, outcome)
@@ -88,9 +112,11 @@ class Watchman:
 
     def _was_on_its_way(self, fence: Fence) -> bool:
         """Whether it was decided before the store became an older one, in which its leader leads: nobody can know."""
-        basis, stored = self._world.decided_by.get(fence.epoch), self._world.broker.state.existing().entries
-        leads = subjects.EPOCH in stored and stored[subjects.EPOCH].sequence == fence.epoch
-        return leads and basis is not None and basis.at < self._world.rolled_back_at
+        stored = self._world.broker.state.existing().entries.get(subjects.EPOCH)
+        if stored is None or stored.value is None or stored.sequence != fence.epoch:
+            return False
+        basis = self._world.decided_by.get(decode(stored.value, EpochRecord).number(stored.sequence))
+        return basis is not None and basis.at < self._world.rolled_back_at
 
     def _assigned(self, assignment: Assignment) -> None:
         slots = [(task.service, task.slot, task.spec) for task in assignment.tasks if task.desired == "running"]

@@ -56,6 +56,16 @@ def commit(world: World, user: str, *batch: Any, fenced: bool = True) -> None:
     world.broker.state.commit(user, batch, Fence(epoch) if fenced else None)
 
 
+def store_late(world: World, _: Watchman) -> None:
+    hub, fence = world.broker.state, Fence(world.broker.state.existing().entries[subjects.EPOCH].sequence)
+    old, new = [assign()], [assign()]
+    for batch in (old, new):
+        assert hub.on_send is not None
+        hub.on_send(batch, fence)
+    for batch in (new, old):
+        hub.commit(f"controller-{world.leader()}", batch, fence)
+
+
 PLANTS: dict[str, tuple[Callable[[World, Watchman], Any], str]] = {
     "a leader writes without a fence": (
         lambda world, _: commit(world, f"controller-{world.leader()}", assign(), fenced=False),
@@ -77,6 +87,7 @@ PLANTS: dict[str, tuple[Callable[[World, Watchman], Any], str]] = {
         lambda world, _: commit(world, f"controller-{world.leader()}", assign(task_of("a"), specs=False)),
         "without their spec",
     ),
+    "what a leader sent is stored after what it sent later": (store_late, "sent desired.n1 before"),
     "a stranger's container is stopped": (
         lambda world, _: world.nodes["n1"].engine.life(UNMANAGED).end(0),
         "not the mesh's was touched",
