@@ -29,6 +29,8 @@ HELD = 2.0
 AFTERWARDS = 3.0
 """Seconds in which what was held is stored, if it is."""
 
+TRIES = 3
+
 KEYS = ("desired.n1", "desired.n2")
 
 
@@ -113,8 +115,7 @@ async def taken_over(bus: NatsBus) -> Fence:
 
 async def what_stands(servers: Sequence[NatsServer], renewal: bytes, keys: Sequence[str]) -> set[bytes | None]:
     """The values at `keys` after a write of unknown outcome and newer ones, all by one leader in one epoch."""
-    first, *others = (server.url for server in servers)
-    await create_mesh(Credentials((first, *others), "controller-1", PASSWORD), "m1", 3)
+    others = [server.url for server in servers[1:]]
     async with (
         asyncio.timeout(60),
         Relay(servers[0].port).running() as relay,
@@ -146,11 +147,24 @@ async def what_stands(servers: Sequence[NatsServer], renewal: bytes, keys: Seque
     return {entry.value for entry in entries if entry is not None}
 
 
+@pytest.fixture
+async def mesh_servers(nats_cluster) -> list[NatsServer]:
+    """Three servers with a mesh's streams."""
+    await create_mesh(Credentials(tuple(server.url for server in nats_cluster), "controller-1", PASSWORD), "m1", 3)
+    return nats_cluster
+
+
 @pytest.mark.parametrize("keys", [KEYS[:1], KEYS], ids=["one message", "a batch"])
-async def test_what_was_held_back_is_refused_once_the_leader_has_gone_on_elsewhere(nats_cluster, keys) -> None:
-    assert await what_stands(nats_cluster, b"renewed", keys) == {b"new"}
+async def test_what_was_held_back_is_refused_once_the_leader_has_gone_on_elsewhere(mesh_servers, keys) -> None:
+    assert await what_stands(mesh_servers, b"renewed", keys) == {b"new"}
 
 
-async def test_without_a_new_fence_what_was_held_back_lies_over_what_is_newer(nats_cluster) -> None:
-    """That there is something to guard against: the other test would prove nothing else."""
-    assert await what_stands(nats_cluster, b"", KEYS[:1]) == {b"old"}
+async def test_without_a_new_fence_what_was_held_back_lies_over_what_is_newer(mesh_servers) -> None:
+    """That there is something to guard against: the other test would prove nothing else.
+
+    Where this machine is so slow that the server gives its silent client up (3 s), nothing is late.
+    """
+    for _ in range(TRIES):
+        if await what_stands(mesh_servers, b"", KEYS[:1]) == {b"old"}:
+            return
+    pytest.fail(f"nothing was stored late in {TRIES} tries")
