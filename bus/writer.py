@@ -66,8 +66,8 @@ class Submission:
 class Writer:
     """The one coroutine is `run`; its owner keeps it in a task group. `fence` None: unfenced writes.
 
-    `renewal`: the epoch's record as it is to be written when the fence is renewed, nobody else's in any byte; b"": the
-    fence stays as it is, whatever happens.
+    `renewal`: the epoch's record as it is written when the fence is renewed; nobody else may write the same bytes.
+    b"": the fence stays as it is, whatever happens.
     """
 
     def __init__(self, store: Store, fence: Fence | None = None, renewal: bytes = b"") -> None:

@@ -181,3 +181,13 @@ def test_a_record_that_only_renews_is_no_newer_epoch_to_who_stands(*, since: int
         assert found.epoch == stored.sequence + (0 if lost else 1)
 
     run(scenario())
+
+
+def test_a_reign_of_an_epoch_that_the_store_does_not_show_ends_before_it_begins() -> None:
+    async def scenario() -> None:
+        async with mesh_of(controllers=1) as mesh:
+            leader = await mesh.led()
+            with pytest.raises(Fenced):
+                await leader.leader.reign(leader.elector.election.epoch - 1)
+
+    run(scenario())
