@@ -108,7 +108,7 @@ class Nodes:
         address translation can cost."""
         free = str(ipaddress.ip_network(f"{address}/16", strict=False).broadcast_address - 1)
         rule = f'iifname "br-m*" ip daddr {free} dnat to {address}'
-        text = f"table ip by_hand {{ chain prerouting {{ type nat hook prerouting priority -109; {rule} }}; }}"
+        text = f"table ip by_hand {{ chain prerouting {{ type nat hook prerouting priority -109; {rule}; }}; }}"
         done = self.lab.exec(CLIENT, ["nft", text])
         assert done.returncode == 0, done.stderr
         return free

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from agent.network import rules
+from agent.network.entries import digest
 from agent.network.machine import LinuxMachine
 from agent.network.model import Shares, View, Wanted, wanted
 from agent.network.names import names_of
@@ -56,11 +57,13 @@ def view(services: int) -> View:
         found[f"{NETWORK}.{name}"] = EndpointsRecord(
             network=NETWORK, service=name, vip=vip, names=names, backends=tasks
         )
-    return View(allocations={NETWORK: allocation}, endpoints=found)
+    sequences = {f"endpoints.{key}": number for number, key in enumerate(found, 1000)}
+    return View(allocations={NETWORK: allocation}, endpoints=found, sequences=sequences)
 
 
 def decide(seen: View, shares: Shares | None = None) -> Wanted:
     """What the agent makes of the records in each round; one backend does not answer."""
+    digest(seen)
     seen = present(seen, NODE, {}, frozenset({"s1-2"}))
     names_of(seen, ())
     return wanted(seen, NODE, [NETWORK], 1500, frozenset(), shares)

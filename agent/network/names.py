@@ -57,7 +57,8 @@ class Names:
 def names_of(view: View, homes: Iterable[Mapping[str, str]]) -> Names:
     """The names of a view. `homes`: of each task of this node its addresses by network."""
     networks: dict[str, dict[str, EndpointsRecord]] = {}
-    for _, record in sorted(view.endpoints.items()):
+    for key in sorted(view.endpoints):
+        record = view.endpoints[key]
         for name in record.names:
             networks.setdefault(record.network, {}).setdefault(name, record)
     subnets = tuple(

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.network.model import Rules
 from schemas.network import TUNNEL_PORT
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 TABLE = "dockmesh"
 BRIDGES = '"br-m*"'
@@ -116,9 +119,18 @@ def left(old: Rules, new: Rules) -> frozenset[str]:
 
 def _differing(one: Rules, other: Rules) -> Rules:
     """Only the services and ports that the other does not have, or has differently."""
-    services = {key: to for key, to in one.services.items() if other.services.get(key) != to}
-    ports = {key: to for key, to in one.ports.items() if other.ports.get(key) != to}
+    services, ports = _unlike(one.services, other.services), _unlike(one.ports, other.ports)
     return replace(one, services=services, ports=ports)
+
+
+def _unlike(one: Mapping[K, V], other: Mapping[K, V]) -> dict[K, V]:
+    """Most are the very same objects (`model.Shares`), which need no comparison."""
+    found: dict[K, V] = {}
+    for key, to in one.items():
+        held = other.get(key)
+        if held is not to and held != to:
+            found[key] = to
+    return found
 
 
 def _content(rules: Rules) -> _Content:

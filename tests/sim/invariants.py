@@ -207,16 +207,15 @@ def wanted(world: World, unplaceable: frozenset[str] = frozenset()) -> dict[str,
 
 def unsettled(world: World, ended: frozenset[str]) -> str:
     """Why the mesh is not (yet) as it is wanted; "" if it is. `ended`: services whose tasks may end by themselves."""
-    live = world.live()
+    live, want = world.live(), wanted(world)
+    if world.restored:  # what the backup did not know and no agent could tell runs on: an alarm, no decision
+        live = {key: lives for key, lives in live.items() if key[0] in want}
     doubled = {key: [node for node, _ in lives] for key, lives in live.items() if len(lives) > 1}
     if doubled:
         return f"slots run twice: {doubled}"
-    want = wanted(world)
     counts: dict[str, int] = dict.fromkeys(want, 0)
     for service, _slot in live:
         counts[service] = counts.get(service, 0) + 1
     off = {name: (counts[name], want.get(name, 0)) for name in sorted(counts) if name not in ended}
     wrong = {name: pair for name, pair in off.items() if pair[0] != pair[1]}
-    if world.restored:  # what the backup did not know and no agent could tell runs on: an alarm, no decision
-        wrong = {name: pair for name, pair in wrong.items() if name in want}
     return f"running and wanted differ: {wrong}" if wrong else ""

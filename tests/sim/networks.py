@@ -111,6 +111,7 @@ def unsettled_networks(world: World) -> str:
             if have != want:
                 return f"{name} sends {record.service} on {record.network} to {sorted(have)}, up are {sorted(want)}"
         assigned = subjects.desired_key(name) in world.broker.state.existing().entries
-        if not allotted and assigned and not node.machine.clean:  # else it goes by what it was told before a loss
+        used = not assigned or any(addresses_of(life) for life in node.live())  # as it was told before a loss
+        if not allotted and not used and not node.machine.clean:
             return f"{name} has something left: {node.machine}"
     return ""
