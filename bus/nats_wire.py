@@ -127,7 +127,7 @@ def info_of(data: bytes) -> StoreInfo:
     heard = sum(other.active <= QUORUM_SILENCE * 1e9 for other in others)
     if 2 * (1 + heard) <= 1 + len(others):
         why = f"has not heard from most of the other {len(others)} for {QUORUM_SILENCE:g} s"
-        raise Unreachable(f"the server that answers for the stream ({info.cluster.leader}) {why}")
+        raise Unreachable(f"the server that answers for the stream ({info.cluster.leader or 'it has no leader'}) {why}")
     state = info.state
     return StoreInfo(
         state.first_seq,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bus.port import Bus, EventReader, From, LoggedEvent
+from meshctl.asking import ask_stream
 from schemas import subjects
 from schemas.clock import Clock
 from schemas.errors import BadMessage
@@ -68,7 +69,7 @@ def unpack(message: LoggedEvent) -> tuple[Event, ...]:
 
 async def find_post_mortem(bus: Bus, task: str) -> PostMortem | None:
     """How a task ended, by its id; None: its node has told nothing (yet), or that was too long ago."""
-    message = await bus.events.find(subjects.post_mortem(task))
+    message = await ask_stream(lambda: bus.events.find(subjects.post_mortem(task)))
     for event in unpack(message) if message is not None else ():
         if event.task == task and event.kind == KIND:
             return read_post_mortem(event)
@@ -88,7 +89,7 @@ async def follow_events(
 ) -> AsyncGenerator[Event, None]:
     """The generator behind `Mesh.events`."""
     told = Told()
-    last = (await bus.events.info()).last if until is not None and until <= clock.wall() else None
+    last = (await ask_stream(bus.events.info)).last if until is not None and until <= clock.wall() else None
     if last == 0:
         return
     async with bus.events.read(From(since=since, cursor=cursor), (EVENT_ALL,)) as reader:

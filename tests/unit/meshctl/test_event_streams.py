@@ -7,12 +7,14 @@ import asyncio
 import pytest
 
 from bus.memory import MemoryBroker
+from bus.port import StoreInfo
+from meshctl import asking
 from meshctl.client import Mesh
 from meshctl.eventstream import Told
 from meshctl.pulls import telling_pulls
 from meshctl.views.events import event_admitted, event_line
 from schemas import subjects
-from schemas.errors import UsageError
+from schemas.errors import Unreachable, UsageError
 from schemas.events import Event, EventBatch
 from schemas.wire import encode
 
@@ -46,6 +48,23 @@ async def ids(mesh: Mesh, **wanted: object) -> list[str]:
 async def test_batches_are_unpacked_and_each_event_is_told_once(broker: MemoryBroker) -> None:
     mesh = Mesh(broker.connect("operator"), clock=broker.clock)
     assert await ids(mesh) == ["e1", "e2", "e3", "e4", "e5"]
+
+
+async def test_a_log_without_a_leader_is_asked_again(broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen for seconds after a nats-server woke up that had led the stream."""
+    bus = broker.connect("operator")
+    info, asked = bus.events.info, list[int]()
+
+    async def without_a_leader_at_first() -> StoreInfo:
+        asked.append(1)
+        if len(asked) < 3:
+            raise Unreachable("the server that answers for the stream has not heard from most of the other 3")
+        return await info()
+
+    monkeypatch.setattr(bus.events, "info", without_a_leader_at_first)
+    monkeypatch.setattr(asking, "REPEAT_AFTER", 0.01)
+    assert await ids(Mesh(bus, clock=broker.clock)) == ["e1", "e2", "e3", "e4", "e5"]
+    assert len(asked) == 3
 
 
 async def test_kinds_services_and_nodes_are_chosen(broker: MemoryBroker) -> None:
