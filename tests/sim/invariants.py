@@ -14,7 +14,7 @@ from agent.network.leaving import NOTICE_WITHIN
 from bus.commits import Committed, Delete, Fence, Outcome, Put, Write
 from schemas import subjects
 from schemas.assignment import Assignment
-from schemas.records import EpochRecord, RolloutRecord, ServiceRecord
+from schemas.records import EpochRecord, NodeRecord, RolloutRecord, ServiceRecord
 from schemas.wire import decode
 from tests.sim.machines import Node
 from tests.sim.world import World
@@ -185,8 +185,8 @@ class Watchman:
 
 
 def records(world: World) -> dict[str, Any]:
-    """Services and rollouts as the state stream has them, by key."""
-    kinds = {"service.": ServiceRecord, "rollout.": RolloutRecord}
+    """Services, rollouts and members as the state stream has them, by key."""
+    kinds = {"service.": ServiceRecord, "rollout.": RolloutRecord, "node.": NodeRecord}
     found = {}
     for key, entry in world.broker.state.existing().entries.items():
         for prefix, kind in kinds.items():

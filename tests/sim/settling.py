@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from schemas import subjects
 from schemas.errors import MeshError
-from schemas.records import RevisionRecord, RolloutRecord, ServiceRecord
+from schemas.memberapi import UpdateNode
+from schemas.records import NodeRecord, RevisionRecord, RolloutRecord, ServiceRecord
 from schemas.revisionapi import PauseServices, RollbackService
 from schemas.serviceapi import PutService, ServiceDeploy
 from schemas.wire import decode
@@ -52,15 +53,17 @@ async def settle(world: World, more: Callable[[], str] = lambda: "") -> None:
 
 
 async def _let_go_on(world: World) -> None:
-    """Canaries and paused services would wait for ever, as they should; a request that nobody heard the answer of may
-    have made one late."""
+    """Canaries, and services and nodes that are paused or drained, would wait for ever, as they should; a request that
+    nobody heard the answer of may have made one late."""
     for record in records(world).values():
-        if not isinstance(record, ServiceRecord) or record.removed:
+        if isinstance(record, RolloutRecord) or record.removed:
             continue
         with contextlib.suppress(MeshError):
-            if record.canary:
+            if isinstance(record, NodeRecord) and record.availability != "active":
+                await world.ask("node.update", UpdateNode(node=record.name, availability="active"), timeout=10.0)
+            elif isinstance(record, ServiceRecord) and record.canary:
                 await world.ask("service.rollback", RollbackService(service=record.name, canary=True), timeout=10.0)
-            elif record.paused:
+            elif isinstance(record, ServiceRecord) and record.paused:
                 await world.ask("service.pause", PauseServices(services=(record.name,), paused=False), timeout=10.0)
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from controller.images import ANSWER_WITHIN
 from schemas.errors import MeshError
+from schemas.memberapi import UpdateNode
 from schemas.stackapi import DeployStack
-from tests.sim.invariants import Watchman
+from tests.sim.invariants import Watchman, unsettled
 from tests.sim.loop import run
 from tests.sim.settling import CALM, quiet, settle
-from tests.sim.test_world import service, slots
+from tests.sim.test_world import deploy, service, slots
 from tests.sim.world import World, in_world, silence_logs
 
 
@@ -37,6 +38,27 @@ def test_a_request_that_a_controller_still_deals_with_is_waited_for() -> None:
         await quiet(world, watchman)
 
     run(in_world(71, story))
+
+
+def test_a_node_that_was_drained_late_is_used_again() -> None:
+    """Seed 50001162: a drain that nobody waited for any more was stored 1 ms after its node was found active."""
+
+    async def story(world: World) -> None:
+        watchman = Watchman(world)
+        await deploy(world, service("shop_edge", mode="global"))
+        await settle(world)
+        on_its_way = world.broker.hold("mesh.api.node.update")
+        with pytest.raises(MeshError):
+            await world.ask("node.update", UpdateNode(node="n1", availability="drain"), timeout=1.0)
+        world.broker.faults.remove(on_its_way)
+        await world.insist("node.update", UpdateNode(node="n1", availability="active"))
+        world.broker.release()
+        await world.until(lambda: "'shop_edge': (2, 3)" in unsettled(world, frozenset()), 5, "n1 is drained")
+        await settle(world)
+        assert world.running("shop_edge") == ["n1", "n2", "n3"]
+        await quiet(world, watchman)
+
+    run(in_world(73, story))
 
 
 def test_once_nobody_asks_for_anything_calm_is_enough() -> None:
