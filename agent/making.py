@@ -15,6 +15,7 @@ from agent.desk import Desk
 from agent.engine.container import TaskContext, plan_container
 from agent.engine.model import ImageInfo
 from agent.initing import Failed, Inits, Waiting
+from agent.leases import LOOK_EVERY
 from agent.local import LocalTask
 from agent.network.tasks import Links
 from agent.pulling import Needed
@@ -99,14 +100,17 @@ class Maker:
 
         return await self._tried(create)
 
-    async def start(self, container: str, spec: TaskSpec | None) -> Failed | None:
-        """Its container runs, on all of its networks."""
+    async def start(self, container: str, spec: TaskSpec | None) -> Waiting | Failed | None:
+        """Its container runs, on all of its networks. Waiting: its lease has run out while it waited for its turn."""
         joins = self._links(spec).joins[1:]
 
-        async def start() -> None:
+        async def start() -> Waiting | None:
             if joins:
                 await self._desk.engine.attach(container, joins)
+            if self._desk.leases.standing(spec) != "free":
+                return Waiting(LOOK_EVERY)
             await self._desk.engine.start(container)
+            return None
 
         return await self._tried(start)
 

@@ -150,8 +150,7 @@ class Worker:
             case Create():
                 await self._create(task)
             case Start(container=container):
-                self._changing()
-                await self._note_failure(task, await self._maker.start(container, self._wanted.spec))
+                await self._start(task, container)
             case Stop(container=container, grace=grace):
                 self._changing(stops=1)
                 await engine.stop(container, grace=grace)
@@ -199,6 +198,14 @@ class Worker:
     async def _create(self, task: LocalTask) -> None:
         self._changing()
         await self._note_failure(task, await self._maker.create(task, self._wanted.spec))
+
+    async def _start(self, task: LocalTask, container: str) -> None:
+        self._changing()
+        result = await self._maker.start(container, self._wanted.spec)
+        if isinstance(result, Waiting):
+            self._tries = replace(self._tries, not_before=self._desk.clock.monotonic() + result.seconds)
+        else:
+            await self._note_failure(task, result)
 
     async def _note_failure(self, task: LocalTask, failure: Failed | None) -> None:
         if failure is not None:

@@ -46,7 +46,8 @@ class Watchman:
         prove that the store still takes its writes."""
         self._ended: set[str] = set()
         self._excused: set[str] = set()
-        """Containers on nodes whose agent or engine did not work: they may run beside a replacement."""
+        """Containers on nodes whose agent or engine did not work: they may run beside a replacement. Those that had not
+        started, too: a start may have been under way, which comes when the agent or the engine goes on."""
         self.listeners: list[Callable[[Sequence[Write], Outcome], None]] = []
         """Told of each batch of the state stream."""
         self._sent: dict[int, tuple[Sequence[Write], int]] = {}
@@ -153,7 +154,7 @@ class Watchman:
         for node in self._world.nodes.values():
             faults = node.engine.faults
             if node.stopped or faults.hang or faults.down:
-                self._excused.update(life.view.id for life in node.live())
+                self._excused.update(key for key, life in node.engine.lives.items() if not life.view.ended)
         for (service, slot), lives in self._world.live().items():
             if service in self._world.alone and len(lives) > 1:
                 where = ", ".join(f"{life.view.name} on {node}" for node, life in lives)

@@ -61,6 +61,13 @@ class Stage:
         lives = [lives for (service, _), lives in self.world.live().items() if service == NAME]
         return lives[0][0][0] if lives else ""
 
+    @property
+    def made(self) -> list[str]:
+        """Where it is made, and has not started."""
+        nodes = sorted(self.world.nodes.items())
+        views = [(name, life.view) for name, node in nodes for life in node.engine.lives.values()]
+        return [name for name, view in views if view.state == "created" and view.labels.get("mesh.service") == NAME]
+
     async def begin(self) -> str:
         """Deploy it; where it runs."""
         await self.world.ask("stack.deploy", one())
@@ -200,6 +207,22 @@ def test_draining_and_updating_stop_it_first() -> None:
         await stage.world.ask("stack.deploy", one("app:2"))
         await asyncio.sleep(20)
         assert stage.at
+
+    play(story)
+
+
+def test_a_start_that_an_agent_was_stopped_in_comes_late_and_is_ended_at_once() -> None:
+    async def story(stage: Stage) -> None:
+        world = stage.world
+        await world.ask("stack.deploy", one())
+        await world.until(lambda: bool(stage.made), 30, "it is made")
+        node = stage.made[0]
+        world.stop_agent(node)
+        await stage.runs_elsewhere(node, WHOLE + 6)
+        world.continue_agent(node)
+        await world.until(lambda: len(world.running(NAME)) == 2, 1, "its start comes late: that is not promised")
+        await world.until(lambda: len(world.running(NAME)) == 1, GRACE, "its lease has run out")
+        assert stage.at != node
 
     play(story)
 

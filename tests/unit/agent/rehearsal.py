@@ -48,7 +48,7 @@ class Gone(Exception):
 
 def spec_of(image: str = IMAGE, **fields: Any) -> TaskSpec:
     """A small spec; `restart` and the like go to the task, the rest to the container."""
-    task = {name: fields.pop(name) for name in ("restart", "limits", "pre_start") if name in fields}
+    task = {name: fields.pop(name) for name in ("restart", "limits", "pre_start", "stop_after") if name in fields}
     return TaskSpec(container=ContainerSpec(image=image, **fields), **task)
 
 
@@ -69,6 +69,7 @@ class Leader:
     """What heartbeats are answered with, instead of an answer."""
     desired: int = 0
     generation: int = 1
+    lease: bool = False
     beats: list[Heartbeat] = field(default_factory=list)
 
     async def run(self) -> None:
@@ -87,7 +88,12 @@ class Leader:
             if self.silent:
                 continue
             answer = HeartbeatAnswer(
-                count=beat.count, epoch=1, generation=self.generation, desired=self.desired, refused=self.refused
+                count=beat.count,
+                epoch=1,
+                generation=self.generation,
+                desired=self.desired,
+                refused=self.refused,
+                lease=self.lease,
             )
             await self.bus.core.respond(message, self.garbage or encode(answer))
 
