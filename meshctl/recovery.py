@@ -2,12 +2,13 @@
 
 Assignments come from the agents, since nothing that runs may be stopped; the backup's stand in, marked provisional,
 for nodes that are silent now. Intent comes from the backup; with `rebuild` what the agents show to be newer goes
-before it: services and revisions that the backup does not know, more slots than it wants.
+before it: services and revisions that the backup does not know, more slots than it wants. Progress is kept where the
+intent stands that it answers (`_answering_nothing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,7 +113,8 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
     )
     anew = {**rebuilt.records, **networks.records}
     changed = {key: NewRecord(key, encode(record), why) for key, (record, why) in anew.items()}
-    verbatim = (NewRecord(key, value) for key, value in base.verbatim.items() if key not in changed)
+    unfounded = _answering_nothing(base)
+    verbatim = (NewRecord(key, value) for key, value in base.verbatim.items() if key not in {*changed, *unfounded})
     records = (
         *verbatim,
         *changed.values(),
@@ -120,6 +122,7 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
         *_assignments(base, found, held, generation),
     )
     warnings += [*rebuilt.warnings, *networks.warnings, *_idle(base, rebuilt, held.values(), found)]
+    warnings += _forgotten(unfounded, rebuilt)
     warnings += [f"node {node} does not answer: {_of_silent(node, base)}" for node in sorted(found.silent)]
     mesh = MeshRecord(mesh_id=mesh_id, generation=generation, created_at=max(0.0, now), why=why)
     return Recovery(mesh, first, tuple(records), tuple(warnings))
@@ -153,6 +156,18 @@ def _read(records: Iterable[BackupRecord]) -> _Base:
         if record.key not in LEFT_OUT and noun not in LEFT_OUT_KINDS:
             base.verbatim[record.key] = record.content
     return base
+
+
+def _answering_nothing(base: _Base) -> frozenset[str]:
+    """The keys of a leader's progress with services and stacks that the base does not have.
+
+    A store that was rolled back may have taken one more round of its leader: progress without the intent that it
+    answers. It would stand for good, and be taken for that of the next service of the name, whose deploys are counted
+    from 1, too: that would be told to have failed before it began.
+    """
+    owners: dict[str, Collection[str]] = {"rollout": base.services, "stackgood": base.stacks}
+    parts = {key: key.partition(".") for key in base.verbatim}
+    return frozenset(key for key, (noun, _, name) in parts.items() if name not in owners.get(noun, {name}))
 
 
 def _mesh_id(backup: Backup | None, found: Found) -> str:
@@ -204,6 +219,14 @@ def _idle(base: _Base, rebuilt: Rebuilt, held: Iterable[Assignment], found: Foun
             yield f"service {name}: its revision {number} is not in the backup, and no node shows it; deploy it again"
         elif service.replicas and name not in running and found.views:
             yield f"service {name}: no node that answers runs it; it will be started as the backup says"
+
+
+def _forgotten(unfounded: Iterable[str], rebuilt: Rebuilt) -> Iterable[str]:
+    """Services of which only progress is left."""
+    for key in sorted(unfounded):
+        noun, _, name = key.partition(".")
+        if noun == "rollout" and subjects.service_key(name) not in rebuilt.records:
+            yield f"service {name}: only how far it had come is left, not what was wanted of it; deploy it again"
 
 
 def _tasks(assignment: Assignment | None) -> Iterable[Any]:

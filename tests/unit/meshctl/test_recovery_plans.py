@@ -10,8 +10,19 @@ from schemas.assignment import Applied, AssignedTask, Assignment
 from schemas.backup import Backup, BackupHead, record_of
 from schemas.errors import Refused
 from schemas.nodeapi import AssignmentView
-from schemas.records import EpochRecord, MeshRecord, NodeRecord, OrderRecord, RevisionRecord, ServiceRecord
+from schemas.records import (
+    EpochRecord,
+    MeshRecord,
+    NodeRecord,
+    OrderRecord,
+    RevisionRecord,
+    RolloutRecord,
+    ServiceRecord,
+    StackRecord,
+    UpdateProgress,
+)
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
+from schemas.stacks import StackGoodRecord
 from schemas.wire import Wire, decode, encode
 
 SPECS = {n: TaskSpec(container=ContainerSpec(image=f"app:{n}")) for n in (1, 2)}
@@ -132,6 +143,28 @@ def test_a_service_that_no_backup_knows_is_rebuilt_from_its_tasks() -> None:
     assert (web.mode, web.replicas, web.target) == ("replicated", 2, 1)
     assert edge.mode == "global"
     assert isinstance(stored(recovery, "node.n2", NodeRecord), NodeRecord)
+
+
+def test_progress_with_what_the_store_does_not_know_is_left_out_and_told() -> None:
+    """A rolled-back store took the next round of its leader: it would pass for progress of the next one of the name."""
+    late: dict[str, Wire] = {
+        "rollout__web": RolloutRecord(service="web", deploy=1, revision=1),
+        "rollout__edge": RolloutRecord(service="edge", deploy=1, revision=1, update=UpdateProgress(state="paused")),
+        "stack__shop": StackRecord(name="shop"),
+        "stackgood__shop": StackGoodRecord(stack="shop", good=(1,)),
+        "stackgood__other": StackGoodRecord(stack="other", good=(1,)),
+    }
+    recovery = plan(backup(**late), view("n1", "1", "2"))
+    keys = {record.key for record in recovery.records}
+    assert {"rollout.web", "stackgood.shop"} <= keys
+    assert not {"rollout.edge", "stackgood.other"} & keys
+    assert any("service edge: only how far it had come is left" in warning for warning in recovery.warnings)
+
+    rebuilt = plan(backup(**late), view("n1", "1", "2"), view("n2", "1", service="edge"))
+    keys = {record.key for record in rebuilt.records}
+    assert "service.edge" in keys
+    assert "rollout.edge" not in keys
+    assert not any("only how far" in warning for warning in rebuilt.warnings)
 
 
 def without_revision(**changes: Wire) -> Backup:
