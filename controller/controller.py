@@ -137,6 +137,7 @@ class Controller:
                 leads=self.leads,
                 epoch=self.elector.election.epoch,
                 sequence=self.mirror.sequence,
+                generation=self.elector.highest().generation,
                 rounds=self.leader.rounds if self.leads else 0,
                 hostname=self.config.hostname,
                 version=self.config.version,

@@ -55,7 +55,7 @@ class Elector:
         self.trouble = ""
         self._office = office
         self._reign = reign
-        self._candidate = Candidate(office, barred, self._highest)
+        self._candidate = Candidate(office, barred, self.highest)
         self._remembered = Highest()
         self._heard_at = -LEADER_SILENCE
         """When a beat of the present epoch was last heard."""
@@ -247,12 +247,12 @@ class Elector:
     async def _remember(self) -> None:
         while True:
             await asyncio.sleep(REMEMBER_EVERY)
-            highest = self._highest()
+            highest = self.highest()
             if highest != self._remembered:
                 self._remembered = highest
                 await self._office.memory.keep(highest)
 
-    def _highest(self) -> Highest:
+    def highest(self) -> Highest:
         """The furthest end of this mesh's store that was ever seen here."""
         mesh = self._office.mirror.records.mesh
         if mesh is None or self._office.mirror.trouble:

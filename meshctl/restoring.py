@@ -216,7 +216,7 @@ async def _hear_controllers(beats: Subscription, heard: _Heard) -> None:
     async for message in beats:
         with contextlib.suppress(BadMessage):
             beat = decode(message.data, ControllerBeat)
-            heard.know(0, beat.sequence)
+            heard.know(beat.generation, beat.sequence)
             heard.mesh_id = heard.mesh_id or beat.mesh_id
             if beat.leads and not beat.trouble:
                 heard.leader = beat.name
@@ -236,7 +236,8 @@ async def _look_into_stores(bus: Bus, heard: _Heard) -> None:
         for entry in (await bus.observed.snapshot()).entries:
             heard.nodes.add(entry.key)
             with contextlib.suppress(BadMessage):
-                heard.observed[entry.key] = decode(entry.value or b"", Observation)
+                observation = heard.observed[entry.key] = decode(entry.value or b"", Observation)
+                heard.know(*observation.applied.pair)
 
 
 def _note_node(heard: _Heard, key: str, value: bytes) -> None:

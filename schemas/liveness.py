@@ -135,6 +135,8 @@ class ControllerBeat(Wire, frozen=True, kw_only=True):
     """The highest epoch it knows."""
     sequence: Count = 0
     """How far its mirror of the state is."""
+    generation: Count = 0
+    """The highest generation of the store that it has seen, also before it was started; 0: none, or it does not say."""
     rounds: Count = 0
     """Rounds with changes since it took over (a leader only)."""
     hostname: str = ""

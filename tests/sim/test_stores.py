@@ -7,6 +7,7 @@ import contextlib
 
 import pytest
 
+from bus.memory_stream import MemoryStream
 from schemas import subjects
 from schemas.assignment import Applied
 from schemas.errors import MeshError
@@ -254,6 +255,37 @@ def test_a_node_that_was_silent_at_the_restore_keeps_what_it_runs() -> None:
         assert world.running("shop_new") == slots(3)
 
     run(in_world(5, story))
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_store_made_anew_while_no_agent_answers_has_a_higher_generation_all_the_same(restarted: bool) -> None:
+    """Seed 51004474: else it is not seen, when a node is back, that it obeys what this store does not know."""
+
+    async def story(world: World) -> None:
+        await two_services(world)
+        backup, before = await stores.back_up(world), lives(world)
+        stores.lose_store(world)
+        await stores.recover(world, None)
+        await led_anew(world, 2)
+        await asyncio.sleep(3)
+        for name in list(world.nodes):
+            world.crash_agent(name)
+        stores.lose_store(world)
+        for name in list(world.controllers) if restarted else []:
+            world.crash_controller(name)
+            world.start_controller(name)
+        world.broker.observed.replace(MemoryStream(created="2"))
+        recovery = await stores.recover(world, backup if restarted else None)
+        assert recovery.mesh.generation == 3
+        await world.until(lambda: world.leader() != "", 30, "somebody leads")
+        for name in list(world.nodes):
+            world.start_agent(name)
+        await led_anew(world, 3)
+        await deploy(world, service("shop_web", replicas=2))
+        await world.until(lambda: world.running("shop_web") == slots(2), 60, "what is too many ends")
+        assert lives(world) < before, "the others are those of before"
+
+    run(in_world(9, story))
 
 
 def test_a_store_can_be_lost_again_and_again() -> None:

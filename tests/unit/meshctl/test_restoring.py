@@ -6,14 +6,17 @@ import asyncio
 
 import pytest
 
+from bus.commits import Put
 from bus.memory import MemoryBroker
 from bus.memory_stream import MemoryStream
 from bus.port import Bus
 from meshctl.recovery import NewRecord, Recovery
-from meshctl.restoring import laggards, persistently, restore_store
+from meshctl.restoring import laggards, look_around, persistently, restore_store
 from schemas import subjects
+from schemas.assignment import Applied
 from schemas.errors import Unreachable
 from schemas.liveness import ControllerBeat
+from schemas.observation import Observation
 from schemas.records import MeshRecord
 from schemas.wire import encode
 
@@ -48,6 +51,25 @@ async def test_who_stays_behind_is_named_with_the_reason() -> None:
     c2 = ControllerBeat(name="c2", sequence=7)
     behind, _ = await asked((ControllerBeat(name="c1", sequence=105),), (c2,), patience=3)
     assert behind == {"c2": "it is at 7, the store began at 100"}
+
+
+async def test_where_no_agent_answers_a_controller_tells_how_far_the_store_was() -> None:
+    broker = MemoryBroker(create=False)
+    beat = ControllerBeat(name="c1", mesh_id="m1", generation=3, sequence=46)
+    async with asyncio.TaskGroup() as group:
+        speaker = group.create_task(beats(broker.connect("c1"), "c1", beat))
+        found = await look_around(broker.connect("operator"), None)
+        speaker.cancel()
+    assert (found.highest, found.mesh_id) == ((3, 46), "m1")
+
+
+async def test_what_a_silent_node_obeyed_when_it_was_last_seen_counts() -> None:
+    broker = MemoryBroker()
+    bus = broker.connect("operator")
+    seen = Observation(node="n1", instance="i1", boot="b1", counter=1, applied=Applied(generation=4, sequence=700))
+    await bus.observed.commit((Put("n1", encode(seen)),))
+    found = await look_around(bus, None)
+    assert (found.highest, found.silent) == ((4, 700), {"n1"})
 
 
 async def test_servers_that_do_not_answer_yet_are_asked_again() -> None:
