@@ -16,6 +16,7 @@ from controller.world import Stored
 from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.errors import BadMessage
+from schemas.kinds import SINGLE, kind_of
 from schemas.network import AllocationRecord, EndpointsRecord, NetworkRecord, PublishRecord
 from schemas.observation import Observation
 from schemas.rebalance import RebalanceRecord
@@ -37,37 +38,11 @@ from schemas.wire import Wire, decode
 
 R = TypeVar("R", bound=Wire)
 
-KINDS: dict[str, type[Wire]] = {
-    "service": ServiceRecord,
-    "revision": RevisionRecord,
-    "stack": StackRecord,
-    "stackrev": StackRevisionRecord,
-    "stackgood": StackGoodRecord,
-    "node": NodeRecord,
-    "order": OrderRecord,
-    "rollout": RolloutRecord,
-    "desired": Assignment,
-    "liveness": LivenessRecord,
-    "network": NetworkRecord,
-    "alloc": AllocationRecord,
-    "endpoints": EndpointsRecord,
-}
-"""First token of a key -> its record. The single keys are in `SINGLE`."""
-
 DIGITS = 18
 """The number of a revision has fewer."""
 
 BARE = frozenset({"rollout", "liveness", "alloc", "stackgood"})
 """Kinds whose sequence nobody asks for: kept without it."""
-
-SINGLE: dict[str, type[Wire]] = {
-    subjects.MESH: MeshRecord,
-    subjects.EPOCH: EpochRecord,
-    subjects.BRAKE: BrakeRecord,
-    subjects.REBALANCE: RebalanceRecord,
-    subjects.EVENTS_CURSOR: CursorRecord,
-    subjects.PUBLISH: PublishRecord,
-}
 
 
 @dataclass(frozen=True)
@@ -203,7 +178,7 @@ class Records:
         if entry.sequence > self.sequence:
             self.sequence, self.at = entry.sequence, entry.at
         self.news.note(entry.key, entry.sequence, entry.key)
-        kind = SINGLE.get(entry.key) or KINDS.get(entry.key.partition(".")[0])
+        kind = kind_of(entry.key)
         if kind is None:
             return None
         try:
@@ -230,7 +205,7 @@ class Records:
         return told
 
     def _forget(self, key: str, sequence: int) -> Seen | None:
-        kind = SINGLE.get(key) or KINDS.get(key.partition(".")[0])
+        kind = kind_of(key)
         if kind is None:
             return None
         try:

@@ -89,10 +89,12 @@ class Host:
             environment["DOCKER_CONFIG"] = str(self._paths.docker_config(self.machine.name))
         return environment
 
-    def start(self, service: Service, extra: dict[str, str] | None = None) -> None:
+    def start(self, service: Service) -> None:
         """Start a service, unless it runs."""
         log = str(self._paths.log(self.machine.name, service.name))
-        self._ask(do="start", name=service.name, argv=service.argv, env=self.environment() | (extra or {}), log=log)
+        self._ask(
+            do="start", name=service.name, argv=service.argv, env=self.environment() | service.environment, log=log
+        )
 
     def signal(self, service: str, number: int) -> None:
         """Send a signal to a service, if it runs."""

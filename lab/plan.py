@@ -67,6 +67,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     argv: tuple[str, ...]
+    environment: dict[str, str] = {}
+    """Beside what all on the machine find."""
 
 
 def make_plan(
@@ -134,7 +136,7 @@ def agent_service(machine: Machine, plan: LabPlan, paths: LabPaths, tools: Tools
     argv += ["--credentials", str(paths.credentials(machine.name)), "--data", str(paths.data(machine.name))]
     argv += ["--engine", f"unix://{paths.docker_socket(machine.name)}", "--address", machine.address]
     argv += ["--label", f"lab={plan.name}", *(["--controller-here"] if machine.controller_here else [])]
-    return Service(name="agent", argv=tuple(argv))
+    return Service(name="agent", argv=tuple(argv), environment={"PYTHONMALLOC": "malloc"})
 
 
 def controller_service(machine: Machine, paths: LabPaths, tools: Tools) -> Service:

@@ -8,33 +8,13 @@ from dataclasses import dataclass
 
 from bus.port import Bus
 from schemas import subjects
-from schemas.assignment import Assignment
 from schemas.backup import Backup, BackupHead, BackupRecord, record_of
 from schemas.clock import Clock
 from schemas.errors import BadMessage, StoreMissing
-from schemas.records import (
-    EpochRecord,
-    MeshRecord,
-    NodeRecord,
-    RevisionRecord,
-    RolloutRecord,
-    ServiceRecord,
-    StackRecord,
-)
+from schemas.kinds import kind_of
+from schemas.records import ServiceRecord, StackRecord
 from schemas.version import VERSION
 from schemas.wire import Wire, decode
-
-KINDS: Mapping[str, type[Wire]] = {
-    "service": ServiceRecord,
-    "revision": RevisionRecord,
-    "stack": StackRecord,
-    "node": NodeRecord,
-    "rollout": RolloutRecord,
-    "desired": Assignment,
-}
-"""First token of a key -> the record that is looked into. Others are kept as they are."""
-
-SINGLE: Mapping[str, type[Wire]] = {subjects.MESH: MeshRecord, subjects.EPOCH: EpochRecord}
 
 
 @dataclass(frozen=True)
@@ -104,8 +84,8 @@ def _problems(record: BackupRecord, keys: set[str]) -> list[str]:
 
 
 def decoded(record: BackupRecord) -> Wire | None:
-    """The record, if it is of a kind that is looked into. Raises BadMessage."""
-    kind = SINGLE.get(record.key) or KINDS.get(record.key.partition(".")[0])
+    """The record, if its key is known here; others are kept as they are. Raises BadMessage."""
+    kind = kind_of(record.key)
     return decode(record.content, kind) if kind is not None else None
 
 

@@ -8,7 +8,7 @@ intent stands that it answers (`_answering_nothing`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,8 @@ from schemas.backup import Backup, BackupRecord
 from schemas.errors import BadMessage, Refused
 from schemas.network import NetworkRecord
 from schemas.nodeapi import AssignmentView
-from schemas.records import MeshRecord, NodeRecord, RevisionRecord, ServiceRecord, StackRecord
+from schemas.records import MeshRecord, NodeRecord, RevisionRecord, RolloutRecord, ServiceRecord, StackRecord
+from schemas.stacks import StackGoodRecord
 from schemas.wire import encode
 
 MARGIN = 1000
@@ -83,6 +84,8 @@ class _Base:
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
     assignments: dict[str, Assignment] = field(default_factory=dict)
     networks: dict[str, NetworkRecord] = field(default_factory=dict)
+    rollouts: dict[str, RolloutRecord] = field(default_factory=dict)
+    stack_good: dict[str, StackGoodRecord] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
 
@@ -122,7 +125,7 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
         *_assignments(base, found, held, generation),
     )
     warnings += [*rebuilt.warnings, *networks.warnings, *_idle(base, rebuilt, held.values(), found)]
-    warnings += _forgotten(unfounded, rebuilt)
+    warnings += _forgotten(base, rebuilt)
     warnings += [f"node {node} does not answer: {_of_silent(node, base)}" for node in sorted(found.silent)]
     mesh = MeshRecord(mesh_id=mesh_id, generation=generation, created_at=max(0.0, now), why=why)
     return Recovery(mesh, first, tuple(records), tuple(warnings))
@@ -141,6 +144,8 @@ def _read(records: Iterable[BackupRecord]) -> _Base:
         NodeRecord: base.nodes,
         Assignment: base.assignments,
         NetworkRecord: base.networks,
+        RolloutRecord: base.rollouts,
+        StackGoodRecord: base.stack_good,
     }
     for record in records:
         noun, _, name = record.key.partition(".")
@@ -159,15 +164,23 @@ def _read(records: Iterable[BackupRecord]) -> _Base:
 
 
 def _answering_nothing(base: _Base) -> frozenset[str]:
-    """The keys of a leader's progress with services and stacks that the base does not have.
+    """The keys of a leader's progress with services, deploys and stacks that the base does not have.
 
     A store that was rolled back may have taken one more round of its leader: progress without the intent that it
-    answers. It would stand for good, and be taken for that of the next service of the name, whose deploys are counted
-    from 1, too: that would be told to have failed before it began.
+    answers. It would stand for good, and be taken for that of the next deploy, which counts on from what the base has,
+    and so gets the same number: that would be told to have failed, or to be done, before it began.
     """
-    owners: dict[str, Collection[str]] = {"rollout": base.services, "stackgood": base.stacks}
-    parts = {key: key.partition(".") for key in base.verbatim}
-    return frozenset(key for key, (noun, _, name) in parts.items() if name not in owners.get(noun, {name}))
+    rollouts = {
+        subjects.rollout_key(name)
+        for name, rollout in base.rollouts.items()
+        if name not in base.services or rollout.deploy > base.services[name].deploy
+    }
+    stacks = {
+        subjects.stack_good_key(name)
+        for name, noted in base.stack_good.items()
+        if name not in base.stacks or max(noted.good, default=0) > base.stacks[name].revision
+    }
+    return frozenset(rollouts | stacks)
 
 
 def _mesh_id(backup: Backup | None, found: Found) -> str:
@@ -221,11 +234,10 @@ def _idle(base: _Base, rebuilt: Rebuilt, held: Iterable[Assignment], found: Foun
             yield f"service {name}: no node that answers runs it; it will be started as the backup says"
 
 
-def _forgotten(unfounded: Iterable[str], rebuilt: Rebuilt) -> Iterable[str]:
+def _forgotten(base: _Base, rebuilt: Rebuilt) -> Iterable[str]:
     """Services of which only progress is left."""
-    for key in sorted(unfounded):
-        noun, _, name = key.partition(".")
-        if noun == "rollout" and subjects.service_key(name) not in rebuilt.records:
+    for name in sorted(base.rollouts.keys() - base.services.keys()):
+        if subjects.service_key(name) not in rebuilt.records:
             yield f"service {name}: only how far it had come is left, not what was wanted of it; deploy it again"
 
 

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
+from msgspec.structs import replace
 
-from lab.plan import PREFIX_LENGTH, SWITCH_ADDRESS, Service, agent_service
+from lab.plan import PREFIX_LENGTH, SWITCH_ADDRESS, agent_service
 from schemas.events import Event
 from tests.e2e.site import Site
 from tests.e2e.test_network_stacks import CLIENT, PYTHON, SERVER, ask, ask_machine, client, deploy, server
@@ -78,11 +79,11 @@ def finds_its_address(site: Site, node: str) -> Iterator[None]:
     """The node's agent is not told its address: it is that of the default route."""
     host, lab = site.lab.rack.host(node), site.lab
     (machine,) = [each for each in lab.plan.of("node") if each.name == node]
-    argv = list(agent_service(machine, lab.plan, lab.paths, lab.rack.tools).argv)
-    place = argv.index("--address")
+    service = agent_service(machine, lab.plan, lab.paths, lab.rack.tools)
+    place = service.argv.index("--address")
     host.stop("agent", patience=10)
     lab.exec(node, ["ip", "route", "replace", "default", "via", SWITCH_ADDRESS])
-    host.start(Service(name="agent", argv=tuple(argv[:place] + argv[place + 2 :])))
+    host.start(replace(service, argv=service.argv[:place] + service.argv[place + 2 :]))
     try:
         yield
     finally:

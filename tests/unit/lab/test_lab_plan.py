@@ -74,6 +74,15 @@ def test_containers_lie_below_their_nodes_control_group() -> None:
     assert "native.cgroupdriver=cgroupfs" in dockerd
 
 
+def test_an_agent_of_a_lab_runs_as_one_of_systemd_does() -> None:
+    unit = Path(__file__).parents[3] / "deploy" / "systemd" / "mesh-agent.service"
+    settings = [line.removeprefix("Environment=") for line in unit.read_text().splitlines()]
+    lab = plan()
+    agent = services_of(lab.machine("node-1"), lab, PATHS, TOOLS)[-1]
+    assert agent.environment
+    assert all(f"{name}={value}" in settings for name, value in agent.environment.items())
+
+
 def test_nodes_beside_which_a_controller_is_counted_say_so() -> None:
     lab = plan(nodes=3, controllers=1)
     commands = [services_of(node, lab, PATHS, TOOLS)[-1].argv for node in lab.of("node")]

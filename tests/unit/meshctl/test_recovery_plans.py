@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from meshctl.backup import check_backup, written_meanwhile
 from meshctl.recovery import MARGIN, Found, Recovery, plan_recovery
 from schemas.assignment import Applied, AssignedTask, Assignment
 from schemas.backup import Backup, BackupHead, record_of
 from schemas.errors import Refused
+from schemas.network import AllocationRecord, NetworkRecord
 from schemas.nodeapi import AssignmentView
 from schemas.records import (
     EpochRecord,
@@ -167,6 +169,34 @@ def test_progress_with_what_the_store_does_not_know_is_left_out_and_told() -> No
     assert not any("only how far" in warning for warning in rebuilt.warnings)
 
 
+def test_progress_with_a_later_deploy_than_the_store_knows_is_left_out() -> None:
+    """The next deploy gets that number: it would be done before it began."""
+    late: dict[str, Wire] = {
+        "service__web": ServiceRecord(name="web", target=1, replicas=2, deploy=4),
+        "service__edge": ServiceRecord(name="edge", target=1, replicas=2, deploy=4),
+        "rollout__web": RolloutRecord(service="web", deploy=5, revision=2, phase="done", good=2),
+        "rollout__edge": RolloutRecord(service="edge", deploy=4, revision=1, phase="done", good=1),
+        "stack__shop": StackRecord(name="shop", revision=2),
+        "stackgood__shop": StackGoodRecord(stack="shop", good=(1, 3)),
+        "stack__other": StackRecord(name="other", revision=2),
+        "stackgood__other": StackGoodRecord(stack="other", good=(1, 2)),
+    }
+    keys = {record.key for record in plan(backup(**late), view("n1", "1", "2")).records}
+    assert {"rollout.edge", "stackgood.other"} <= keys
+    assert not {"rollout.web", "stackgood.shop"} & keys
+
+
+def test_a_network_of_the_backup_stays_as_it_is_wanted_whatever_was_allotted_since() -> None:
+    """Its labels were lost."""
+    network = NetworkRecord(name="net", labels={"team": "a"}, internal=True)
+    allotted = AllocationRecord(network="net", vni=1003, subnet="10.192.0.0/16", vips="10.192.224.0/19")
+    shown = replace(view("n1", "1", "2"), allocations={"net": allotted}, allotted={"net": 900}, networks_known=900)
+    recovery = plan(backup(network__net=network), shown)
+    assert stored(recovery, "network.net", NetworkRecord) == network
+    assert stored(recovery, "alloc.net", AllocationRecord) == allotted
+    assert not any("labels" in warning for warning in recovery.warnings)
+
+
 def without_revision(**changes: Wire) -> Backup:
     whole = backup(**changes)
     return Backup(head=whole.head, records=tuple(record for record in whole.records if record.key != "revision.web.1"))
@@ -208,6 +238,8 @@ def test_another_meshs_backup_is_refused_and_so_is_a_mesh_that_nobody_names() ->
 
 def test_a_backup_whose_records_do_not_fit_is_told() -> None:
     assert check_backup(backup()).problems == ()
+    unreadable = replace(backup(), records=(*backup().records, record_of("network.net", b"[", 9, 1.0)))
+    assert [problem.partition(":")[0] for problem in check_backup(unreadable).problems] == ["network.net"]
     problems = check_backup(backup(service__web=ServiceRecord(name="web", target=7))).problems
     assert problems == ("service.web: its revision 7 is not there",)
 
