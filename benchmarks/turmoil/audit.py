@@ -11,7 +11,7 @@ only to replace tasks had come to within 2 MiB of where they stayed after so lon
 
 MEMORY_LIMITS = ((20.0, 0.5), (6.0, 2.0))
 """(Minutes of warm programs that were watched, MiB a minute by which their memory may rise, over all of a kind). From
-9 to 10 minutes, in lives of 4 to 7, the same faults gave agents +0.09, +0.84 and +0.43: so little shows a fast leak only."""
+9 to 10 minutes, in lives of 4 to 7, the same faults gave agents +0.09, +0.84 and +0.43: only a fast leak shows."""
 
 
 @dataclass(frozen=True)
