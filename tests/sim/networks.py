@@ -9,6 +9,7 @@ from agent.network.leaving import LINGER
 from agent.network.networking import Networking
 from bus.memory import EPOCH_OF_LOOPS
 from schemas import subjects
+from schemas.assignment import Assignment
 from schemas.liveness import digest_of
 from schemas.network import AllocationRecord, EndpointsRecord
 from schemas.wire import decode
@@ -110,8 +111,19 @@ def unsettled_networks(world: World) -> str:
             want = up(world, record.network, record.service)
             if have != want:
                 return f"{name} sends {record.service} on {record.network} to {sorted(have)}, up are {sorted(want)}"
-        assigned = subjects.desired_key(name) in world.broker.state.existing().entries
-        used = not assigned or any(addresses_of(life) for life in node.live())  # as it was told before a loss
-        if not allotted and not used and not node.machine.clean:
+        if not allotted and not node.machine.clean and not _as_before_a_loss(world, node):
             return f"{name} has something left: {node.machine}"
     return ""
+
+
+def _as_before_a_loss(world: World, node: Node) -> bool:
+    """Whether a node may have networks of which the store, made anew, knows nothing: it was told nothing since, a
+    container is on one, or a task of a service that the store does not know. That stays assigned though it has ended:
+    absence decides nothing."""
+    entries = world.broker.state.existing().entries
+    entry = entries.get(subjects.desired_key(node.name))
+    if entry is None or entry.value is None or any(addresses_of(life) for life in node.live()):
+        return True
+    held = decode(entry.value, Assignment)
+    unknown = {task.spec for task in held.tasks if subjects.service_key(task.service) not in entries}
+    return world.restored and any(held.specs[spec].container.networks for spec in unknown)

@@ -330,6 +330,38 @@ def test_a_store_that_is_rebuilt_without_a_backup_leaves_networks_addresses_and_
     run(in_world(15, story))
 
 
+def test_a_network_stays_with_a_task_that_a_store_made_anew_does_not_know_until_people_decide() -> None:
+    """Seed 52003524: the task had ended with its machine, and is assigned as long as nobody knows its service."""
+
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        world.cut("n2")
+        await world.insist("stack.remove", RemoveStack(stack="shop"))
+        await world.until(lambda: not any(world.nodes[name].live() for name in ("n1", "n3")), 60, "only n2 runs any")
+        world.power_off("n2")
+        stores.lose_store(world)
+        await stores.recover(world, None)
+        await world.until(lambda: world.leader() != "", 30, "somebody leads")
+        world.plug("n2")
+        world.power_on("n2")
+        await led_anew(world, 2)
+        await asyncio.sleep(30)
+        machines = {name: node.machine for name, node in world.nodes.items()}
+        assert not world.live()
+        assert {name for name, machine in machines.items() if not machine.clean} == {"n2"}
+        assert unsettled_networks(world) == ""
+        machines["n1"].tunnels = machines["n2"].tunnels
+        assert "n1 has something left" in unsettled_networks(world), "n1 has no such task"
+        machines["n1"].tunnels = {}
+        await deploy(world, web(replicas=3))
+        await level(world, 3)
+        await world.insist("stack.remove", RemoveStack(stack="shop"))
+        await world.until(lambda: all(machine.clean for machine in machines.values()), 60, "nothing is left")
+
+    run(in_world(17, story))
+
+
 def published(world: World) -> set[int]:
     """The ports that all nodes hold."""
     return {port for node in world.nodes.values() for _, port in node.machine.held}
