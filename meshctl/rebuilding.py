@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from meshctl.evidence import Known, Running, Seen, running_services
 from schemas import subjects
-from schemas.assignment import AssignedTask, Assignment
+from schemas.assignment import Assignment
 from schemas.records import RevisionRecord, ServiceRecord, StackRecord
-from schemas.spec import Mode, ServiceSpec, TaskSpec
+from schemas.spec import ServiceSpec
 from schemas.wire import Wire
 
 
@@ -26,77 +27,25 @@ class Rebuilt:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Running:
-    """What assignments show of one service. Tasks that are being ended do not count."""
-
-    tasks: tuple[AssignedTask, ...]
-    nodes: tuple[str, ...]
-    newest: AssignedTask
-    spec: TaskSpec
-    complete: bool = True
-    """Whether all nodes were asked: else slots may be missing, and the highest number counts."""
-    seen: frozenset[str] = frozenset()
-    """Slots that silent nodes were last seen to run."""
-
-    @property
-    def mode(self) -> Mode:
-        """A global service's slots are called like their nodes."""
-        return "replicated" if all(task.slot.isdecimal() for task in self.tasks) else "global"
-
-    @property
-    def slots(self) -> int:
-        """How many there are, as far as can be told."""
-        names = {task.slot for task in self.tasks} | self.seen
-        highest = max((int(name) for name in names if name.isdecimal()), default=0)
-        return len(names) if self.complete else max(len(names), highest)
-
-
-Seen = Mapping[str, frozenset[str]]
-"""Service -> slots that silent nodes were last seen to run."""
-
-
-def running_services(held: Iterable[Assignment], *, complete: bool, seen: Seen | None = None) -> dict[str, Running]:
-    """Service -> what runs of it."""
-    tasks: dict[str, list[tuple[AssignedTask, str, TaskSpec]]] = {}
-    for assignment in held:
-        for task in assignment.tasks:
-            if task.desired == "running" and task.spec in assignment.specs:
-                tasks.setdefault(task.service, []).append((task, assignment.node, assignment.specs[task.spec]))
-    found = {}
-    for service, each in sorted(tasks.items()):
-        newest, _, spec = max(each, key=lambda item: (item[0].revision, item[0].hold, item[0].id))
-        nodes = tuple(sorted({node for _, node, _ in each}))
-        others = (seen or {}).get(service, frozenset())
-        found[service] = Running(tuple(task for task, _, _ in each), nodes, newest, spec, complete, others)
-    return found
-
-
 def rebuilt_services(
-    services: Mapping[str, ServiceRecord],
-    revisions: Mapping[tuple[str, int], RevisionRecord],
-    stacks: Mapping[str, StackRecord],
-    held: Iterable[Assignment],
-    now: float,
-    *,
-    complete: bool,
-    seen: Seen | None = None,
+    known: Known, held: Iterable[Assignment], silent: frozenset[str], now: float, seen: Seen | None = None
 ) -> Rebuilt:
-    """What the agents' assignments show to be newer than the backup. `complete`: no node is silent."""
+    """What the agents' assignments show to be newer than the backup. `silent`: nodes that do not answer."""
     rebuilt = Rebuilt()
-    found = running_services(held, complete=complete, seen=seen)
-    for name in sorted((seen or {}).keys() - found.keys() - services.keys()):
+    stand_ins = [each for node, each in known.assignments.items() if node in silent]
+    found = running_services(held, silent=stand_ins, complete=not silent, seen=seen, known=known)
+    for name in sorted((seen or {}).keys() - found.keys() - known.services.keys()):
         lost = f"service {name}: only nodes that are silent now ran it, so its spec is not known here"
         rebuilt.warnings.append(f"{lost}; bring them back and do this again, or deploy it anew")
     for name, running in found.items():
-        service = services.get(name)
+        service = known.services.get(name)
         if service is not None and service.removed:
             continue  # it was being removed already
         if service is None:
             _new_service(rebuilt, name, running, now)
         else:
-            _newer_service(rebuilt, service, running, revisions, now)
-    _stacks(rebuilt, stacks, now)
+            _newer_service(rebuilt, service, running, known, now)
+    _stacks(rebuilt, known.stacks, now)
     return rebuilt
 
 
@@ -127,12 +76,12 @@ def _newer_service(
     rebuilt: Rebuilt,
     service: ServiceRecord,
     running: Running,
-    revisions: Mapping[tuple[str, int], RevisionRecord],
+    known: Known,
     now: float,
 ) -> None:
     why, record = [], service
     number = running.newest.revision
-    last = revisions.get((service.name, service.target))
+    last = known.revisions.get((service.name, service.target))
     plain = ServiceSpec(name=service.name, stack=service.stack, mode=service.mode, task=running.spec)
     if number == service.target and last is None:
         shown = f"not in the backup; {running.newest.id} runs it"
@@ -176,7 +125,7 @@ def _stacks(rebuilt: Rebuilt, stacks: Mapping[str, StackRecord], now: float) -> 
 def shortfalls(services: Mapping[str, ServiceRecord], held: Iterable[Assignment]) -> list[str]:
     """What a backup taken at its word will change about what runs."""
     told = []
-    for name, running in running_services(held, complete=True).items():
+    for name, running in running_services(held).items():
         service = services.get(name)
         if service is None:
             told.append(f"service {name} is not in the backup: its {running.slots} tasks run on, and nobody minds them")

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from meshctl.backup import decoded
+from meshctl.evidence import Known
 from meshctl.rebuilding import Rebuilt, rebuilt_services, shortfalls
 from meshctl.rebuilding_networks import rebuilt_networks
 from schemas import subjects
@@ -103,12 +104,9 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
     warnings = [f"{what}: left out, it can't be read" for what in base.unread]
     rebuilt = Rebuilt()
     held = {node: view.assignment for node, view in found.views.items() if view.assignment is not None}
+    unfounded = _answering_nothing(base)
     if rebuild:
-        shown = [*held.values(), *(each for node, each in base.assignments.items() if node in found.silent)]
-        complete = not found.silent
-        rebuilt = rebuilt_services(
-            base.services, base.revisions, base.stacks, shown, now, complete=complete, seen=found.seen
-        )
+        rebuilt = rebuilt_services(_known(base, unfounded), held.values(), found.silent, now, found.seen)
     else:
         warnings += shortfalls(base.services, held.values())
     networks = rebuilt_networks(
@@ -116,7 +114,6 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
     )
     anew = {**rebuilt.records, **networks.records}
     changed = {key: NewRecord(key, encode(record), why) for key, (record, why) in anew.items()}
-    unfounded = _answering_nothing(base)
     verbatim = (NewRecord(key, value) for key, value in base.verbatim.items() if key not in {*changed, *unfounded})
     records = (
         *verbatim,
@@ -161,6 +158,11 @@ def _read(records: Iterable[BackupRecord]) -> _Base:
         if record.key not in LEFT_OUT and noun not in LEFT_OUT_KINDS:
             base.verbatim[record.key] = record.content
     return base
+
+
+def _known(base: _Base, unfounded: frozenset[str]) -> Known:
+    rollouts = {name: each for name, each in base.rollouts.items() if subjects.rollout_key(name) not in unfounded}
+    return Known(base.services, base.revisions, base.stacks, rollouts, base.assignments)
 
 
 def _answering_nothing(base: _Base) -> frozenset[str]:

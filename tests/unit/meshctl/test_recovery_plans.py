@@ -229,6 +229,17 @@ def test_with_a_silent_node_the_highest_slot_counts() -> None:
     assert web.replicas == 3
 
 
+def test_a_silent_node_makes_no_more_replicas_of_slots_that_the_backup_knows() -> None:
+    """Slots keep their numbers when others are scaled away: the last one of a database may be the fifth."""
+    there = view("n1", "2", "5").assignment
+    assert there is not None
+    recovery = plan(backup(desired__n1=there), view("n1", "2", "5"), silent="n2")
+    assert stored(recovery, "service.web", ServiceRecord) == ServiceRecord(name="web", target=1, replicas=2)
+    more = stored(plan(backup(desired__n1=there), view("n1", "2", "5", "6"), silent="n2"), "service.web", ServiceRecord)
+    assert isinstance(more, ServiceRecord)
+    assert more.replicas == 6
+
+
 def test_another_meshs_backup_is_refused_and_so_is_a_mesh_that_nobody_names() -> None:
     with pytest.raises(Refused, match="of mesh m"):
         plan_recovery(backup(), Found(mesh_id="other"), rebuild=True, why="", now=0.0)
