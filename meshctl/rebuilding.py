@@ -72,13 +72,7 @@ def _lost(name: str) -> str:
     return f"service {name}: labels and update policy are lost; deploy its stack again to have them back"
 
 
-def _newer_service(
-    rebuilt: Rebuilt,
-    service: ServiceRecord,
-    running: Running,
-    known: Known,
-    now: float,
-) -> None:
+def _newer_service(rebuilt: Rebuilt, service: ServiceRecord, running: Running, known: Known, now: float) -> None:
     why, record = [], service
     number = running.newest.revision
     last = known.revisions.get((service.name, service.target))
@@ -87,10 +81,13 @@ def _newer_service(
         shown = f"not in the backup; {running.newest.id} runs it"
         _put_revision(rebuilt, service.name, number, plain, shown, now)
         rebuilt.warnings.append(_lost(service.name))
+    if _went_on(service, running, known):
+        why.append("was paused in the backup, and has gone on since")
+        record = msgspec.structs.replace(record, paused=False, change="resumed")
     if number > service.target:
         spec = msgspec.structs.replace(last.spec, task=running.spec) if last is not None else plain
         why.append(f"runs revision {number}, the backup wants {service.target}")
-        _put_revision(rebuilt, service.name, number, spec, why[0], now)
+        _put_revision(rebuilt, service.name, number, spec, why[-1], now)
         record = msgspec.structs.replace(record, target=number, deploy=record.deploy + 1, change="updated")
     if service.mode == "replicated" and running.slots > service.replicas:
         why.append(f"has {running.slots} slots, the backup wants {service.replicas}")
@@ -98,6 +95,19 @@ def _newer_service(
     if why:
         record = msgspec.structs.replace(record, updated_at=max(0.0, now))
         rebuilt.records[subjects.service_key(service.name)] = (record, "; ".join(why))
+
+
+def _went_on(service: ServiceRecord, running: Running, known: Known) -> bool:
+    """Whether a paused service has more, or a later revision, than it is held at: it would be taken back to that.
+
+    It is held at what its progress says; without any, at nothing.
+    """
+    if not service.paused:
+        return False
+    held_at = known.rollouts.get(service.name)
+    if held_at is None or running.newest.revision > held_at.revision:
+        return True
+    return service.mode == "replicated" and running.slots > held_at.replicas
 
 
 def _put_revision(rebuilt: Rebuilt, name: str, number: int, spec: ServiceSpec, why: str, now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -12,6 +13,7 @@ from schemas import subjects
 from schemas.assignment import Applied
 from schemas.errors import MeshError
 from schemas.liveness import Heartbeat
+from schemas.revisionapi import PauseServices
 from schemas.serviceapi import ScaleServices
 from schemas.wire import encode
 from tests.sim import stores
@@ -301,6 +303,44 @@ def test_a_store_can_be_lost_again_and_again() -> None:
         assert lives(world) == before
 
     run(in_world(6, story))
+
+
+Steps = Callable[[World], Awaitable[None]]
+
+
+async def paused(world: World) -> None:
+    await world.insist("service.pause", PauseServices(services=("shop_web",)))
+
+
+async def resumed_and_scaled(world: World) -> None:
+    await world.insist("service.pause", PauseServices(services=("shop_web",), paused=False))
+    await world.insist("service.scale", ScaleServices(replicas={"shop_web": 9}))
+    await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine run")
+
+
+@pytest.mark.parametrize(
+    ("before", "since"),
+    [
+        (paused, resumed_and_scaled),
+    ],
+)
+def test_what_was_wanted_after_the_backup_is_not_ended_by_what_was_wanted_before(before: Steps, since: Steps) -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        await before(world)
+        await asyncio.sleep(3)
+        backup = await stores.back_up(world)
+        await since(world)
+        await asyncio.sleep(3)
+        running = lives(world)
+        stores.lose_store(world)
+        await asyncio.sleep(3)
+        await stores.recover(world, backup)
+        await led_anew(world, 2)
+        await asyncio.sleep(40)
+        assert running <= lives(world)
+
+    run(in_world(10, story))
 
 
 def test_the_watchman_catches_a_container_that_is_stopped_while_the_store_is_lost() -> None:

@@ -240,6 +240,23 @@ def test_a_silent_node_makes_no_more_replicas_of_slots_that_the_backup_knows() -
     assert more.replicas == 6
 
 
+@pytest.mark.parametrize(
+    ("replicas", "held_at", "paused"),
+    [(2, (1, 2), True), (2, (1, 1), False), (3, (1, 2), True), (4, (1, 1), False), (2, None, False)],
+)
+def test_a_paused_service_that_has_more_than_it_is_held_at_has_gone_on_since(
+    replicas: int, held_at: tuple[int, int] | None, *, paused: bool
+) -> None:
+    """It would be taken back to that: what runs beyond would end."""
+    changes: dict[str, Wire] = {"service__web": ServiceRecord(name="web", target=1, replicas=replicas, paused=True)}
+    if held_at is not None:
+        revision, replicas = held_at
+        changes["rollout__web"] = RolloutRecord(service="web", deploy=1, revision=revision, replicas=replicas)
+    service = stored(plan(backup(**changes), view("n1", "1", "2")), "service.web", ServiceRecord)
+    assert isinstance(service, ServiceRecord)
+    assert service.paused == paused
+
+
 def test_another_meshs_backup_is_refused_and_so_is_a_mesh_that_nobody_names() -> None:
     with pytest.raises(Refused, match="of mesh m"):
         plan_recovery(backup(), Found(mesh_id="other"), rebuild=True, why="", now=0.0)
