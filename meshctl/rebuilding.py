@@ -42,14 +42,14 @@ def rebuilt_services(
         if service is not None and service.removed:
             continue  # it was being removed already
         if service is None:
-            _new_service(rebuilt, name, running, now)
+            _new_service(rebuilt, name, running, known, now)
         else:
             _newer_service(rebuilt, service, running, known, now)
     _stacks(rebuilt, known.stacks, now)
     return rebuilt
 
 
-def _new_service(rebuilt: Rebuilt, name: str, running: Running, now: float) -> None:
+def _new_service(rebuilt: Rebuilt, name: str, running: Running, known: Known, now: float) -> None:
     task = running.newest
     spec = ServiceSpec(name=name, stack=task.stack, mode=running.mode, task=running.spec)
     why = f"not in the backup; rebuilt from {running.slots} slots on {', '.join(running.nodes)}"
@@ -64,8 +64,32 @@ def _new_service(rebuilt: Rebuilt, name: str, running: Running, now: float) -> N
         updated_at=max(0.0, now),
     )
     _put_revision(rebuilt, name, task.revision, spec, why, now)
+    record = _as_far_as_it_came(rebuilt, record, running, known, now)
     rebuilt.records[subjects.service_key(name)] = (record, why)
     rebuilt.warnings.append(_lost(name))
+
+
+def _as_far_as_it_came(
+    rebuilt: Rebuilt, record: ServiceRecord, running: Running, known: Known, now: float
+) -> ServiceRecord:
+    """A deploy that only some slots have: the others keep their tasks, for nobody here knows if they were to get it.
+
+    It was a canary, a deploy under way, or one that failed: it stands as a canary, to be promoted or aborted. What the
+    others run has to be in the store for that.
+    """
+    name, canary = record.name, running.reached
+    for task in sorted(running.tasks, key=lambda task: task.revision) if canary else ():
+        key = subjects.revision_key(name, task.revision)
+        if (name, task.revision) not in known.revisions and key not in rebuilt.records:
+            spec = ServiceSpec(name=name, stack=record.stack, mode=record.mode, task=running.specs[task.spec])
+            _put_revision(rebuilt, name, task.revision, spec, f"not in the backup; {task.id} runs it", now)
+    if canary:
+        slots = f"{canary} of {len({task.slot for task in running.tasks})} slots"
+        rebuilt.warnings.append(
+            f"service {name}: {slots} run revision {record.target}, the others keep what they run: "
+            f"meshctl service promote {name}, or abort {name}"
+        )
+    return msgspec.structs.replace(record, canary=canary, back_from=0)
 
 
 def _lost(name: str) -> str:
@@ -89,6 +113,7 @@ def _newer_service(rebuilt: Rebuilt, service: ServiceRecord, running: Running, k
         why.append(f"runs revision {number}, the backup wants {service.target}")
         _put_revision(rebuilt, service.name, number, spec, why[-1], now)
         record = msgspec.structs.replace(record, target=number, deploy=record.deploy + 1, change="updated")
+        record = _as_far_as_it_came(rebuilt, record, running, known, now)
     if service.mode == "replicated" and running.slots > service.replicas:
         why.append(f"has {running.slots} slots, the backup wants {service.replicas}")
         record = msgspec.structs.replace(record, replicas=running.slots, change=record.change or "scaled")

@@ -7,19 +7,20 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
+from msgspec.structs import replace
 
 from bus.memory_stream import MemoryStream
 from schemas import subjects
 from schemas.assignment import Applied
 from schemas.errors import MeshError
 from schemas.liveness import Heartbeat
-from schemas.revisionapi import PauseServices
+from schemas.revisionapi import PauseServices, RollbackService
 from schemas.serviceapi import ScaleServices
 from schemas.wire import encode
 from tests.sim import stores
 from tests.sim.invariants import STILL, Violated, Watchman, records
 from tests.sim.loop import run
-from tests.sim.test_world import deploy, service, slots
+from tests.sim.test_world import deploy, images, service, slots
 from tests.sim.world import World, in_world, silence_logs
 
 
@@ -318,10 +319,25 @@ async def resumed_and_scaled(world: World) -> None:
     await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine run")
 
 
+async def nothing(world: World) -> None:
+    pass
+
+
+async def canaries(world: World) -> None:
+    both = (service("shop_web", "app:2"), service("shop_edge", "app:2", mode="global"))
+    await deploy(world, *(replace(each, canary=1) for each in both))
+    await world.until(lambda: all(stands(world, name) for name in ("shop_web", "shop_edge")), 60, "the canaries stand")
+
+
+def stands(world: World, name: str) -> bool:
+    return records(world)[f"rollout.{name}"].update.stands
+
+
 @pytest.mark.parametrize(
     ("before", "since"),
     [
         (paused, resumed_and_scaled),
+        (nothing, canaries),
     ],
 )
 def test_what_was_wanted_after_the_backup_is_not_ended_by_what_was_wanted_before(before: Steps, since: Steps) -> None:
@@ -341,6 +357,26 @@ def test_what_was_wanted_after_the_backup_is_not_ended_by_what_was_wanted_before
         assert running <= lives(world)
 
     run(in_world(10, story))
+
+
+def test_a_canary_that_no_backup_knows_stands_and_can_be_aborted() -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        old = images(world)
+        await canaries(world)
+        await asyncio.sleep(3)
+        before = lives(world)
+        stores.lose_store(world)
+        await asyncio.sleep(3)
+        await stores.recover(world, None)
+        await led_anew(world, 2)
+        await world.until(lambda: stands(world, "shop_web"), 30, "it is watched again")
+        assert before == lives(world)
+        await world.insist("service.rollback", RollbackService(service="shop_web", canary=True))
+        await world.until(lambda: images(world) == old and world.running("shop_web") == slots(6), 30, "it is gone")
+        assert len(before & lives(world)) == len(before) - 1
+
+    run(in_world(11, story))
 
 
 def test_the_watchman_catches_a_container_that_is_stopped_while_the_store_is_lost() -> None:

@@ -257,6 +257,17 @@ def test_a_paused_service_that_has_more_than_it_is_held_at_has_gone_on_since(
     assert service.paused == paused
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_later_revision_in_some_slots_is_a_canary_and_the_others_keep_what_they_run(*, known: bool) -> None:
+    recovery = plan(backup() if known else None, view("n1", "1", "2"), view("n2", "3", revision=2))
+    service = stored(recovery, "service.web", ServiceRecord)
+    assert isinstance(service, ServiceRecord)
+    assert (service.target, service.replicas, service.canary) == (2, 3, 1)
+    assert {"revision.web.1", "revision.web.2"} <= {record.key for record in recovery.records}
+    told = "service web: 1 of 3 slots run revision 2, the others keep what they run: "
+    assert f"{told}meshctl service promote web, or abort web" in recovery.warnings
+
+
 def test_another_meshs_backup_is_refused_and_so_is_a_mesh_that_nobody_names() -> None:
     with pytest.raises(Refused, match="of mesh m"):
         plan_recovery(backup(), Found(mesh_id="other"), rebuild=True, why="", now=0.0)
