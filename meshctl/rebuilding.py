@@ -15,7 +15,7 @@ from meshctl.evidence import Known, Running, Seen, running_services
 from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.records import RevisionRecord, ServiceRecord, StackRecord
-from schemas.spec import ServiceSpec
+from schemas.spec import ServiceSpec, TaskSpec
 from schemas.wire import Wire
 
 
@@ -25,6 +25,8 @@ class Rebuilt:
 
     records: dict[str, tuple[Wire, str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    over: set[str] = field(default_factory=set)
+    """Keys of the backup that belong to what is no more."""
 
 
 def rebuilt_services(
@@ -39,34 +41,58 @@ def rebuilt_services(
         rebuilt.warnings.append(f"{lost}; bring them back and do this again, or deploy it anew")
     for name, running in found.items():
         service = known.services.get(name)
-        if service is not None and service.removed:
-            continue  # it was being removed already
-        if service is None:
+        if service is None or _deployed_anew(service, running, known):
             _new_service(rebuilt, name, running, known, now)
+        elif service.removed:
+            continue  # it was being removed already
         else:
             _newer_service(rebuilt, service, running, known, now)
     _stacks(rebuilt, known.stacks, now)
     return rebuilt
 
 
+def _deployed_anew(service: ServiceRecord, running: Running, known: Known) -> bool:
+    """Whether it was removed since the backup, or was about to be, and is another one of that name now.
+
+    Its revisions are counted from 1 again: that number may be known, as another spec.
+    """
+    number, made_since = running.newest.revision, not known.knows(running.tasks)
+    if service.removed:
+        return made_since
+    of_number = _spec_of(known, service.name, number)
+    if of_number is not None:
+        return of_number != running.spec
+    return number < service.target and made_since
+
+
+def _spec_of(known: Known, name: str, number: int) -> TaskSpec | None:
+    revision = known.revisions.get((name, number))
+    return revision.spec.task if revision is not None else None
+
+
 def _new_service(rebuilt: Rebuilt, name: str, running: Running, known: Known, now: float) -> None:
-    task = running.newest
+    task, before = running.newest, known.services.get(name)
     spec = ServiceSpec(name=name, stack=task.stack, mode=running.mode, task=running.spec)
-    why = f"not in the backup; rebuilt from {running.slots} slots on {', '.join(running.nodes)}"
+    came = "not in the backup" if before is None else "deployed anew since the backup"
+    why = f"{came}; rebuilt from {running.slots} slots on {', '.join(running.nodes)}"
     record = ServiceRecord(
         name=name,
         mode=running.mode,
         stack=task.stack,
         target=task.revision,
         replicas=running.slots if running.mode == "replicated" else 1,
+        deploy=before.deploy + 1 if before is not None else 1,
         change="created",
         created_at=max(0.0, now),
         updated_at=max(0.0, now),
     )
-    _put_revision(rebuilt, name, task.revision, spec, why, now)
+    if before is not None:
+        rebuilt.over.add(subjects.rollout_key(name))
+    if _spec_of(known, name, task.revision) != running.spec:
+        _put_revision(rebuilt, name, task.revision, spec, why, now)
+        rebuilt.warnings.append(_lost(name))
     record = _as_far_as_it_came(rebuilt, record, running, known, now)
     rebuilt.records[subjects.service_key(name)] = (record, why)
-    rebuilt.warnings.append(_lost(name))
 
 
 def _as_far_as_it_came(
@@ -79,10 +105,10 @@ def _as_far_as_it_came(
     """
     name, canary = record.name, running.reached
     for task in sorted(running.tasks, key=lambda task: task.revision) if canary else ():
-        key = subjects.revision_key(name, task.revision)
-        if (name, task.revision) not in known.revisions and key not in rebuilt.records:
-            spec = ServiceSpec(name=name, stack=record.stack, mode=record.mode, task=running.specs[task.spec])
-            _put_revision(rebuilt, name, task.revision, spec, f"not in the backup; {task.id} runs it", now)
+        key, spec = subjects.revision_key(name, task.revision), running.specs[task.spec]
+        if key not in rebuilt.records and _spec_of(known, name, task.revision) != spec:
+            plain = ServiceSpec(name=name, stack=record.stack, mode=record.mode, task=spec)
+            _put_revision(rebuilt, name, task.revision, plain, f"not in the backup; {task.id} runs it", now)
     if canary:
         slots = f"{canary} of {len({task.slot for task in running.tasks})} slots"
         rebuilt.warnings.append(

@@ -114,7 +114,8 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
     )
     anew = {**rebuilt.records, **networks.records}
     changed = {key: NewRecord(key, encode(record), why) for key, (record, why) in anew.items()}
-    verbatim = (NewRecord(key, value) for key, value in base.verbatim.items() if key not in {*changed, *unfounded})
+    over = {*changed, *unfounded, *rebuilt.over}
+    verbatim = (NewRecord(key, value) for key, value in base.verbatim.items() if key not in over)
     records = (
         *verbatim,
         *changed.values(),

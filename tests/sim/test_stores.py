@@ -16,6 +16,7 @@ from schemas.errors import MeshError
 from schemas.liveness import Heartbeat
 from schemas.revisionapi import PauseServices, RollbackService
 from schemas.serviceapi import ScaleServices
+from schemas.stackapi import RemoveStack
 from schemas.wire import encode
 from tests.sim import stores
 from tests.sim.invariants import STILL, Violated, Watchman, records
@@ -311,6 +312,7 @@ Steps = Callable[[World], Awaitable[None]]
 
 async def paused(world: World) -> None:
     await world.insist("service.pause", PauseServices(services=("shop_web",)))
+    await asyncio.sleep(3)
 
 
 async def resumed_and_scaled(world: World) -> None:
@@ -321,6 +323,22 @@ async def resumed_and_scaled(world: World) -> None:
 
 async def nothing(world: World) -> None:
     pass
+
+
+async def removed(world: World) -> None:
+    await world.insist("stack.remove", RemoveStack(stack="shop"))
+
+
+async def removed_and_deployed_anew(world: World) -> None:
+    await removed(world)
+    await deployed_anew(world)
+
+
+async def deployed_anew(world: World) -> None:
+    await world.until(lambda: not world.live(), 30, "nothing runs")
+    await asyncio.sleep(5)
+    await deploy(world, service("shop_web", "app:2"), service("shop_edge", mode="global"))
+    await world.until(lambda: world.running("shop_web") == slots(6) and len(lives(world)) == 9, 30, "all runs")
 
 
 async def canaries(world: World) -> None:
@@ -338,13 +356,14 @@ def stands(world: World, name: str) -> bool:
     [
         (paused, resumed_and_scaled),
         (nothing, canaries),
+        (nothing, removed_and_deployed_anew),
+        (removed, deployed_anew),
     ],
 )
 def test_what_was_wanted_after_the_backup_is_not_ended_by_what_was_wanted_before(before: Steps, since: Steps) -> None:
     async def story(world: World) -> None:
         await two_services(world)
         await before(world)
-        await asyncio.sleep(3)
         backup = await stores.back_up(world)
         await since(world)
         await asyncio.sleep(3)

@@ -268,6 +268,39 @@ def test_a_later_revision_in_some_slots_is_a_canary_and_the_others_keep_what_the
     assert f"{told}meshctl service promote web, or abort web" in recovery.warnings
 
 
+def test_a_service_that_was_deployed_anew_since_the_backup_is_what_runs() -> None:
+    """Its revisions are counted from 1 again."""
+    old = ServiceSpec(name="web", task=SPECS[2])
+    changes: dict[str, Wire] = {
+        "service__web": ServiceRecord(name="web", target=5, replicas=7, deploy=9, paused=True),
+        "revision__web__1": RevisionRecord(number=1, spec=old),
+        "revision__web__5": RevisionRecord(number=5, spec=old),
+        "rollout__web": RolloutRecord(service="web", deploy=9, revision=5, good=5),
+    }
+    recovery = plan(backup(**changes), view("n1", "1", "2"))
+    service, revision = (
+        stored(recovery, "service.web", ServiceRecord),
+        stored(recovery, "revision.web.1", RevisionRecord),
+    )
+    assert isinstance(service, ServiceRecord)
+    assert isinstance(revision, RevisionRecord)
+    assert (service.target, service.replicas, service.deploy, service.paused) == (1, 2, 10, False)
+    assert revision.spec.task == SPECS[1]
+    assert "rollout.web" not in {record.key for record in recovery.records}
+
+
+def test_a_service_that_was_being_removed_stands_again_only_where_it_has_tasks_that_the_backup_does_not_know() -> None:
+    there = view("n1", "1", "2").assignment
+    assert there is not None
+    gone = backup(service__web=ServiceRecord(name="web", target=1, deploy=4, removed=True), desired__n1=there)
+    still = stored(plan(gone, view("n1", "1", "2")), "service.web", ServiceRecord)
+    anew = stored(plan(gone, view("n1", "1", "2"), view("n2", "3")), "service.web", ServiceRecord)
+    assert isinstance(still, ServiceRecord)
+    assert isinstance(anew, ServiceRecord)
+    assert still.removed
+    assert (anew.removed, anew.replicas, anew.deploy) == (False, 3, 5)
+
+
 def test_another_meshs_backup_is_refused_and_so_is_a_mesh_that_nobody_names() -> None:
     with pytest.raises(Refused, match="of mesh m"):
         plan_recovery(backup(), Found(mesh_id="other"), rebuild=True, why="", now=0.0)
