@@ -81,6 +81,11 @@ class Known:
             found.setdefault(task.service, set()).add(task.slot)
         return {service: frozenset(slots) for service, slots in found.items()}
 
+    def ran(self, service: str, revision: int, nodes: Iterable[str]) -> bool:
+        """Whether one of these nodes had a task of that revision."""
+        assigned = (task for node in nodes if node in self.assignments for task in self.assignments[node].tasks)
+        return any((task.service, task.revision, task.desired) == (service, revision, "running") for task in assigned)
+
     def knows(self, tasks: Iterable[AssignedTask]) -> bool:
         """Whether none of them was made since."""
         return all(lineage(task) in self.tasks for task in tasks)

@@ -35,6 +35,8 @@ def rebuilt_services(
     """What the agents' assignments show to be newer than the backup. `silent`: nodes that do not answer."""
     rebuilt = Rebuilt()
     stand_ins = [each for node, each in known.assignments.items() if node in silent]
+    held = list(held)
+    asked = frozenset(each.node for each in held)
     found = running_services(held, silent=stand_ins, complete=not silent, seen=seen, known=known)
     for name in sorted((seen or {}).keys() - found.keys() - known.services.keys()):
         lost = f"service {name}: only nodes that are silent now ran it, so its spec is not known here"
@@ -46,7 +48,7 @@ def rebuilt_services(
         elif service.removed:
             continue  # it was being removed already
         else:
-            _newer_service(rebuilt, service, running, known, now)
+            _newer_service(rebuilt, service, running, known, asked, now)
     _stacks(rebuilt, known.stacks, now)
     return rebuilt
 
@@ -122,7 +124,9 @@ def _lost(name: str) -> str:
     return f"service {name}: labels and update policy are lost; deploy its stack again to have them back"
 
 
-def _newer_service(rebuilt: Rebuilt, service: ServiceRecord, running: Running, known: Known, now: float) -> None:
+def _newer_service(
+    rebuilt: Rebuilt, service: ServiceRecord, running: Running, known: Known, asked: frozenset[str], now: float
+) -> None:
     why, record = [], service
     number = running.newest.revision
     last = known.revisions.get((service.name, service.target))
@@ -140,12 +144,26 @@ def _newer_service(rebuilt: Rebuilt, service: ServiceRecord, running: Running, k
         _put_revision(rebuilt, service.name, number, spec, why[-1], now)
         record = msgspec.structs.replace(record, target=number, deploy=record.deploy + 1, change="updated")
         record = _as_far_as_it_came(rebuilt, record, running, known, now)
+    elif _went_back(service, running, known, asked):
+        why.append(f"runs revision {number} again, the backup wants {service.target}")
+        record = msgspec.structs.replace(
+            record, target=number, deploy=record.deploy + 1, back_from=service.target, canary=0, change="rolled_back"
+        )
     if service.mode == "replicated" and running.slots > service.replicas:
         why.append(f"has {running.slots} slots, the backup wants {service.replicas}")
         record = msgspec.structs.replace(record, replicas=running.slots, change=record.change or "scaled")
     if why:
         record = msgspec.structs.replace(record, updated_at=max(0.0, now))
         rebuilt.records[subjects.service_key(service.name)] = (record, "; ".join(why))
+
+
+def _went_back(service: ServiceRecord, running: Running, known: Known, asked: Iterable[str]) -> bool:
+    """Whether nodes that ran the backup's revision run an earlier one now: it would be tried again everywhere."""
+    number, progress = running.newest.revision, known.rollouts.get(service.name)
+    if number >= service.target or not known.ran(service.name, service.target, asked):
+        return False
+    held_there = progress is not None and progress.deploy == service.deploy and progress.revision == number
+    return not held_there
 
 
 def _went_on(service: ServiceRecord, running: Running, known: Known) -> bool:

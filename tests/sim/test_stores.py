@@ -341,6 +341,20 @@ async def deployed_anew(world: World) -> None:
     await world.until(lambda: world.running("shop_web") == slots(6) and len(lives(world)) == 9, 30, "all runs")
 
 
+async def updated(world: World) -> None:
+    before = images(world)
+    await deploy(world, service("shop_web", "app:2"), service("shop_edge", mode="global"))
+    await world.until(lambda: not images(world) & before and world.running("shop_web") == slots(6), 90, "replaced")
+    await asyncio.sleep(20)
+
+
+async def rolled_back(world: World) -> None:
+    before = images(world)
+    await world.insist("service.rollback", RollbackService(service="shop_web"))
+    await world.until(lambda: not images(world) & before and world.running("shop_web") == slots(6), 90, "it is back")
+    await asyncio.sleep(20)
+
+
 async def canaries(world: World) -> None:
     both = (service("shop_web", "app:2"), service("shop_edge", "app:2", mode="global"))
     await deploy(world, *(replace(each, canary=1) for each in both))
@@ -358,6 +372,7 @@ def stands(world: World, name: str) -> bool:
         (nothing, canaries),
         (nothing, removed_and_deployed_anew),
         (removed, deployed_anew),
+        (updated, rolled_back),
     ],
 )
 def test_what_was_wanted_after_the_backup_is_not_ended_by_what_was_wanted_before(before: Steps, since: Steps) -> None:

@@ -301,6 +301,34 @@ def test_a_service_that_was_being_removed_stands_again_only_where_it_has_tasks_t
     assert (anew.removed, anew.replicas, anew.deploy) == (False, 3, 5)
 
 
+@pytest.mark.parametrize(("held_at", "silent", "target"), [(2, "", 1), (2, "n2", 1), (1, "", 2)])
+def test_a_service_that_went_back_since_the_backup_stays_there(held_at: int, silent: str, target: int) -> None:
+    """Also where a silent node is not known to have; not where its progress holds it there anyway."""
+    later = {node: view(node, slot, revision=2).assignment for node, slot in (("n1", "1"), ("n2", "2"))}
+    changes: dict[str, Wire] = {
+        "service__web": ServiceRecord(name="web", target=2, replicas=2, deploy=2),
+        "revision__web__2": RevisionRecord(number=2, spec=ServiceSpec(name="web", task=SPECS[2])),
+        "rollout__web": RolloutRecord(service="web", deploy=2, revision=held_at),
+        **{f"desired__{node}": each for node, each in later.items() if each is not None},
+    }
+    views = [view("n1", "1")] if silent else [view("n1", "1"), view("n2", "2")]
+    service = stored(plan(backup(**changes), *views, silent=silent), "service.web", ServiceRecord)
+    assert isinstance(service, ServiceRecord)
+    assert (service.target, service.back_from) == ((1, 2) if target == 1 else (2, 0))
+
+
+def test_a_deploy_that_had_not_reached_any_node_goes_on() -> None:
+    there = view("n1", "1", "2").assignment
+    assert there is not None
+    wanted = ServiceRecord(name="web", target=2, replicas=2, deploy=2)
+    changes: dict[str, Wire] = {
+        "service__web": wanted,
+        "revision__web__2": RevisionRecord(number=2, spec=ServiceSpec(name="web", task=SPECS[2])),
+        "desired__n1": there,
+    }
+    assert stored(plan(backup(**changes), view("n1", "1", "2")), "service.web", ServiceRecord) == wanted
+
+
 def test_another_meshs_backup_is_refused_and_so_is_a_mesh_that_nobody_names() -> None:
     with pytest.raises(Refused, match="of mesh m"):
         plan_recovery(backup(), Found(mesh_id="other"), rebuild=True, why="", now=0.0)
