@@ -9,14 +9,17 @@ from collections.abc import Awaitable, Callable
 import pytest
 from msgspec.structs import replace
 
+from agent.engine.memory_life import Life
 from bus.memory_stream import MemoryStream
 from schemas import subjects
 from schemas.assignment import Applied
 from schemas.errors import MeshError
 from schemas.liveness import Heartbeat
+from schemas.memberapi import RemoveNode, UpdateNode
 from schemas.revisionapi import PauseServices, RollbackService
 from schemas.serviceapi import ScaleServices
 from schemas.stackapi import RemoveStack
+from schemas.statusapi import GiveOrder
 from schemas.wire import encode
 from tests.sim import stores
 from tests.sim.invariants import STILL, Violated, Watchman, records
@@ -355,6 +358,52 @@ async def rolled_back(world: World) -> None:
     await asyncio.sleep(20)
 
 
+async def drained(world: World) -> None:
+    await world.insist("node.update", UpdateNode(node="n1", availability="drain"))
+    await world.until(lambda: not managed(world, "n1"), 30, "it is empty")
+    await asyncio.sleep(5)
+
+
+async def in_use_again(world: World) -> None:
+    await world.insist("node.update", UpdateNode(node="n1", availability="active"))
+    await filled(world)
+
+
+async def joined_anew(world: World) -> None:
+    """Another machine of the name."""
+    world.power_off("n1")
+    await world.until(lambda: "n1" not in world.ready(), 30, "it is down")
+    await world.insist("node.remove", RemoveNode(node="n1"))
+    await asyncio.sleep(5)
+    world.nodes["n1"].files.content.clear()
+    world.power_on("n1")
+    await filled(world)
+
+
+async def confirmed_dead(world: World) -> None:
+    world.power_off("n1")
+    await world.until(lambda: "n1" not in world.ready(), 30, "it is down")
+    await world.insist("order.give", GiveOrder(kind="node.confirm-dead", node="n1"))
+    leader = world.controllers[world.leader()]
+    await world.until(lambda: leader.mirror.records.liveness["n1"].ended, 10, "nothing runs there")
+    await asyncio.sleep(5)
+
+
+async def back(world: World) -> None:
+    world.power_on("n1")
+    await filled(world)
+
+
+async def filled(world: World) -> None:
+    await world.until(lambda: "n1" in world.ready(), 30, "it is there")
+    await world.insist("service.scale", ScaleServices(replicas={"shop_web": 9}))
+    await world.until(lambda: world.running("shop_web") == slots(9) and len(managed(world, "n1")) > 2, 30, "it is used")
+
+
+def managed(world: World, node: str) -> list[Life]:
+    return [life for life in world.nodes[node].live() if "mesh.task" in life.view.labels]
+
+
 async def canaries(world: World) -> None:
     both = (service("shop_web", "app:2"), service("shop_edge", "app:2", mode="global"))
     await deploy(world, *(replace(each, canary=1) for each in both))
@@ -373,6 +422,9 @@ def stands(world: World, name: str) -> bool:
         (nothing, removed_and_deployed_anew),
         (removed, deployed_anew),
         (updated, rolled_back),
+        (drained, in_use_again),
+        (nothing, joined_anew),
+        (confirmed_dead, back),
     ],
 )
 def test_what_was_wanted_after_the_backup_is_not_ended_by_what_was_wanted_before(before: Steps, since: Steps) -> None:
@@ -389,6 +441,7 @@ def test_what_was_wanted_after_the_backup_is_not_ended_by_what_was_wanted_before
         await led_anew(world, 2)
         await asyncio.sleep(40)
         assert running <= lives(world)
+        assert world.ready() == set(world.nodes)
 
     run(in_world(10, story))
 

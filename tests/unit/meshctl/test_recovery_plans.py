@@ -14,6 +14,7 @@ from schemas.network import AllocationRecord, NetworkRecord
 from schemas.nodeapi import AssignmentView
 from schemas.records import (
     EpochRecord,
+    LivenessRecord,
     MeshRecord,
     NodeRecord,
     OrderRecord,
@@ -327,6 +328,43 @@ def test_a_deploy_that_had_not_reached_any_node_goes_on() -> None:
         "desired__n1": there,
     }
     assert stored(plan(backup(**changes), view("n1", "1", "2")), "service.web", ServiceRecord) == wanted
+
+
+@pytest.mark.parametrize(("instance", "sequence", "is_member"), [("i-old", 700, True), ("i-old", 1, False)])
+def test_a_name_that_another_agent_has_by_now_is_its(instance: str, sequence: int, *, is_member: bool) -> None:
+    """But not that of an agent which was displaced, and obeys nothing since."""
+    old = NodeRecord(name="n1", instance=instance, availability="drain", labels={"zone": "a"})
+    shown = replace(view("n1", "1", "2", pair=(3, sequence)), labels={"zone": "b"})
+    for rebuild in (True, False):
+        recovery = plan(backup(node__n1=old), shown, rebuild=rebuild)
+        node = stored(recovery, "node.n1", NodeRecord)
+        assert isinstance(node, NodeRecord)
+        assert node.instance == ("i-n1" if is_member else instance)
+        assert node.labels == {"zone": "b" if is_member else "a"}
+        assert len({record.key for record in recovery.records}) == len(recovery.records)
+
+
+@pytest.mark.parametrize(("slots", "rebuild", "used"), [("1 2", True, True), ("1", True, False), ("1 2", False, False)])
+def test_a_node_that_has_got_tasks_since_it_was_drained_is_in_use(slots: str, *, rebuild: bool, used: bool) -> None:
+    there = view("n1", "1").assignment
+    assert there is not None
+    drained = NodeRecord(name="n1", instance="i-n1", availability="drain", force=True, labels={"zone": "a"})
+    base = backup(node__n1=drained, desired__n1=there)
+    node = stored(plan(base, view("n1", *slots.split()), rebuild=rebuild), "node.n1", NodeRecord)
+    assert node == (replace(drained, availability="active", force=False) if used else drained)
+
+
+@pytest.mark.parametrize("rebuild", [True, False])
+def test_a_node_that_answers_is_not_down_whatever_the_backup_says(*, rebuild: bool) -> None:
+    dead = LivenessRecord(node="n1", verdict="down", ended=True)
+    base = backup(
+        liveness__n1=dead,
+        liveness__n2=replace(dead, node="n2"),
+        liveness__n3=LivenessRecord(node="n3", verdict="ready"),
+    )
+    keys = {record.key for record in plan(base, view("n1", "1"), view("n3", "2"), silent="n2", rebuild=rebuild).records}
+    assert {"liveness.n2", "liveness.n3"} <= keys
+    assert "liveness.n1" not in keys
 
 
 def test_another_meshs_backup_is_refused_and_so_is_a_mesh_that_nobody_names() -> None:
