@@ -23,7 +23,7 @@ from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.backup import Backup, BackupHead, BackupRecord
 from schemas.errors import BadMessage, Refused
-from schemas.network import NetworkRecord
+from schemas.network import AllocationRecord, NetworkRecord
 from schemas.nodeapi import AssignmentView
 from schemas.records import (
     LivenessRecord,
@@ -95,6 +95,7 @@ class _Base:
     liveness: dict[str, LivenessRecord] = field(default_factory=dict)
     assignments: dict[str, Assignment] = field(default_factory=dict)
     networks: dict[str, NetworkRecord] = field(default_factory=dict)
+    allocations: dict[str, AllocationRecord] = field(default_factory=dict)
     rollouts: dict[str, RolloutRecord] = field(default_factory=dict)
     stack_good: dict[str, StackGoodRecord] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
@@ -121,13 +122,11 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
         rebuilt = rebuilt_services(known, held.values(), found.silent, now, found.seen)
     else:
         warnings += shortfalls(base.services, held.values())
-    networks = rebuilt_networks(
-        base.networks, base.verbatim.keys(), head.sequence, found.views.values(), intent=rebuild
-    )
+    networks = rebuilt_networks(base.networks, base.allocations, base.sequences, found.views.values(), intent=rebuild)
     members = rebuilt_members(base.nodes, base.sequences, base.liveness, known, found.views, now, intent=rebuild)
     anew = {**rebuilt.records, **networks.records, **members.records}
     changed = {key: NewRecord(key, encode(record), why) for key, (record, why) in anew.items()}
-    over = {*changed, *unfounded, *rebuilt.over, *members.over}
+    over = {*changed, *unfounded, *rebuilt.over, *networks.over, *members.over}
     verbatim = (NewRecord(key, value) for key, value in base.verbatim.items() if key not in over)
     records = (
         *verbatim,
@@ -150,6 +149,7 @@ def _read(records: Iterable[BackupRecord]) -> _Base:
         LivenessRecord: base.liveness,
         Assignment: base.assignments,
         NetworkRecord: base.networks,
+        AllocationRecord: base.allocations,
         RolloutRecord: base.rollouts,
         StackGoodRecord: base.stack_good,
     }

@@ -198,6 +198,23 @@ def test_a_network_of_the_backup_stays_as_it_is_wanted_whatever_was_allotted_sin
     assert not any("labels" in warning for warning in recovery.warnings)
 
 
+def test_a_store_that_grew_past_what_was_lost_of_it_knows_no_better_than_agents_what_was_allotted() -> None:
+    """Rolled back, it took one more round: its end is above what agents hold, though it has none of that."""
+    older = AllocationRecord(network="net", vni=1003, subnet="10.192.0.0/16", services={"web": "10.192.224.1"})
+    newer = replace(older, services={"other": "10.192.224.1", "web": "10.192.224.2"})
+    shown = replace(view("n1", "1", "2"), allocations={"net": newer}, allotted={"net": 450}, networks_known=450)
+    base = backup(network__net=NetworkRecord(name="net"), alloc__net=older)
+    assert stored(plan(base, shown), "alloc.net", AllocationRecord) == newer
+
+
+def test_an_allotment_that_another_network_has_by_now_is_left_out() -> None:
+    gone = AllocationRecord(network="old", vni=1003, subnet="10.192.0.0/16", vips="10.192.224.0/19")
+    shown = replace(view("n1", "1"), allocations={"net": replace(gone, network="net")}, allotted={"net": 900})
+    keys = {each.key for each in plan(backup(network__old=NetworkRecord(name="old"), alloc__old=gone), shown).records}
+    assert {"network.old", "alloc.net"} <= keys
+    assert "alloc.old" not in keys
+
+
 def without_revision(**changes: Wire) -> Backup:
     whole = backup(**changes)
     return Backup(head=whole.head, records=tuple(record for record in whole.records if record.key != "revision.web.1"))
