@@ -31,7 +31,10 @@ class Running:
     seen: frozenset[str] = frozenset()
     """Slots that silent nodes were last seen to run."""
     known: frozenset[str] = frozenset()
-    """Slots that the backup has tasks in: with no others, nothing tells of more."""
+    """Slots that the backup has tasks in: with no others, nothing tells of more than run on nodes that answer. What it
+    has on a node that is down was given to others, or scaled away."""
+    told: frozenset[str] = frozenset()
+    """Slots on nodes that answer."""
 
     @property
     def spec(self) -> TaskSpec:
@@ -48,7 +51,9 @@ class Running:
         """How many there are, as far as can be told."""
         names = {task.slot for task in self.tasks} | self.seen
         highest = max((int(name) for name in names if name.isdecimal()), default=0)
-        return len(names) if self.complete or names <= self.known else max(len(names), highest)
+        if self.complete:
+            return len(names)
+        return len(self.told) if names <= self.known else max(len(names), highest)
 
     @property
     def reached(self) -> int:
@@ -122,5 +127,6 @@ def running_services(
             complete,
             (seen or {}).get(service, frozenset()),
             known.slots.get(service, frozenset()) if known is not None else frozenset(),
+            frozenset(task.slot for asked, task, _, _ in each if asked),
         )
     return found

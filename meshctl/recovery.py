@@ -54,7 +54,8 @@ class Found:
     silent: frozenset[str] = frozenset()
     """Nodes known by name that do not answer."""
     seen: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Service -> slots that silent nodes were last seen to run (their observations)."""
+    """Service -> slots that silent nodes were last seen to run (their observations), if they obeyed what is newer than
+    the backup."""
     highest: tuple[int, int] = (0, 0)
     """(the highest generation, the highest sequence) that a store, agent or controller was heard to know."""
     mesh_id: str = ""

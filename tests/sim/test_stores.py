@@ -446,6 +446,32 @@ def test_what_was_wanted_after_the_backup_is_not_ended_by_what_was_wanted_before
     run(in_world(10, story))
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_a_node_ran_before_it_went_down_is_not_wanted_again(*, gone: bool) -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 9}))
+        await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine run")
+        await asyncio.sleep(5)
+        world.power_off("n1")
+        await world.until(lambda: "n1" not in world.ready(), 30, "it is down")
+        if gone:
+            await world.insist("node.remove", RemoveNode(node="n1"))
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 2}))
+        await world.until(lambda: len(world.running("shop_web")) == 2, 30, "two run")
+        await asyncio.sleep(5)
+        backup, before = await stores.back_up(world), lives(world)
+        stores.lose_store(world)
+        await asyncio.sleep(3)
+        await stores.recover(world, backup)
+        await world.until(lambda: world.leader() != "", 30, "somebody leads")
+        await asyncio.sleep(20)
+        assert records(world)["service.shop_web"].replicas == 2
+        assert lives(world) == before
+
+    run(in_world(12, story))
+
+
 def test_a_canary_that_no_backup_knows_stands_and_can_be_aborted() -> None:
     async def story(world: World) -> None:
         await two_services(world)
