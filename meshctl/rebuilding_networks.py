@@ -6,7 +6,7 @@ backup's older word, for another allotment would give addresses out twice. Who a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
 
 from meshctl.rebuilding import Rebuilt
@@ -19,30 +19,43 @@ NODE_PREFIX = NetworkRecord(name="any").node_prefix
 
 def rebuilt_networks(
     networks: Mapping[str, NetworkRecord],
-    stored: Collection[str],
-    since: int,
+    allocations: Mapping[str, AllocationRecord],
+    sequences: Mapping[str, int],
     views: Iterable[AssignmentView],
     *,
     intent: bool,
 ) -> Rebuilt:
-    """What agents hold that is newer than `since`, the sequence of the backup. `stored`: the keys that this has.
+    """What agents hold that is newer than the backup's. `sequences`: of the keys that this has.
 
+    Each is compared with what the backup has of it: a store that was rolled back may have grown past what was lost.
     `intent`: whether networks that the backup does not know are to stand again.
     """
     rebuilt = Rebuilt()
     shown = list(views)
-    for name, (sequence, record, node) in sorted(newest_allocations(shown).items()):
+    last = max(shown, key=lambda view: view.published, default=None)
+    attachable = last.publish.attachable if last is not None else ()
+    newest = newest_allocations(shown)
+    for name, (sequence, record, node) in sorted(newest.items()):
         key = subjects.allocation_key(name)
-        if sequence <= since and (key in stored or name in networks):
+        if sequence <= sequences.get(key, sequences.get(subjects.network_key(name), -1)):
             continue  # the backup knows better, also that it was removed
         rebuilt.records[key] = (record, f"what {node} has been allotted")
-        if intent and name not in networks:
-            rebuilt.records[subjects.network_key(name)] = (network_of(record, shown), f"{node} is on it")
+        if intent and (name not in networks or networks[name].removed):
+            network = network_of(record, shown, attachable=name in attachable)
+            rebuilt.records[subjects.network_key(name)] = (network, f"{node} is on it")
             rebuilt.warnings.append(f"network {name}: its labels are lost; deploy its stack again to have them back")
-    last = max(shown, key=lambda view: view.published, default=None)
-    if last is not None and last.published > since:
+        clashing = (other for other, held in allocations.items() if other not in newest and _clash(held, record))
+        rebuilt.over |= {subjects.allocation_key(other) for other in clashing}
+    if last is not None and last.published > sequences.get(subjects.PUBLISH, 0):
         rebuilt.records[subjects.PUBLISH] = (last.publish, f"what {last.node} publishes")
     return rebuilt
+
+
+def _clash(older: AllocationRecord, newer: AllocationRecord) -> bool:
+    """Whether one was given what the other had before: that network was removed since, and nobody is on it."""
+    if not older.subnet or not newer.subnet:
+        return False
+    return older.vni == newer.vni or IPv4Network(older.subnet).overlaps(IPv4Network(newer.subnet))
 
 
 def newest_allocations(views: Iterable[AssignmentView]) -> dict[str, tuple[int, AllocationRecord, str]]:
@@ -56,7 +69,7 @@ def newest_allocations(views: Iterable[AssignmentView]) -> dict[str, tuple[int, 
     return found
 
 
-def network_of(record: AllocationRecord, views: Iterable[AssignmentView]) -> NetworkRecord:
+def network_of(record: AllocationRecord, views: Iterable[AssignmentView], *, attachable: bool = False) -> NetworkRecord:
     """The intent behind an allotment. A stack's is called after it, and used by nobody else."""
     stacks = {
         task.stack
@@ -73,6 +86,7 @@ def network_of(record: AllocationRecord, views: Iterable[AssignmentView]) -> Net
         stack=stack if stack and record.network.startswith(f"{stack}_") else "",
         node_prefix=min(prefixes, default=NODE_PREFIX),
         internal=record.internal,
+        attachable=attachable,
         mtu=record.mtu,
         change="created",
     )

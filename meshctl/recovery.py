@@ -15,15 +15,25 @@ from typing import Any
 import msgspec
 
 from meshctl.backup import decoded
+from meshctl.evidence import Known
 from meshctl.rebuilding import Rebuilt, rebuilt_services, shortfalls
+from meshctl.rebuilding_members import rebuilt_members
 from meshctl.rebuilding_networks import rebuilt_networks
 from schemas import subjects
 from schemas.assignment import Assignment
-from schemas.backup import Backup, BackupRecord
+from schemas.backup import Backup, BackupHead, BackupRecord
 from schemas.errors import BadMessage, Refused
-from schemas.network import NetworkRecord
+from schemas.network import AllocationRecord, NetworkRecord
 from schemas.nodeapi import AssignmentView
-from schemas.records import MeshRecord, NodeRecord, RevisionRecord, RolloutRecord, ServiceRecord, StackRecord
+from schemas.records import (
+    LivenessRecord,
+    MeshRecord,
+    NodeRecord,
+    RevisionRecord,
+    RolloutRecord,
+    ServiceRecord,
+    StackRecord,
+)
 from schemas.stacks import StackGoodRecord
 from schemas.wire import encode
 
@@ -44,7 +54,8 @@ class Found:
     silent: frozenset[str] = frozenset()
     """Nodes known by name that do not answer."""
     seen: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Service -> slots that silent nodes were last seen to run (their observations)."""
+    """Service -> slots that silent nodes were last seen to run (their observations), if they obeyed what is newer than
+    the backup."""
     highest: tuple[int, int] = (0, 0)
     """(the highest generation, the highest sequence) that a store, agent or controller was heard to know."""
     mesh_id: str = ""
@@ -82,10 +93,13 @@ class _Base:
     revisions: dict[tuple[str, int], RevisionRecord] = field(default_factory=dict)
     stacks: dict[str, StackRecord] = field(default_factory=dict)
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
+    liveness: dict[str, LivenessRecord] = field(default_factory=dict)
     assignments: dict[str, Assignment] = field(default_factory=dict)
     networks: dict[str, NetworkRecord] = field(default_factory=dict)
+    allocations: dict[str, AllocationRecord] = field(default_factory=dict)
     rollouts: dict[str, RolloutRecord] = field(default_factory=dict)
     stack_good: dict[str, StackGoodRecord] = field(default_factory=dict)
+    sequences: dict[str, int] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
 
@@ -97,43 +111,34 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
     """
     base = _read(backup.records if backup else ())
     mesh_id = _mesh_id(backup, found)
-    known = backup.head if backup else None
-    generation = max(found.highest[0], known.generation if known else 0) + 1
-    first = max(found.highest[1], known.sequence if known else 0) + MARGIN
+    head = backup.head if backup else BackupHead()
+    generation = max(found.highest[0], head.generation) + 1
+    first = max(found.highest[1], head.sequence) + MARGIN
     warnings = [f"{what}: left out, it can't be read" for what in base.unread]
     rebuilt = Rebuilt()
     held = {node: view.assignment for node, view in found.views.items() if view.assignment is not None}
+    unfounded = _answering_nothing(base)
+    known = _known(base, unfounded)
     if rebuild:
-        shown = [*held.values(), *(each for node, each in base.assignments.items() if node in found.silent)]
-        complete = not found.silent
-        rebuilt = rebuilt_services(
-            base.services, base.revisions, base.stacks, shown, now, complete=complete, seen=found.seen
-        )
+        rebuilt = rebuilt_services(known, held.values(), found.silent, now, found.seen)
     else:
         warnings += shortfalls(base.services, held.values())
-    networks = rebuilt_networks(
-        base.networks, base.verbatim.keys(), _since(backup), found.views.values(), intent=rebuild
-    )
-    anew = {**rebuilt.records, **networks.records}
+    networks = rebuilt_networks(base.networks, base.allocations, base.sequences, found.views.values(), intent=rebuild)
+    members = rebuilt_members(base.nodes, base.sequences, base.liveness, known, found.views, now, intent=rebuild)
+    anew = {**rebuilt.records, **networks.records, **members.records}
     changed = {key: NewRecord(key, encode(record), why) for key, (record, why) in anew.items()}
-    unfounded = _answering_nothing(base)
-    verbatim = (NewRecord(key, value) for key, value in base.verbatim.items() if key not in {*changed, *unfounded})
+    over = {*changed, *unfounded, *rebuilt.over, *networks.over, *members.over}
+    verbatim = (NewRecord(key, value) for key, value in base.verbatim.items() if key not in over)
     records = (
         *verbatim,
         *changed.values(),
-        *_members(base, found, now),
         *_assignments(base, found, held, generation),
     )
-    warnings += [*rebuilt.warnings, *networks.warnings, *_idle(base, rebuilt, held.values(), found)]
+    warnings += [*rebuilt.warnings, *networks.warnings, *members.warnings, *_idle(base, rebuilt, held.values(), found)]
     warnings += _forgotten(base, rebuilt)
     warnings += [f"node {node} does not answer: {_of_silent(node, base)}" for node in sorted(found.silent)]
     mesh = MeshRecord(mesh_id=mesh_id, generation=generation, created_at=max(0.0, now), why=why)
     return Recovery(mesh, first, tuple(records), tuple(warnings))
-
-
-def _since(backup: Backup | None) -> int:
-    """What has a higher sequence is newer than the backup."""
-    return backup.head.sequence if backup is not None else 0
 
 
 def _read(records: Iterable[BackupRecord]) -> _Base:
@@ -142,8 +147,10 @@ def _read(records: Iterable[BackupRecord]) -> _Base:
         ServiceRecord: base.services,
         StackRecord: base.stacks,
         NodeRecord: base.nodes,
+        LivenessRecord: base.liveness,
         Assignment: base.assignments,
         NetworkRecord: base.networks,
+        AllocationRecord: base.allocations,
         RolloutRecord: base.rollouts,
         StackGoodRecord: base.stack_good,
     }
@@ -154,6 +161,7 @@ def _read(records: Iterable[BackupRecord]) -> _Base:
         except BadMessage:
             base.unread.append(record.key)
             continue
+        base.sequences[record.key] = record.sequence
         if isinstance(value, RevisionRecord):
             base.revisions[name.rpartition(".")[0], value.number] = value
         elif type(value) in tables:
@@ -161,6 +169,11 @@ def _read(records: Iterable[BackupRecord]) -> _Base:
         if record.key not in LEFT_OUT and noun not in LEFT_OUT_KINDS:
             base.verbatim[record.key] = record.content
     return base
+
+
+def _known(base: _Base, unfounded: frozenset[str]) -> Known:
+    rollouts = {name: each for name, each in base.rollouts.items() if subjects.rollout_key(name) not in unfounded}
+    return Known(base.services, base.revisions, base.stacks, rollouts, base.assignments)
 
 
 def _answering_nothing(base: _Base) -> frozenset[str]:
@@ -194,15 +207,6 @@ def _mesh_id(backup: Backup | None, found: Found) -> str:
         names = ", ".join(sorted(told)) or "nobody says"
         raise Refused(f"it is not known which mesh this is ({names})", hint="name a backup: --backup FILE")
     return told.pop()
-
-
-def _members(base: _Base, found: Found, now: float) -> Iterable[NewRecord]:
-    """Agents that the backup does not know as members."""
-    for node, view in sorted(found.views.items()):
-        if node not in base.nodes:
-            labels = dict(view.labels)
-            record = NodeRecord(name=node, instance=view.instance, labels=labels, joined_at=max(0.0, now))
-            yield NewRecord(subjects.node_key(node), encode(record), "its agent answers; the backup does not know it")
 
 
 def _assignments(base: _Base, found: Found, held: Mapping[str, Assignment], generation: int) -> Iterable[NewRecord]:

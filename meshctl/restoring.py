@@ -99,10 +99,12 @@ async def look_around(bus: Bus, backup: Backup | None) -> Found:
         heard.know(*view.applied.pair)
         heard.know(view.applied.generation, view.networks_known)
     silent = frozenset(heard.nodes - views.keys())
+    known = (backup.head.generation, backup.head.sequence) if backup is not None else (0, 0)
+    observed = [heard.observed[node] for node in sorted(silent & heard.observed.keys())]
     return Found(
         views=dict(sorted(views.items())),
         silent=silent,
-        seen=_slots_seen(heard.observed[node] for node in silent & heard.observed.keys()),
+        seen=_slots_seen(each for each in observed if each.applied.pair > known),
         highest=(heard.generation, heard.sequence),
         mesh_id=heard.mesh_id,
         leader=heard.leader,
@@ -110,7 +112,11 @@ async def look_around(bus: Bus, backup: Backup | None) -> Found:
 
 
 def _slots_seen(observations: Iterable[Observation]) -> dict[str, frozenset[str]]:
-    """Service -> slots with a live task."""
+    """Service -> slots with a live task.
+
+    Of nodes that obeyed what the backup does not know: what one that is down for long, or was removed, ran before was
+    assigned to others since, or is no more.
+    """
     slots: dict[str, set[str]] = {}
     for task in (task for observation in observations for task in observation.tasks if not task.ended):
         slots.setdefault(task.service, set()).add(task.slot)

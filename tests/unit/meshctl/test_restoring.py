@@ -14,9 +14,10 @@ from meshctl.recovery import NewRecord, Recovery
 from meshctl.restoring import laggards, look_around, persistently, restore_store
 from schemas import subjects
 from schemas.assignment import Applied
+from schemas.backup import Backup, BackupHead
 from schemas.errors import Unreachable
 from schemas.liveness import ControllerBeat
-from schemas.observation import Observation
+from schemas.observation import Observation, ObservedTask
 from schemas.records import MeshRecord
 from schemas.wire import encode
 
@@ -70,6 +71,21 @@ async def test_what_a_silent_node_obeyed_when_it_was_last_seen_counts() -> None:
     await bus.observed.commit((Put("n1", encode(seen)),))
     found = await look_around(bus, None)
     assert (found.highest, found.silent) == ((4, 700), {"n1"})
+
+
+@pytest.mark.parametrize(("sequence", "slots"), [(700, {}), (701, {"web": {"7"}})])
+async def test_what_a_silent_node_was_seen_to_run_counts_if_it_obeyed_what_the_backup_does_not_know(
+    sequence: int, slots: dict[str, set[str]]
+) -> None:
+    """The observation of a node that is down for weeks, or was removed, stands as it was."""
+    broker = MemoryBroker()
+    bus = broker.connect("operator")
+    task = ObservedTask(id="1-1", service="web", slot="7", spec="abc", revision=1, state="running")
+    applied = Applied(generation=4, sequence=sequence)
+    seen = Observation(node="n1", instance="i1", boot="b1", counter=1, applied=applied, tasks=(task,))
+    await bus.observed.commit((Put("n1", encode(seen)),))
+    found = await look_around(bus, Backup(head=BackupHead(mesh_id="m1", generation=4, sequence=700)))
+    assert (found.seen, found.silent) == (slots, {"n1"})
 
 
 async def test_servers_that_do_not_answer_yet_are_asked_again() -> None:
