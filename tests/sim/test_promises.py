@@ -26,15 +26,15 @@ from schemas.revisionapi import RollbackService
 from schemas.serviceapi import ServiceDeploy
 from schemas.spec import ContainerSpec, HealthCheck, RestartPolicy, ServiceSpec, TaskSpec, UpdatePolicy
 from schemas.wire import decode, encode
+from tests.sim.basis import LAG, Basis
 from tests.sim.invariants import Violated, Watchman
 from tests.sim.loop import run
 from tests.sim.people import People
 from tests.sim.promises import PromiseWatch
-from tests.sim.shown import LAG
 from tests.sim.test_planted import assign, commit, task_of
 from tests.sim.test_rollouts import rollout
 from tests.sim.test_world import deploy, slots
-from tests.sim.world import Basis, World, in_world, silence_logs
+from tests.sim.world import World, in_world, silence_logs
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 

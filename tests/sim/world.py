@@ -8,9 +8,10 @@ is heard.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,16 +29,15 @@ from controller.changes import Plan
 from controller.config import Config
 from controller.controller import Controller
 from controller.highest import ForgetfulMemory
-from controller.plan import plan
-from controller.world import Dirty, Stored
+from controller.plan import plan as decide
+from controller.world import Dirty
 from controller.world import World as Known
 from schemas import subjects
 from schemas.api import REQUESTS
 from schemas.errors import MeshError
-from schemas.observation import Observation
-from schemas.records import NodeRecord, OrderRecord
 from schemas.replies import open_reply
 from schemas.wire import Wire, encode
+from tests.sim.basis import Answers, Basis
 from tests.sim.loop import SimLoop
 from tests.sim.machines import Disk, Node, SkewedClock, new_engine
 from tests.sim.suspension import context_of
@@ -46,16 +46,6 @@ from tests.sim.suspension import context_of
 def silence_logs() -> None:
     """Thousands of runs: only what is critical is said."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-
-
-@dataclass(frozen=True)
-class Basis:
-    """What a leader went by."""
-
-    at: float
-    observations: Mapping[str, Observation]
-    nodes: Mapping[str, Stored[NodeRecord]]
-    orders: Mapping[str, Stored[OrderRecord]]
 
 
 @dataclass
@@ -88,6 +78,7 @@ class World:
     def __post_init__(self) -> None:
         self.operator = self.broker.connect("operator")
         self.operator_clock = LoopClock()
+        self._answers = Answers(self.broker.observed)
 
     @property
     def loop(self) -> SimLoop:
@@ -108,17 +99,24 @@ class World:
     def start_controller(self, name: str) -> None:
         """It comes (back) with what it remembered on disk."""
         clock = self.clocks.setdefault(name, SkewedClock(self.rng.choice((0.0, 0.0, -7200.0, 7200.0))))
-        bus = self.broker.connect(controller_user(name))
-        chance = random.Random(self.rng.getrandbits(64))
-        memory = self.memories.setdefault(name, ForgetfulMemory())
-        controller = Controller(Config(name), bus, clock=clock, rng=chance, memory=memory, plan=self._plan)
-        self.controllers[name] = controller
         user = controller_user(name)
+        bus = self.broker.connect(user)
+        chance = random.Random(self.rng.getrandbits(64))
+        plan = functools.partial(self._plan, user)
+        memory = self.memories.setdefault(name, ForgetfulMemory())
+        controller = Controller(Config(name), bus, clock=clock, rng=chance, memory=memory, plan=plan)
+        self.controllers[name] = controller
         self.processes[name] = self.group.create_task(controller.run(), name=name, context=context_of(user))
 
-    def _plan(self, world: Known, dirty: Dirty, now: float) -> Plan:
-        self.decided_by[world.epoch] = Basis(self.now, dict(world.observations), dict(world.nodes), dict(world.orders))
-        return plan(world, dirty, now)
+    def _plan(self, user: str, world: Known, dirty: Dirty, now: float) -> Plan:
+        self.decided_by[world.epoch] = Basis(
+            self.now,
+            dict(world.observations),
+            dict(world.nodes),
+            dict(world.orders),
+            self._answers.outdated.get(user),
+        )
+        return decide(world, dirty, now)
 
     def crash_controller(self, name: str, *, advise: bool = True) -> None:
         """kill -9."""
