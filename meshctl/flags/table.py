@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from meshctl.flags.values import (
     one_of,
@@ -29,6 +29,7 @@ from meshctl.flags.values import (
 )
 from meshctl.format.sizes import parse_cpus, parse_size
 from meshctl.format.times import parse_duration
+from schemas.spec import OnReconnect
 
 Parser = Callable[[str, str], Any]
 
@@ -86,6 +87,7 @@ class Gathering:
 
 
 _DRIFT = "What follows when it is changed by hand: report, replace or ignore."
+_RECONNECT = "Which task stays when a lost node comes back: keep-replacement or keep-original."
 _container, _limits, _reserve, _restart = "task.container.", "task.limits.", "task.reservations.", "task.restart."
 
 
@@ -133,6 +135,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("progress-deadline", "progress_deadline", parse_duration, "DURATION", "No progress so long: it failed."),
     Setting("drift", "task.drift", partial(one_of, allowed=("report", "replace", "ignore")), "POLICY", _DRIFT),
     Setting("stop-after", "task.stop_after", parse_duration, "DURATION", "Ends where the node is cut off so long."),
+    Setting("on-reconnect", "on_reconnect", partial(one_of, allowed=get_args(OnReconnect)), "WHICH", _RECONNECT),
     *_policy("update", "update"),
     *_policy("rollback", "rollback"),
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from agent.engine.memory_life import Program
 from schemas.serviceapi import ScaleServices, ServiceDeploy
-from schemas.spec import ContainerSpec, RestartPolicy, ServiceSpec, TaskSpec
+from schemas.spec import ContainerSpec, OnReconnect, RestartPolicy, ServiceSpec, TaskSpec
 from schemas.stackapi import DeployStack, RemoveStack
 from tests.sim.loop import run
 from tests.sim.machines import UNMANAGED
@@ -32,6 +33,12 @@ def slots(count: int) -> list[str]:
 
 def images(world: World) -> set[str]:
     return {lives[0][1].view.image for (name, _), lives in world.live().items() if name == "shop_web"}
+
+
+def begun(world: World) -> list[str]:
+    """The containers that are made, and do not run yet."""
+    lives = [life for node in world.nodes.values() for life in node.engine.lives.values()]
+    return [life.view.id for life in lives if life.view.state == "created" and "mesh.task" in life.view.labels]
 
 
 async def deploy(world: World, *services: ServiceDeploy) -> None:
@@ -81,14 +88,37 @@ def test_a_dead_node_is_replaced_and_settles_when_it_returns() -> None:
     run(in_world(3, story))
 
 
-def test_a_node_cut_off_and_healed_ends_with_exactly_the_wanted_set() -> None:
+@pytest.mark.parametrize("on_reconnect", ["keep-replacement", "keep-original"])
+@pytest.mark.parametrize("up", [True, False])
+def test_a_node_cut_off_and_healed_ends_with_exactly_the_wanted_set(on_reconnect: OnReconnect, up: bool) -> None:
+    """Its containers run on; then the replacements stay where they are up, or the originals where those are wanted."""
+
     async def story(world: World) -> None:
-        await deploy(world, service("shop_web"))
-        await world.until(lambda: world.running("shop_web") == slots(6), 30, "six slots run")
+        def at(name: str) -> set[str]:
+            return {life.view.id for life in world.nodes[name].live()}
+
+        def everywhere() -> set[str]:
+            return {id_ for name in world.nodes for id_ in at(name)}
+
+        for node in world.nodes.values():
+            node.engine.add_image("slow:1", Program(starts_in=20.0))
+        wanted = service("shop_web", "slow:1")
+        spec = msgspec.structs.replace(wanted.spec, on_reconnect=on_reconnect)
+        await deploy(world, msgspec.structs.replace(wanted, spec=spec))
+        await world.until(lambda: world.running("shop_web") == slots(6), 60, "six slots run")
+        originals, others = at("n1"), at("n2") | at("n3")
         world.cut("n1")
-        await world.until(lambda: len(world.running("shop_web")) == 8, 30, "replacements run beside the lost ones")
+        await world.until(lambda: len(begun(world)) == 2, 30, "replacements start")
+        if up:
+            await world.until(lambda: len(world.running("shop_web")) == 8, 30, "they run beside the lost ones")
+        await asyncio.sleep(2)
+        assert at("n1") == originals, "they run on while their node is cut off"
+        replacements = everywhere() - originals - others
         world.plug("n1")
         await world.until(lambda: world.running("shop_web") == slots(6), 30, "six slots run")
+        await asyncio.sleep(30)
+        stay = replacements if up and on_reconnect == "keep-replacement" else originals
+        assert everywhere() == others | stay
 
     run(in_world(4, story))
 

@@ -35,6 +35,9 @@ GOOD = ("app:1", "app:2")
 BAD = "crash:1"
 WEB = (*GOOD, "app:2", BAD)
 CANARIES = frozenset({"shop_web", "shop_edge"})
+ORIGINALS = frozenset({"shop_slow"})
+"""Services whose tasks are taken back with a lost node that returns."""
+
 JOINED = frozenset({"shop_web", "shop_slow"})
 NETWORK = NetworkRecord(name="shop_net", stack="shop")
 SLOW = Dependency(service="shop_slow", condition="service_healthy", required=False, restart=True)
@@ -52,6 +55,7 @@ def a_service(rng: random.Random, name: str = "") -> ServiceDeploy:
         stack="shop",
         task=_task(rng, name, image),
         mode=mode,
+        on_reconnect="keep-original" if name in ORIGINALS else "keep-replacement",
         update=_policy(rng, name),
         rollback=_policy(rng, name),
         depends_on=(SLOW,) if image == "app:2" and name == "shop_web" else (),

@@ -157,6 +157,7 @@ def test_what_compose_says_in_x_mesh_has_a_flag() -> None:
         progress_deadline="30s",
         drift="replace",
         stop_after="30s",
+        on_reconnect="keep-original",
         endpoint_mode="dnsrr",
         health_cmd="true",
         health_start_interval="1s",
@@ -165,8 +166,11 @@ def test_what_compose_says_in_x_mesh_has_a_flag() -> None:
     assert (container.cap_add, container.cap_drop) == (("NET_ADMIN",), ("ALL",))
     assert (placement.affinity, placement.anti_affinity) == (("shop_db",), ("web",))
     assert (spec.progress_deadline, spec.task.drift, spec.task.stop_after) == (30.0, "replace", 30.0)
-    assert spec.endpoint_mode == "dnsrr"
+    assert (spec.endpoint_mode, spec.on_reconnect) == ("dnsrr", "keep-original")
     assert container.healthcheck == HealthCheck(test=("CMD-SHELL", "true"), start_interval=1.0)
+    assert made().on_reconnect == "keep-replacement"
+    assert changed(spec, on_reconnect="keep-replacement").on_reconnect == "keep-replacement"
+    assert changed(spec, stop_after="0s").on_reconnect == "keep-original"
 
 
 def test_an_update_without_flags_changes_nothing() -> None:
@@ -211,6 +215,7 @@ def test_an_update_keeps_the_pinned_image_unless_another_is_named() -> None:
         ({"limit_memory": "lots"}, "--limit-memory: 'lots' is no size"),
         ({"limit_cpu": "-1"}, "--limit-cpu: '-1' is no number of CPUs"),
         ({"restart_condition": "always"}, "--restart-condition: 'always' can't be"),
+        ({"on_reconnect": "keep"}, "--on-reconnect: 'keep' can't be"),
         ({"update_max_failure_ratio": "2"}, "'2' is no share"),
         ({"update_parallelism": "x"}, "'x' is no number"),
         ({"ulimit_add": ("nofile=x",)}, "'nofile=x' is no limit"),
