@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,23 @@ def test_how_a_task_ended_is_found_by_its_id_after_its_container_is_gone() -> No
         assert found.finished_at - found.started_at > 4
         assert found.image_id
         assert await find_post_mortem(stage.leader.bus, "1") is None
+
+    play(scene)
+
+
+@pytest.mark.parametrize("oom", [True, False])
+def test_whether_it_was_out_of_memory_is_kept(oom: bool) -> None:
+    async def scene(stage: Rehearsal) -> None:
+        stage.engine.add_image("greedy:1", Program(runs_for=5, exit_code=137, oom=oom))
+        spec = spec_of("greedy:1")
+        async with stage.agent():
+            await stage.put(assigned("1-1", spec), specs=[spec])
+            await stage.until_state("1-1", "failed")
+            await asyncio.sleep(1)
+        found = await find_post_mortem(stage.leader.bus, "1-1")
+        assert found is not None
+        assert (found.oom_killed, found.exit_code) == (oom, 137)
+        assert ("out of memory" in found.error) == oom
 
     play(scene)
 
