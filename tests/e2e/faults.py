@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
 from bus.nats import NatsBus
 from lab.lab import Lab
+from lab.plan import NATS_PORT
 from lab.rack import Part
 from meshctl.client import Mesh
 from schemas.subjects import STATE_STREAM
 from tests.e2e.site import Site
+
+ESTABLISHED = "01"
+"""As /proc/net/tcp has it."""
 
 
 def signal_all(lab: Lab, machine: str, number: int, only: Part | None = None) -> None:
@@ -34,3 +43,37 @@ def delete_state_stream(site: Site) -> None:
         await mesh.bus.line.ask(f"$JS.API.STREAM.DELETE.{STATE_STREAM}", b"", timeout=10)
 
     site.ask(delete)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A machine's connection to a nats-server."""
+
+    server: str
+    unsent: int
+    """Bytes that the server has not confirmed yet."""
+
+
+def line_of(lab: Lab, machine: str) -> Line | None:
+    """A machine's connection now (of several the one with most on its way); None: it has none."""
+    names = {server.address: server.name for server in lab.plan.of("nats")}
+    table = lab.exec(machine, ["cat", "/proc/net/tcp"]).stdout.splitlines()[1:]
+    lines = []
+    for _, _, remote, state, queues, *_ in (row.split() for row in table):
+        address, port = remote.split(":")
+        server = names.get(str(IPv4Address(int.from_bytes(bytes.fromhex(address), "little"))))
+        if state == ESTABLISHED and int(port, 16) == NATS_PORT and server:
+            lines.append(Line(server, int(queues.split(":")[0], 16)))
+    return max(lines, key=lambda line: line.unsent, default=None)
+
+
+@contextlib.contextmanager
+def muted(lab: Lab, machine: str) -> Iterator[None]:
+    """It hears everybody, and nobody hears it; what it says waits, and is sent again, as TCP does it."""
+    rule = ["OUTPUT", "-p", "tcp", "--dport", str(NATS_PORT), "-j", "DROP"]
+    done = lab.exec(machine, ["iptables", "-w", "-I", *rule])
+    assert done.returncode == 0, done.stderr
+    try:
+        yield
+    finally:
+        lab.exec(machine, ["iptables", "-w", "-D", *rule])
