@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from meshctl.client import Mesh
-from schemas.statusapi import GetStatus, Status
 from tests.e2e.faults import delete_state_stream
+from tests.e2e.recovering import copy_files, generation, put_files_back, reasons, untouched
 from tests.e2e.site import PATIENCE, Site, worker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
-
-
-def reasons(site: Site) -> str:
-    async def ask(mesh: Mesh) -> Status:
-        answer = await mesh.ask("status.get", GetStatus())
-        assert isinstance(answer, Status)
-        return answer
-
-    return " ".join(reason.text for reason in site.ask(ask).reasons)
-
-
-def untouched(site: Site, before: set[str], seconds: float) -> None:
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        assert {found.id for found in site.containers()} == before
-        time.sleep(0.5)
-
-
-def generation(site: Site) -> int:
-    return site.eye.leader(10).generation
 
 
 def test_a_deleted_stream_stops_nothing_and_is_rebuilt_from_what_agents_obey(
@@ -85,28 +63,12 @@ def test_older_files_under_the_servers_are_noticed_and_what_is_newer_is_kept(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # what was there is kept in a file beside
-    servers = ("nats-1", "nats-2", "nats-3")
     site.deploy("old", web=worker(replicas=3))
-    time.sleep(2)  # the agents have obeyed, the controllers have remembered
-    for server in servers:
-        site.lab.stop(server)
-    for server in servers:
-        shutil.copytree(site.lab.paths.data(server), tmp_path / server)
-    for server in servers:
-        site.lab.start(server)
-    site.all_ready()
+    copy_files(site, tmp_path)
     site.meshctl("service", "scale", "old_web=5")
     site.deploy("new", web=worker(replicas=2))
     before = {found.id for found in site.containers()}
-    time.sleep(2)
-    for server in servers:
-        site.lab.kill(server)
-    for server in servers:
-        data = site.lab.paths.data(server)
-        shutil.rmtree(data)
-        shutil.copytree(tmp_path / server, data)
-    for server in servers:
-        site.lab.start(server)
+    put_files_back(site, tmp_path)
     site.wait("the mesh says so", lambda: "store.rolled_back" in reasons(site), PATIENCE)
     site.lab.stop("controller-1")
     site.lab.start("controller-1")
