@@ -183,6 +183,29 @@ def test_a_record_that_only_renews_is_no_newer_epoch_to_who_stands(*, since: int
     run(scenario())
 
 
+def test_what_is_stored_while_the_store_is_asked_for_its_end_makes_it_no_older_one() -> None:
+    """Two stand at once: one reads the end, the other takes over, and the first one's mirror shows that."""
+
+    async def scenario() -> None:
+        broker = MemoryBroker(random.Random(7), mesh_id="m1")
+        broker.faults.delay = (0.05, 0.05)
+        bus, other = broker.connect("controller-x"), broker.connect("controller-y")
+        office = Office("x", bus, Mirror(bus), LoopClock(), random.Random(1), ForgetfulMemory())
+
+        def highest() -> Highest:
+            return Highest(mesh_id="m1", generation=1, sequence=broker.state.existing().last)
+
+        async with asyncio.TaskGroup() as group:
+            standing = group.create_task(Candidate(office, lambda: "", highest).may_stand())
+            before = highest()
+            while not standing.done():
+                await other.state.commit([Put("job.a", b"")])
+            assert highest().sequence > before.sequence
+        assert standing.result().mesh_id == "m1"
+
+    run(scenario())
+
+
 def test_a_reign_of_an_epoch_that_the_store_does_not_show_ends_before_it_begins() -> None:
     async def scenario() -> None:
         async with mesh_of(controllers=1) as mesh:
