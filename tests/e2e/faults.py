@@ -12,6 +12,7 @@ from lab.lab import Lab
 from lab.plan import NATS_PORT
 from lab.rack import Part
 from meshctl.client import Mesh
+from schemas.liveness import LeaderBeat
 from schemas.subjects import STATE_STREAM
 from tests.e2e.site import Site
 
@@ -33,6 +34,19 @@ def stream_leader(site: Site) -> str:
         return (await mesh.bus.state.info()).leader
 
     return site.ask(ask)
+
+
+def server_of_leader(site: Site) -> str:
+    """The nats-server that the leading controller is connected to."""
+    line = line_of(site.lab, site.eye.leader().holder)
+    assert line is not None, "who leads has no connection"
+    return line.server
+
+
+def leads_still(site: Site, before: LeaderBeat) -> None:
+    """Nobody has taken over since."""
+    now = site.eye.leader()
+    assert (now.holder, now.epoch) == (before.holder, before.epoch), "somebody else leads"
 
 
 def delete_state_stream(site: Site) -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.e2e.faults import leads_still
 from tests.e2e.site import PATIENCE, Site, worker
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(240)]
@@ -113,12 +114,14 @@ def test_what_ends_well_because_its_engine_ends_it_has_failed_and_what_ends_by_i
 
 
 def test_work_goes_on_while_a_nats_server_is_dead(site: Site) -> None:
+    leader = site.eye.leader()
     for server in ("nats-1", "nats-3"):
         site.lab.kill(server)
         site.deploy("bus", "--timeout", "60s", web=worker(replicas=3, environment={"DEAD": server}))
         site.settle("bus_web", 3)
         site.lab.start(server)
         site.all_ready()
+        leads_still(site, leader)
 
 
 def test_a_node_without_power_comes_back_and_nothing_runs_twice(site: Site) -> None:

@@ -78,8 +78,11 @@ def test_an_agent_alone_can_be_killed_and_started(mesh_lab: Lab, eye: Eye) -> No
 
 @pytest.mark.parametrize("fault", ["kill", "cut"])
 def test_the_mesh_outlives_each_of_its_nats_servers(mesh_lab: Lab, eye: Eye, fault: str) -> None:
+    leader = eye.leader()
     for server in ("nats-1", "nats-2", "nats-3"):
         getattr(mesh_lab, fault)(server)
         eye.wait_until("all nodes are ready", lambda: len(ready(eye)) == 3, PATIENCE)
         mesh_lab.mend()
         all_ready(eye)
+        if fault == "kill":  # who is cut off has to find that out first
+            assert (eye.leader().holder, eye.leader().epoch) == (leader.holder, leader.epoch), f"{server} died"
