@@ -77,16 +77,27 @@ def tried(site: Site) -> list[Found]:
     return site.containers("crash_web", every=True)
 
 
-def test_all_nodes_vanish_at_once_and_the_brake_holds_until_they_return(site: Site) -> None:
+def braked(site: Site) -> bool:
+    return "brake: replacements are held back" in site.meshctl("status").out
+
+
+def test_all_nodes_vanish_at_once_and_the_brake_holds_until_it_is_released_or_they_return(site: Site) -> None:
     site.deploy("brake", web=worker(replicas=3))
     before = site.ids("brake_web")
     for node in site.lab.nodes:
         site.lab.cut(node)
-    site.wait("the brake holds", lambda: "brake: replacements are held back" in site.meshctl("status").out)
+    site.wait("the brake holds", lambda: braked(site))
     time.sleep(3)
     assert site.ids("brake_web") == before
     for node in site.lab.nodes:  # one after the other: as soon as fewer than 3 are silent, those are replaced
         site.lab.heal(node)
     site.all_ready()
     site.settle("brake_web", 3)
-    site.wait("it is let go", lambda: "replacements are held back" not in site.meshctl("status").out)
+    site.wait("it is let go", lambda: not braked(site))
+    for node in site.lab.nodes:
+        site.lab.cut(node)
+    site.wait("the brake holds again", lambda: braked(site))
+    site.meshctl("brake", "release")
+    site.wait("it is released, though all are silent", lambda: not braked(site))
+    site.lab.heal("node-1")
+    site.wait("what is lost runs where a node answers", lambda: len(site.containers("brake_web", node="node-1")) == 3)
