@@ -37,10 +37,26 @@ def stream_leader(site: Site) -> str:
 
 
 def server_of_leader(site: Site) -> str:
-    """The nats-server that the leading controller is connected to."""
+    """The nats-server that the leading controller is connected to; another one is made to lead the store.
+
+    Where that one dies nobody can take over for some seconds, however long the leader is silent.
+    """
     line = line_of(site.lab, site.eye.leader().holder)
     assert line is not None, "who leads has no connection"
+    site.wait("another server leads the store", lambda: _leads_elsewhere(site, line.server))
     return line.server
+
+
+def _leads_elsewhere(site: Site, server: str) -> bool:
+    if stream_leader(site) not in (server, ""):
+        return True
+
+    async def step_down(mesh: Mesh) -> None:
+        assert isinstance(mesh.bus, NatsBus)
+        await mesh.bus.line.ask(f"$JS.API.STREAM.LEADER.STEPDOWN.{STATE_STREAM}", b"", timeout=10)
+
+    site.ask(step_down)
+    return False
 
 
 def leads_still(site: Site, before: LeaderBeat) -> None:
