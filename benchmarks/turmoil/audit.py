@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-WARM_UP = 180.0
-"""Seconds in which a Python program loads what it needs, and its heap finds its size: not judged. Agents that had
-only to replace tasks had come to within 2 MiB of where they stayed after so long; what Python tracks did not rise."""
-
-MEMORY_LIMITS = ((20.0, 0.5), (6.0, 2.0))
-"""(Minutes of warm programs that were watched, MiB a minute by which their memory may rise, over all of a kind). From
-9 to 10 minutes, in lives of 4 to 7, the same faults gave agents +0.09, +0.84 and +0.43: only a fast leak shows."""
+ALL_KINDS_IN = 30.0
+"""Minutes in which every kind of fault comes at least once."""
 
 
 @dataclass(frozen=True)
@@ -37,49 +32,6 @@ def doubled(lives: Iterable[Life]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """How one program was found. `program` names one life of it: another one after a restart."""
-
-    role: str
-    program: str
-    at: float
-    age: float
-    memory: float
-    """MiB that are its own."""
-    threads: int
-    descriptors: int
-
-
-@dataclass(frozen=True)
-class Slope:
-    """How fast the memory of a role's programs rises, in MiB a minute, from so many minutes of warm programs."""
-
-    rise: float
-    minutes: float
-
-    @property
-    def limit(self) -> float | None:
-        """What it may be; None: that is too short to say anything."""
-        return next((limit for least, limit in MEMORY_LIMITS if self.minutes >= least), None)
-
-
-def slope(samples: Iterable[Sample], role: str, warm_up: float = WARM_UP) -> Slope:
-    """Least squares over all warm lives at once, each with a level of its own."""
-    lives: dict[str, list[tuple[float, float]]] = {}
-    for sample in samples:
-        if sample.role == role and sample.age >= warm_up:
-            lives.setdefault(sample.program, []).append((sample.at / 60, sample.memory))
-    spread = product = minutes = 0.0
-    for points in (each for each in lives.values() if len(each) > 1):
-        middle = sum(at for at, _ in points) / len(points)
-        level = sum(memory for _, memory in points) / len(points)
-        spread += sum((at - middle) ** 2 for at, _ in points)
-        product += sum((at - middle) * (memory - level) for at, memory in points)
-        minutes += points[-1][0] - points[0][0]
-    return Slope(product / spread if spread else 0.0, minutes)
-
-
-@dataclass(frozen=True)
 class Finding:
     """A line of the table: what was looked for, what was found, what may be, and what is known of it."""
 
@@ -88,6 +40,8 @@ class Finding:
     limit: str
     holds: bool
     details: tuple[str, ...] = ()
+    judged: bool = True
+    """Whether enough was seen to say anything."""
 
 
 def none_of(what: str, found: Collection[str]) -> Finding:
@@ -95,29 +49,28 @@ def none_of(what: str, found: Collection[str]) -> Finding:
     return Finding(what, str(len(found)), "0", not found, tuple(found))
 
 
-def at_most(what: str, counts: dict[str, int], limits: dict[str, int]) -> Finding:
-    """Each count of something, by who has it, must not be above its limit."""
-    over = [f"{name} has {count}, at most {limits[name]}" for name, count in counts.items() if count > limits[name]]
-    most = max(counts.values(), default=0)
-    return Finding(what, f"most {most}", f"most {max(limits.values(), default=0)}", not over, tuple(over))
-
-
-def flat(role: str, samples: Sequence[Sample]) -> Finding:
-    """The memory of a role's programs must not rise."""
-    found = slope(samples, role)
-    limit = f"not judged below {MEMORY_LIMITS[-1][0]:g} min" if found.limit is None else f"{found.limit:g} MiB/min"
-    text = f"{found.rise:+.2f} MiB/min over {found.minutes:.0f} min"
-    most = max((sample.memory for sample in samples if sample.role == role), default=0.0)
-    holds = found.limit is None or found.rise <= found.limit
-    return Finding(f"memory of {role}s (most {most:.0f} MiB)", text, limit, holds)
+def all_came(missing: Collection[str], minutes: float) -> Finding:
+    """Each kind of fault must have come in a run that is long enough for all of them."""
+    long_enough = minutes >= ALL_KINDS_IN
+    found = f"{len(missing)}: {', '.join(missing)}" if missing else "0"
+    limit = "0" if long_enough else f"0 from {ALL_KINDS_IN:g} min on"
+    return Finding("kinds of faults that did not come", found, limit, not (missing and long_enough), judged=long_enough)
 
 
 def table(findings: Iterable[Finding]) -> list[str]:
     """The lines to print, details below what does not hold."""
     lines = []
     for each in findings:
-        mark = "ok" if each.holds else "NOT SO"
+        mark = "NOT SO" if not each.holds else "ok" if each.judged else "not judged"
         lines.append(f"{each.what:<44} {each.found:>26}   {each.limit:<26} {mark}")
         if not each.holds:
             lines += [f"    {detail}" for detail in each.details[:20]]
     return lines
+
+
+def verdict(findings: Collection[Finding]) -> str:
+    """All of it in one line."""
+    if not all(each.holds for each in findings):
+        return "NOT ALL OF IT HOLDS"
+    open_ = [each.what for each in findings if not each.judged]
+    return f"all that was judged holds; not judged: {', '.join(open_)}" if open_ else "all of it holds"

@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import random
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks.turmoil.plan import Fault, Turn
-from benchmarks.turmoil.remains import namespaces
+from benchmarks.turmoil.disasters import Disasters
+from benchmarks.turmoil.ground import Ground
+from benchmarks.turmoil.plan import GREEDY, LEASED, Fault, Turn
+from benchmarks.turmoil.remains import about_to_be_forgotten, namespaces, running, shims
+from benchmarks.turmoil.shortages import exhaust_memory
 from benchmarks.turmoil.stack import STACK
 from lab.engine_api import EngineApi
 from lab.lab import Lab
@@ -21,24 +23,29 @@ from lab.rack import Part
 from meshctl.client import Mesh
 from schemas.errors import MeshError
 
-Say = Callable[[str], None]
+TASKS = {GREEDY: f"{STACK}_greedy", LEASED: f"{STACK}_lease"}
 PARTS: dict[str, Part] = {"agent": "agent", "engine": "engine"}
+
+MOST_DOWN = 8
+"""How often a node that flaps for a minute may be taken for down: as often as tests/e2e lets its tasks move."""
+
+BOUNCES = 3
+"""How often a node loses its power in a row."""
 
 
 class Blows:
     """Carries turns out. Once `stop` is set nothing is waited for any more."""
 
-    def __init__(self, lab: Lab, say: Say, leader: Callable[[], str], seed: int, stop: threading.Event) -> None:
-        self._lab = lab
-        self._say = say
+    def __init__(self, ground: Ground, leader: Callable[[], str], seed: int) -> None:
+        self._ground = ground
+        self._lab = ground.lab
+        self._say = ground.say
         self._leader = leader
         self._rng = random.Random(f"blows {seed}")
-        self._stop = stop
+        self._stop = ground.stop
+        self._disasters = Disasters(ground)
         self.done: Counter[str] = Counter()
         """Kind -> how often."""
-        self.orphaned: set[str] = set()
-        """Namespaces ("node: name") whose engine was killed: it forgets them, with and without Dockmesh (measured with
-        plain containers on docker.io 20.10: they stay until the machine boots)."""
 
     def strike(self, turn: Turn) -> None:
         """All faults of a turn, until the last is mended, and the rest."""
@@ -57,12 +64,20 @@ class Blows:
         if self._stop.wait(fault.after):
             return
         machines = self._machines(fault)
+        if not machines:
+            self._say(f"{fault.kind:<15} no such task runs just now")
+            return
         self._say(f"{fault.kind:<15} {' '.join(machines):<22} {fault.seconds:5.1f} s")
         self.done[fault.kind] += 1
         try:
             self._do(fault, machines)
         except MeshError as error:
-            self._say(f"{fault.kind:<15} {' '.join(machines)}: {error.message}")
+            text = f"{fault.kind:<15} {' '.join(machines)}: {error.message}"
+            if fault.kind in self._disasters.kinds:
+                self._ground.fail(text)
+                self.mend()  # it is alone
+            else:
+                self._say(text)
 
     def _machines(self, fault: Fault) -> list[str]:
         if fault.machine == "leader":
@@ -73,28 +88,57 @@ class Blows:
             return ["nats-1"]
         if fault.machine == "all":
             return [machine.name for machine in self._lab.plan.of("nats")]
-        return [fault.machine]
+        if fault.machine in (GREEDY, LEASED):
+            return [node for node in self._lab.nodes if self._runs(node, TASKS[fault.machine])][:1]
+        return fault.machine.split(",")
 
     def _do(self, fault: Fault, machines: list[str]) -> None:
         whom, _, what = fault.kind.partition("-")
         part = PARTS.get(whom)
-        if whom == "task":
+        if fault.kind in self._disasters.kinds:
+            self._disasters.strike(fault)
+        elif fault.kind == "task-memory":
+            exhaust_memory(self._ground, machines[0])
+        elif whom == "task":
             self._hit_task(machines[0], remove=what == "remove")
         elif what == "flap":
             self._flap(machines[0], fault.seconds)
+        elif what == "bounce":
+            for _ in range(BOUNCES):
+                self._end(self._lab.kill, machines, part, fault.seconds)
         elif what == "stall":
             self._stall(machines[0], part, fault.seconds)
         elif what == "cut":
             self._cut(machines[0], fault.seconds)
+        elif fault.kind == "engine-kill":
+            self._kill_engine(machines[0], fault.seconds)
         else:
             end = self._lab.kill if what in ("kill", "power") else self._lab.stop
-            for machine in machines:
-                end(machine, part)
-                if fault.kind == "engine-kill":
-                    self.orphaned |= {f"{machine}: {each}" for each in namespaces(self._lab, machine)}
-            self._stop.wait(fault.seconds)
-            for machine in machines:
-                self._lab.start(machine, part)
+            self._end(end, machines, part, fault.seconds)
+
+    def _runs(self, node: str, service: str) -> bool:
+        with contextlib.suppress(MeshError):
+            return bool(running(self._ground.engine(node), f"mesh.service={service}"))
+        return False
+
+    def _end(
+        self, end: Callable[[str, Part | None], object], machines: list[str], part: Part | None, seconds: float
+    ) -> None:
+        for machine in machines:
+            end(machine, part)
+        self._stop.wait(seconds)
+        for machine in machines:
+            self._lab.start(machine, part)
+
+    def _kill_engine(self, machine: str, seconds: float) -> None:
+        """It forgets namespaces of containers that it had, those that it makes just then, and perhaps a shim."""
+        before = set(namespaces(self._lab, machine))
+        left = about_to_be_forgotten(self._lab, machine)
+        self._lab.kill(machine, "engine")
+        left |= set(namespaces(self._lab, machine)) - before
+        self._ground.excused |= {f"{machine}: {each}" for each in (*left, *shims(self._lab, machine))}
+        self._stop.wait(seconds)
+        self._lab.start(machine, "engine")
 
     def _stall(self, machine: str, part: Part | None, seconds: float) -> None:
         self._signal(machine, signal.SIGSTOP, part)
@@ -111,10 +155,18 @@ class Blows:
             self._lab.heal(machine)
 
     def _flap(self, machine: str, seconds: float) -> None:
-        end = time.monotonic() + seconds
+        began, end = time.time(), time.monotonic() + seconds
         while time.monotonic() < end and not self._stop.is_set():
             self._cut(machine, 1)
             self._stop.wait(1)
+        times: list[int] = []
+
+        def known() -> bool:
+            times.append(len(self._ground.events(began, "node.down", node=machine)))
+            return True
+
+        if self._ground.wait("events can be read", known, 60) and times[-1] > MOST_DOWN:
+            self._ground.fail(f"{machine} flapped for {seconds:g} s and was taken for down {times[-1]} times")
 
     def _hit_task(self, node: str, *, remove: bool) -> None:
         """Somebody kills or removes a container of `web` behind the mesh's back."""

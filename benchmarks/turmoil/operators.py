@@ -45,12 +45,12 @@ class Operators:
 
     def work(self) -> None:
         """Go on with orders."""
-        self._idle.clear()
         self._working.set()
 
     def rest(self, patience: float) -> bool:
         """Finish the order at hand and make all nodes active; whether that was done within so many seconds."""
         self._working.clear()
+        self._idle.clear()
         return self._idle.wait(patience)
 
     def end(self) -> None:
@@ -83,8 +83,8 @@ class Operators:
         if self.wanted.drained:
             await self._do(mesh, Order("activate"))
         await self._check(mesh, "at rest")
-        self._idle.set()
         while not self._working.is_set():
+            self._idle.set()  # again and again: it may be asked for anew before this has seen that there was work
             await asyncio.sleep(PAUSE)
 
     async def _sleep(self, seconds: float) -> None:

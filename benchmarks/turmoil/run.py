@@ -6,11 +6,13 @@ import contextlib
 import sys
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
-from benchmarks.turmoil import audit, orders, plan, remains, stack
+from benchmarks.turmoil import audit, growth, orders, plan, remains, stack
 from benchmarks.turmoil.audit import Finding
 from benchmarks.turmoil.blows import Blows
+from benchmarks.turmoil.ground import Ground
 from benchmarks.turmoil.operators import Operators
 from benchmarks.turmoil.vitals import Vitals
 from lab.eye import Eye
@@ -23,11 +25,6 @@ PATIENCE = 150.0
 
 CALLER = "caller"
 VITALS = "vitals.csv"
-
-MORE_THREADS = 12
-MORE_DESCRIPTORS = 24
-"""What an agent or controller may have more of at the end than at the beginning: its pool of engine calls is filled as
-it is needed, and connections are made anew beside old ones."""
 
 
 class Run:
@@ -48,7 +45,17 @@ class Run:
         self._eye: Eye = lab.eye()
         self._operators = Operators(lab, orders.orders(seed, len(lab.nodes)), self._witness, self.say)
         self._vitals = Vitals(lab)
-        self._blows = Blows(lab, self.say, self._leader, seed, stop)
+        self._ground = Ground(
+            lab,
+            self._eye,
+            folder,
+            self.say,
+            stop,
+            self._calm,
+            self._operators.work,
+            lambda: self._operators.acknowledged,
+        )
+        self._blows = Blows(self._ground, self._leader, seed)
         self._last_leader = lab.controllers[0]
 
     def say(self, text: str) -> None:
@@ -67,16 +74,15 @@ class Run:
         self._calm()
         if self._unsettled:
             return [audit.none_of("what is wrong with the stack before any fault", self._unsettled)]
-        threads, descriptors = _most(self._vitals.now())
         self._start_caller()
         self._vitals.start()
         ending.callback(self._vitals.end)
         self._began = time.monotonic()
         self.say(f"the stack runs; set-up took {self._began - since:.0f} s")
         self._turmoil(minutes, only)
-        findings = self._findings_of_work()
+        findings = self._findings_of_work(minutes, only or plan.NAMES)
         self._remove_stack()
-        return findings + self._findings_of_remains(before, threads, descriptors)
+        return findings + self._findings_of_remains(before)
 
     def _turmoil(self, minutes: float, only: tuple[str, ...]) -> None:
         self._operators.work()
@@ -95,8 +101,8 @@ class Run:
 
     # --- calms --------------------------------------------------------------------------------------------------------
 
-    def _calm(self) -> None:
-        """Nothing is wrong any more: it must become as it is wanted, and stay so for a moment."""
+    def _calm(self) -> bool:
+        """Nothing is wrong any more: it must become as it is wanted, and stay so for a moment; whether it did."""
         began = time.monotonic()
         wrong = self._wait()
         seconds = time.monotonic() - began
@@ -110,6 +116,7 @@ class Run:
         for each in wrong:
             self.say(f"    {each}")
             self._unsettled.append(each)
+        return not wrong
 
     def _wait(self) -> list[str]:
         deadline = time.monotonic() + PATIENCE
@@ -156,10 +163,9 @@ class Run:
     def _stored(self) -> set[str]:
         """The numbers that the store holds. Raises MeshError, StopIteration."""
         node, container = next(
-            (node, container)
+            (node, each["Id"])
             for node in self._lab.nodes
-            for container, service in remains.running(self._lab, node).items()
-            if service == f"{stack.STACK}_store"
+            for each in remains.running(self._lab.engine(node), f"mesh.service={stack.STACK}_store")
         )
         pid = self._lab.engine(node).inspect(container)["State"]["Pid"]
         enter = ("nsenter", "-t", str(pid), "-m", "-n", "--", "/usr/bin/redis-cli", "smembers", "answered")
@@ -167,7 +173,7 @@ class Run:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _findings_of_work(self) -> list[Finding]:
+    def _findings_of_work(self, minutes: float, kinds: Collection[str]) -> list[Finding]:
         self._lab.rack.host("switch").stop(CALLER, patience=5)
         lost = sorted(stack.answered(self._folder) - self._stored(), key=int)
         lives = stack.lives(self._witness)
@@ -176,6 +182,7 @@ class Run:
         share = counts["answered"] / max(1.0, counts["sent"])
         return [
             Finding("faults, kinds", f"{blows}, {len(self._blows.done)}", "", True),
+            audit.all_came([each for each in kinds if not self._blows.done[each]], minutes),
             Finding("requests answered while all that", f"{share:.1%} of {counts['sent']:.0f}", "", True),
             Finding("longest until all was as wanted", f"{self._slowest_calm:.0f} s", f"{PATIENCE:g} s", True),
             Finding("orders acknowledged", f"{self._operators.acknowledged}", "", True),
@@ -184,6 +191,7 @@ class Run:
             audit.none_of(f"acknowledged writes lost, of {len(stack.answered(self._folder))}", lost),
             audit.none_of(f"singletons doubled, of {len(lives)} lives", audit.doubled(lives)),
             audit.none_of("calms in which it was not as wanted", self._unsettled),
+            audit.none_of("promises of a fault not kept", self._ground.broken),
             audit.none_of("programs that ended by themselves", self._died),
         ]  # fmt: skip
 
@@ -192,35 +200,25 @@ class Run:
         self._operators.end()
         remains.remove_stack(self._lab)
 
-    def _findings_of_remains(
-        self, before: dict[str, remains.Found], threads: dict[str, int], descriptors: dict[str, int]
-    ) -> list[Finding]:
+    def _findings_of_remains(self, before: dict[str, remains.Found]) -> list[Finding]:
         left = self._left(before)
         self._vitals.end()
         self._vitals.write(self._folder / VITALS)
-        threads_now, descriptors_now = _most(self._vitals.now())
-        return [
-            *(audit.none_of(f"{kind} left over", left[kind]) for kind in left),
-            audit.at_most("threads", threads_now, {name: count + MORE_THREADS for name, count in threads.items()}),
-            audit.at_most(
-                "descriptors", descriptors_now, {name: count + MORE_DESCRIPTORS for name, count in descriptors.items()}
-            ),
-            audit.flat("agent", self._vitals.samples),
-            audit.flat("controller", self._vitals.samples),
-        ]
+        samples = self._vitals.samples
+        findings = [audit.none_of(f"{kind} left over", left[kind]) for kind in left]
+        for role in ("agent", "controller"):
+            findings.append(growth.threads(role, samples))
+            findings += [growth.rise(role, what, samples) for what in ("threads", "descriptors")]
+            findings.append(growth.flat(role, samples))
+        return findings
 
     def _left(self, before: dict[str, remains.Found]) -> dict[str, list[str]]:
         deadline = time.monotonic() + PATIENCE / 2
         while True:
             left = remains.more(before, remains.look_all(self._lab))
-            left["namespaces"] = [each for each in left["namespaces"] if each not in self._blows.orphaned]
+            for kind in ("namespaces", "processes"):
+                left[kind] = [each for each in left[kind] if each not in self._ground.excused]
             if not any(left.values()) or time.monotonic() > deadline:
                 return left
             if self._stop.wait(1.0):
                 raise KeyboardInterrupt
-
-
-def _most(samples: list[audit.Sample]) -> tuple[dict[str, int], dict[str, int]]:
-    """Threads and descriptors by machine."""
-    machines = [(sample.program.partition(" ")[0], sample) for sample in samples]
-    return {name: each.threads for name, each in machines}, {name: each.descriptors for name, each in machines}

@@ -2,7 +2,8 @@
 
 `web` answers a number on every node's port only after `store` (redis on a volume, each write on disk) has taken it.
 The caller, on the lab's switch, notes each number that was answered: at the end the store must have every one. `lease`
-must never run twice: each of its containers writes down when it lived, by a clock that all of them share.
+must never run twice: each of its containers writes down when it lived, by a clock that all of them share. `greedy`
+waits for SIGUSR1, and then asks for more memory than it may have.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from benchmarks.turmoil.audit import Life
 from benchmarks.turmoil.orders import Wanted
+from benchmarks.turmoil.plan import small
 from meshctl.compose.load import load_stack
 from meshctl.compose.sources import ComposeSource
 from schemas.stackapi import DeployStack
@@ -22,8 +24,13 @@ PORT = 8080
 STORE = ["--bind", "0.0.0.0", "--protected-mode", "no", "--dir", "/data", "--save", ""]
 STORE += ["--appendonly", "yes", "--appendfsync", "always"]
 IMAGES = ("busybox", "python", "redis")
-LEASE = 10
-"""Seconds: `stop_after` of `lease`."""
+LEASE = 25
+"""Seconds: `stop_after` of `lease`. An agent that is frozen for longer than this and 10 s more could not keep it."""
+
+RESTLESS = (f"{STACK}_crash", f"{STACK}_lease")
+"""What ends though nobody ends it: `lease`, too, where no leader answers."""
+
+GREED = "trap 'exec tail /dev/zero' USR1; while :; do sleep 0.2; done"
 
 WEB = """
 import socket, threading
@@ -116,7 +123,7 @@ def compose(wanted: Wanted, nodes: int, folder: Path) -> str:
         "command": STORE,
         "volumes": ["data:/data"],
         "stop_grace_period": "5s",
-        "deploy": _deploy(1),
+        "deploy": {**_deploy(1), "placement": {"constraints": [f"node.id != {small(nodes)}"]}},  # its disk gets full
     }
     lease = {
         **_sleeper(_deploy(1)),
@@ -125,6 +132,7 @@ def compose(wanted: Wanted, nodes: int, folder: Path) -> str:
         "volumes": [f"{folder}:/witness"],
         "x-mesh": {"on_disconnect": {"stop_after": f"{LEASE}s"}},
     }
+    memory = {"resources": {"limits": {"memory": "16M"}}}
     services = {
         "store": store,
         "web": web,
@@ -132,6 +140,7 @@ def compose(wanted: Wanted, nodes: int, folder: Path) -> str:
         "steady": _sleeper(_deploy(nodes)),
         "edge": _sleeper({"mode": "global"}),
         "crash": _sleeper(_deploy(1), "sleep 3; echo no luck; exit 3"),
+        "greedy": {**_sleeper({**_deploy(1), **memory}, GREED), "init": False},
     }
     return json.dumps({"services": services, "volumes": {"data": {}}})
 
@@ -144,7 +153,7 @@ def deploy_request(wanted: Wanted, nodes: int, folder: Path) -> DeployStack:
 
 def running(wanted: Wanted, nodes: int) -> dict[str, int]:
     """How many tasks of each service run once all is as it is wanted. `crash` is missing: nobody can tell."""
-    names = {"store": 1, "web": wanted.replicas, "lease": 1, "steady": nodes, "edge": nodes}
+    names = {"store": 1, "web": wanted.replicas, "lease": 1, "steady": nodes, "edge": nodes, "greedy": 1}
     return {f"{STACK}_{name}": count for name, count in names.items()}
 
 

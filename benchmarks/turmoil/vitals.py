@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.turmoil.audit import Sample
+from benchmarks.turmoil.growth import Sample
 from lab.lab import Lab
 
 EVERY = 5.0
@@ -35,10 +35,6 @@ class Vitals:
         self._ended.set()
         self._thread.join(10)
 
-    def now(self) -> list[Sample]:
-        """How all programs are now."""
-        return [sample for process, role, machine in self._programs() for sample in _sample(process, role, machine)]
-
     def write(self, file: Path) -> None:
         """All samples, one a line."""
         lines = [f"{each.role},{each.program},{each.at:.0f},{each.age:.0f},{each.memory:.2f},{each.threads},"
@@ -47,7 +43,8 @@ class Vitals:
 
     def _run(self) -> None:
         while not self._ended.wait(EVERY):
-            self.samples.extend(self.now())
+            for process, role, machine in self._programs():
+                self.samples.extend(_sample(process, role, machine))
 
     def _programs(self) -> Iterator[tuple[Path, str, str]]:
         for process in Path("/proc").glob("[0-9]*"):

@@ -1,17 +1,15 @@
-"""The pure parts of the benchmark of chaos: what happens, and what may not be found afterwards."""
+"""The pure parts of the benchmark of chaos: what happens, and what is done meanwhile."""
 
 from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.turmoil import audit, plan, stack
-from benchmarks.turmoil.audit import Life, Sample
+from benchmarks.turmoil import plan, stack
+from benchmarks.turmoil.audit import Life
 from benchmarks.turmoil.orders import Order, Wanted, after, orders
-from benchmarks.turmoil.remains import Found, more, superfluous
 
 TURNS = 400
 
@@ -35,6 +33,13 @@ def test_every_kind_of_fault_comes_and_lasts_as_long_as_it_may() -> None:
     assert all(kinds[fault.kind].least <= fault.seconds <= kinds[fault.kind].most for fault in faults)
 
 
+def test_shorter_faults_are_likelier_than_longer_ones() -> None:
+    (longest,) = [kind for kind in plan.KINDS if kind.name == "node-flap"]
+    found = [fault.seconds for turn in first_turns(only=("node-flap",)) for fault in turn.faults]
+    assert max(found) > longest.least + 0.9 * (longest.most - longest.least)
+    assert sum(seconds < (longest.least + longest.most) / 2 for seconds in found) > len(found) * 0.6
+
+
 def test_two_faults_at_once_never_hit_one_machine_nor_two_servers_nor_two_leaders() -> None:
     groups = {kind.name: kind.group for kind in plan.KINDS}
     for turn in first_turns():
@@ -54,9 +59,66 @@ def test_only_the_kinds_that_were_asked_for_come() -> None:
     assert found == {"nats-all", "node-cut"}
 
 
+DISASTERS = [kind.name for kind in plan.KINDS if kind.group == "mesh"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_half_an_hour_of_turns_has_every_kind_and_ten_minutes_have_most(seed: int) -> None:
+    """4 turns with their disaster and calms take 2 minutes or less: 60 turns, and 20."""
+    turns = first_turns(seed)
+    assert {fault.kind for turn in turns[:60] for fault in turn.faults} == set(plan.NAMES)
+    assert len({fault.kind for turn in turns[:20] for fault in turn.faults}) >= 0.6 * len(plan.NAMES)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_disaster_comes_alone_and_each_kind_once_before_any_comes_again(seed: int) -> None:
+    struck = [turn.faults for turn in first_turns(seed) if any(fault.kind in DISASTERS for fault in turn.faults)]
+    assert all(len(faults) == 1 for faults in struck)
+    kinds = [faults[0].kind for faults in struck]
+    assert len(kinds) == TURNS / plan.CALM_EVERY, "rarer than the others, and never left out"
+    for first in range(0, len(kinds) - len(DISASTERS), len(DISASTERS)):
+        assert sorted(kinds[first : first + len(DISASTERS)]) == sorted(DISASTERS)
+
+
+def test_disasters_alone_can_be_asked_for() -> None:
+    found = first_turns(only=("store-lost",))
+    assert [[fault.kind for fault in turn.faults] for turn in found] == [["store-lost"]] * TURNS
+
+
+def test_more_than_half_of_the_nodes_vanish_and_at_least_three_but_not_all() -> None:
+    for turn in first_turns(only=("nodes-return", "nodes-release")):
+        nodes = turn.faults[0].machine.split(",")
+        assert len(set(nodes)) == len(nodes) == 3
+
+
+def test_the_node_with_a_disk_in_memory_keeps_its_power_and_is_the_one_whose_disk_gets_full() -> None:
+    hit = {kind: set[str]() for kind in plan.NAMES}
+    for turn in first_turns():
+        for fault in turn.faults:
+            hit[fault.kind].add(fault.machine)
+    assert hit["engine-full"] == {plan.small(4)} == {"node-4"}
+    assert hit["node-power"] | hit["node-bounce"] | hit["boot-alone"] == {"node-1", "node-2", "node-3"}
+    assert plan.small(4) in hit["node-cut"] & hit["engine-stall"]
+
+
+def test_no_node_is_hurt_while_a_task_of_one_is_without_memory() -> None:
+    groups = {kind.name: kind.group for kind in plan.KINDS}
+    with_it = [turn for turn in first_turns() if any(fault.kind == "task-memory" for fault in turn.faults)]
+    assert with_it
+    assert all(groups[fault.kind] != "node" for turn in with_it for fault in turn.faults)
+
+
 def test_no_agent_is_frozen_for_longer_than_a_lease_outlives() -> None:
     longest = max(kind.most for kind in plan.KINDS if kind.name in ("agent-stall", "agent-kill"))
+    assert longest == 30, "a stall of half a minute is one of the promised faults"
     assert longest < stack.LEASE + 10
+
+
+def test_the_node_of_a_lease_is_cut_off_for_so_long_that_it_has_to_move() -> None:
+    (kind,) = [kind for kind in plan.KINDS if kind.name == "lease-cut"]
+    grace, margin = 2, 10
+    assert kind.least > stack.LEASE + grace + margin
+    assert {fault.machine for turn in first_turns(only=("lease-cut",)) for fault in turn.faults} == {plan.LEASED}
 
 
 # the orders
@@ -107,6 +169,8 @@ def test_the_stack_is_a_compose_file_that_the_mesh_takes(tmp_path: Path) -> None
     assert specs["chaos_web"].replicas == 4
     assert specs["chaos_web"].spec.task.container.environment["MARK"] == "9"
     assert specs["chaos_lease"].spec.task.stop_after == stack.LEASE
+    assert specs["chaos_greedy"].spec.task.limits.memory == 16 * 1024 * 1024
+    assert specs["chaos_store"].spec.task.placement.constraints, "its disk would be full, too"
 
 
 @pytest.mark.parametrize("program", [stack.WEB, stack.WITNESS, stack.CALLER])
@@ -119,73 +183,3 @@ def test_lives_are_read_from_what_the_witnesses_wrote(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1.00\n2.00\n3.0")
     (tmp_path / "c").write_text("")
     assert stack.lives(tmp_path) == [Life("a", 1.0, 2.0), Life("b", 5.0, 5.1)]
-
-
-# the audit
-
-
-def test_lives_one_after_the_other_are_not_doubled_and_overlapping_ones_are() -> None:
-    one, two, three = Life("one", 0, 10), Life("two", 10.5, 20), Life("three", 12, 13)
-    assert audit.doubled([two, one]) == []
-    assert audit.doubled([two, one, three]) == ["two and three both ran for 1.0 s"]
-    assert audit.doubled([Life("long", 0, 100), Life("a", 5, 6), Life("b", 50, 60)]) == [
-        "long and a both ran for 1.0 s",
-        "long and b both ran for 10.0 s",
-    ]
-
-
-def samples(program: str, memory: dict[float, float], role: str = "agent") -> list[Sample]:
-    return [Sample(role, program, at * 60, at * 60, size, 5, 20) for at, size in memory.items()]
-
-
-def test_a_slope_is_taken_over_warm_lives_each_with_a_level_of_its_own() -> None:
-    low = samples("low", {0: 10, 2: 40, 4: 52, 6: 54, 8: 56})
-    high = samples("high", {4: 90, 6: 92, 8: 94}) + samples("other", {4: 0, 6: 99}, role="controller")
-    found = audit.slope(low + high, "agent")
-    assert found.rise == pytest.approx(1.0)
-    assert found.minutes == pytest.approx(8.0)
-    assert audit.flat("agent", low + high).holds, "8 minutes show a fast leak only"
-    longer = [sample for n in range(3) for sample in samples(f"{n}", {4: 90, 8: 94, 12: 98})]
-    assert not audit.flat("agent", longer).holds
-    faster = samples("fast", {4: 50, 8: 60, 12: 70})
-    assert not audit.flat("agent", faster).holds
-
-
-def test_flat_memory_holds_and_what_was_watched_too_briefly_is_not_judged() -> None:
-    flat = samples("flat", {minute: 50 + minute % 2 for minute in range(3, 13)})
-    assert audit.flat("agent", flat).holds
-    brief = samples("brief", {3: 50, 4: 90})
-    assert audit.flat("agent", brief).holds
-    assert audit.slope(brief, "agent").limit is None
-    assert audit.slope([], "agent").rise == 0.0
-
-
-def test_counts_above_their_limit_are_told_by_name() -> None:
-    assert audit.at_most("threads", {"node-1": 5, "node-2": 5}, {"node-1": 5, "node-2": 5}).holds
-    found = audit.at_most("threads", {"node-1": 5, "node-2": 9}, {"node-1": 5, "node-2": 5})
-    assert not found.holds
-    assert found.details == ("node-2 has 9, at most 5",)
-
-
-def test_the_table_tells_details_only_of_what_does_not_hold() -> None:
-    lines = audit.table([audit.none_of("writes lost", ["12"]), audit.none_of("orders lost", [])])
-    assert len(lines) == 3
-    assert lines[0].endswith("NOT SO")
-    assert lines[1].strip() == "12"
-    assert lines[2].endswith("ok")
-
-
-def test_only_what_was_not_there_before_is_left_over() -> None:
-    before = {"node-1": Found((), ("default",), ("lo", "eth0"), ())}
-    now = {"node-1": Found(("web.1",), ("default", "4a"), ("lo", "eth0"), ())}
-    left = {"containers": ["node-1: web.1"], "namespaces": ["node-1: 4a"], "devices": [], "processes": []}
-    assert more(before, now) == left
-
-
-def test_two_ended_containers_of_each_slot_are_kept_and_no_running_one() -> None:
-    def listed(name: str, slot: str, state: str) -> dict[str, Any]:
-        return {"Names": [f"/{name}"], "State": state, "Labels": {"mesh.service": "web", "mesh.slot": slot}}
-
-    ended = [listed(f"web.1.{number}", "1", "exited") for number in range(3)]
-    others = [listed("web.2.9", "2", "exited"), listed("web.3.9", "3", "running")]
-    assert superfluous(ended + others) == ("web.1.2", "web.3.9")
