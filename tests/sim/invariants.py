@@ -87,6 +87,8 @@ class Watchman:
         if isinstance(outcome, Committed):
             self.stored += any(write.key != subjects.EVENTS_CURSOR for write in batch)
             self._look(user, batch, fence, self.epoch, outcome)
+            if self._world.running_on is not None:
+                self._world.running_on.stored(user, batch, self._violated)
             for listener in self.listeners:
                 listener(batch, outcome)
 
@@ -140,6 +142,8 @@ class Watchman:
             self._alone_run_once()
         if self._world.guarded is not None:
             self._guarded_run_on()
+        if self._world.running_on is not None:
+            self._world.running_on.look(self._violated)
 
     def _strangers_live(self, name: str, node: Node) -> None:
         for stranger in sorted(node.engine.strangers):

@@ -18,6 +18,8 @@ from schemas.assignment import Assignment
 from schemas.backup import Backup, read_backup, write_backup
 from schemas.errors import MeshError, StoreMissing
 from schemas.wire import decode
+from tests.sim.intent import Intent, of_backup, of_stream
+from tests.sim.running_on import watch
 from tests.sim.world import World
 
 LAGGARDS_PATIENCE = 30.0
@@ -29,6 +31,8 @@ class Guarded:
     """Containers that must not be stopped now: their tasks were to run when the store went."""
 
     since: float
+    truth: Intent
+    """What the store wanted then."""
     containers: dict[str, str] = field(default_factory=dict)
     """Id -> node."""
     hung: dict[str, float] = field(default_factory=dict)
@@ -37,8 +41,8 @@ class Guarded:
 
 def guard(world: World) -> None:
     """From now on nothing that is to run may be stopped."""
-    guarded = Guarded(world.now)
     stream = world.broker.state.stream
+    guarded = Guarded(world.now, of_stream(stream))
     for name, node in sorted(world.nodes.items()):
         entry = stream.get(f"desired.{name}") if stream is not None else None
         if entry is None or entry.value is None:
@@ -77,6 +81,7 @@ def roll_back(world: World, checkpoint: MemoryStream) -> None:
 async def recover(world: World, backup: Backup | None, *, rebuild: bool = True, patience: float = 120.0) -> Recovery:
     """`meshctl state recover --apply` (or `restore`), again and again while the bus does not let it."""
     deadline = world.now + patience
+    truth = world.guarded.truth if world.guarded is not None else of_stream(world.broker.state.stream)
     while True:
         try:
             base = backup
@@ -85,6 +90,7 @@ async def recover(world: World, backup: Backup | None, *, rebuild: bool = True, 
             found = await look_around(world.operator, base)
             recovery = plan_recovery(base, found, rebuild=rebuild, why="a test", now=world.operator_clock.wall())
             views = found.views
+            world.running_on = watch(world, truth, of_backup(base), found, rebuild=rebuild)
             sequence = await restore_store(world.operator, lambda first: _recreate(world, first), recovery, views)
         except MeshError as error:
             world.say(f"  recover: {error.code} {error.message}")

@@ -66,6 +66,8 @@ class World:
 
     guarded: Any = None
     """While the store is lost or an older one: what may not be stopped (`tests.sim.stores`)."""
+    running_on: Any = None
+    """What ran when the store was made anew (`tests.sim.running_on`)."""
     alone: set[str] = field(default_factory=set)
     """Services of which no slot may ever run twice."""
     restored: bool = False
