@@ -54,6 +54,12 @@ class Intent:
         """The first of each chain of successors that is assigned, whether it is to run or to end."""
         return frozenset(map(lineage, self.tasks))
 
+    @cached_property
+    def services(self) -> tuple[str, ...]:
+        """Those that are to run."""
+        named = (each for each in self.records.values() if isinstance(each, ServiceRecord) and not each.removed)
+        return tuple(sorted(each.name for each in named))
+
     def assigned(self, node: str) -> Sequence[AssignedTask]:
         """What a node is assigned."""
         found = self.records.get(f"desired.{node}")

@@ -66,6 +66,12 @@ class Shown:
     """Whose leader stored the last assignment: its decision is the one that is looked at."""
 
     def __post_init__(self) -> None:
+        self.read_again()
+
+    def read_again(self) -> None:
+        """Take the records for what the store has now."""
+        self.records.clear()
+        self.intents.clear()
         for key, entry in self.world.broker.state.existing().entries.items():
             kind = KINDS.get(key.split(".")[0])
             if kind is not None and entry.value is not None:

@@ -121,12 +121,12 @@ def never_back(patch: pytest.MonkeyPatch) -> None:
 
 def believed(patch: pytest.MonkeyPatch) -> None:
     """A node that was silent is given what the backup had for it, less one."""
-    held = (
-        lambda old, _, generation, epoch: msgspec.structs.replace(
-            old, tasks=old.tasks[1:], generation=generation, epoch=epoch, provisional=False
-        )
-    )
-    patch.setattr(readopting, "readopted", held)
+
+    def less_one(old: Assignment, _: Any, generation: int, epoch: int) -> Assignment:
+        less = msgspec.structs.replace(old, tasks=old.tasks[1:], provisional=False)
+        return msgspec.structs.replace(less, generation=generation, epoch=epoch)
+
+    patch.setattr(readopting, "readopted", less_one)
 
 
 BUGS: dict[str, tuple[Plant, Sequence[Steps], bool, str]] = {
