@@ -344,6 +344,31 @@ def test_the_watchman_catches_an_agent_that_obeys_an_older_store() -> None:
     run(in_world(8, story))
 
 
+def test_what_an_agent_could_not_save_at_first_it_obeys_when_it_starts_anew() -> None:
+    """Seed 57000479: it obeyed the file, which was older than what ran, and no store was there to tell it better."""
+
+    async def story(world: World) -> None:
+        await two_services(world)
+        for node in world.nodes.values():
+            node.files.full = True
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 9}))
+        await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine run")
+        for node in world.nodes.values():
+            node.files.full = False
+        await asyncio.sleep(5)
+        watchman, before = Watchman(world), lives(world)
+        stores.lose_store(world)
+        for name in list(world.nodes):
+            world.crash_agent(name)
+            world.start_agent(name)
+        await asyncio.sleep(20)
+        watchman.look_at_engines()
+        watchman.raise_if_any()
+        assert lives(world) == before
+
+    run(in_world(1, story))
+
+
 @pytest.mark.parametrize(("later", "caught"), [(0.0, False), (10.0, True)])
 def test_the_watchman_lets_pass_what_a_leader_had_decided_before_it_could_know(*, later: float, caught: bool) -> None:
     """What it stores later, in an older store, is no decision of that time."""
