@@ -438,16 +438,19 @@ def test_the_watch_catches_a_move_that_nobody_ordered() -> None:
     play(story, "nobody has ordered that")
 
 
-def test_the_watch_catches_a_second_task_for_no_reason() -> None:
+@pytest.mark.parametrize(("epoch", "says"), [(1, "neither move nor surge"), (11, "")])
+def test_the_watch_catches_a_second_task_for_no_reason(epoch: int, says: str) -> None:
+    """Seed 57000184: one that an earlier leader had given is no new one, on a node that says what it obeys."""
+
     async def story(stage: Stage) -> None:
         await stage.stands(web(replicas=1))
         ((node, life),) = stage.world.live()["shop_web", "1"]
         other = "n1" if node != "n1" else "n2"
         record = msgspec.json.decode(assign(task_of("a-1")).value)
-        _commit(stage, Put(f"desired.{other}", msgspec.json.encode({**record, "node": other})))
+        _commit(stage, Put(f"desired.{other}", msgspec.json.encode({**record, "node": other, "epoch": epoch})))
         assert life.view.alive
 
-    play(story, "neither move nor surge")
+    play(story, says)
 
 
 @pytest.mark.parametrize("ago", [0.5, LAG + 1])
