@@ -33,6 +33,8 @@ class Kept:
     container: str
     node: str
     task: AssignedTask
+    canary: bool
+    """Its service has one, which stands elsewhere where a node is silent."""
 
     def __str__(self) -> str:
         return f"{self.task.id} of {self.task.service} on {self.node} ran before the store was made anew, and"
@@ -86,6 +88,7 @@ class RunningOn:
         """Somebody wants something else now, or a node is found silent."""
         noun, _, name = write.key.partition(".")
         moved: set[str] = set()
+        silent = noun == "liveness"
         if noun == "liveness" and isinstance(write, Put) and decode(write.value, LivenessRecord).verdict != "ready":
             noun = "node"
         elif noun == "order" and isinstance(write, Put):
@@ -93,7 +96,7 @@ class RunningOn:
         for container in list(self.firm):
             each = self.kept[container]
             its = {"service": each.task.service, "node": each.node}
-            if its.get(noun) == name or each.task.id in moved:
+            if its.get(noun) == name or each.task.id in moved or (silent and noun == "node" and each.canary):
                 self.firm.discard(container)
 
 
@@ -104,7 +107,7 @@ def watch(world: World, truth: Intent, base: Intent, found: Found, *, rebuild: b
     """
     kept, firm = {}, set()
     for node, life, task in _running(world, truth):
-        kept[life.view.id] = Kept(life.view.id, node.name, task)
+        kept[life.view.id] = Kept(life.view.id, node.name, task, _has_canary(truth, task.service))
         healthy = life.view.health in ("", "healthy")
         wanted = _wanted(truth, node.name, task) and not _wanted_otherwise(base, found, node.name, task)
         if rebuild and healthy and wanted:
@@ -120,6 +123,11 @@ def _running(world: World, truth: Intent) -> Iterator[tuple[Node, Life, Assigned
             task = held.get(life.view.labels["mesh.task"].partition(".")[0])
             if task is not None and task.service not in world.alone and life.view.id not in node.engine.stopped:
                 yield node, life, task
+
+
+def _has_canary(truth: Intent, service: str) -> bool:
+    record = truth.service(service)
+    return record is not None and record.canary > 0
 
 
 def _wanted(truth: Intent, node: str, task: AssignedTask) -> bool:

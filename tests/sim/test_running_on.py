@@ -16,13 +16,24 @@ from meshctl.rebuilding import Rebuilt
 from meshctl.recovery import Found, NewRecord
 from schemas import subjects
 from schemas.assignment import Assignment
+from schemas.revisionapi import PromoteService
 from schemas.serviceapi import ScaleServices
 from schemas.wire import encode
 from tests.sim import stores
-from tests.sim.invariants import Violated, Watchman
+from tests.sim.invariants import Violated, Watchman, records
 from tests.sim.loop import run
 from tests.sim.test_stores import led_anew, two_services
-from tests.sim.test_stores_since import drained, in_use_again, nothing, rolled_back, updated
+from tests.sim.test_stores_since import (
+    back,
+    canaries,
+    confirmed_dead,
+    drained,
+    in_use_again,
+    nothing,
+    removed_and_deployed_anew,
+    rolled_back,
+    updated,
+)
 from tests.sim.test_world import slots
 from tests.sim.world import World, in_world, silence_logs
 
@@ -42,6 +53,12 @@ async def scaled(world: World) -> None:
     await world.insist("service.scale", ScaleServices(replicas={"shop_web": 9}))
     await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine run")
     await asyncio.sleep(3)
+
+
+async def promoted(world: World) -> None:
+    await world.insist("service.promote", PromoteService(service="shop_web"))
+    await world.until(lambda: records(world)["rollout.shop_web"].phase == "done", 90, "all have it")
+    await asyncio.sleep(5)
 
 
 def play(steps: Sequence[Steps], *, then: Steps = nothing, silent: bool = False) -> Watchman:
@@ -149,6 +166,22 @@ def test_a_recovery_that_ends_containers_is_caught(monkeypatch: pytest.MonkeyPat
     plant(monkeypatch)
     with pytest.raises(Violated, match=says):
         play(steps, silent=silent).raise_if_any()
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (scaled,),
+        (updated,),
+        (canaries, promoted),
+        (removed_and_deployed_anew,),
+        (drained, in_use_again),
+        (confirmed_dead, back),
+    ],
+)
+@pytest.mark.parametrize("silent", [False, True])
+def test_what_was_done_since_the_backup_ends_nothing(steps: Sequence[Steps], *, silent: bool) -> None:
+    play(steps, silent=silent).raise_if_any()
 
 
 async def scaled_down(world: World) -> None:
