@@ -61,7 +61,9 @@ async def promoted(world: World) -> None:
     await asyncio.sleep(5)
 
 
-def play(steps: Sequence[Steps], *, then: Steps = nothing, silent: bool = False) -> Watchman:
+def play(
+    steps: Sequence[Steps], *, then: Steps = nothing, silent: bool = False, rebuild: bool = True, generation: int = 2
+) -> Watchman:
     """A store is lost, and made anew of a backup from before the last of the steps. `silent`: n1 is, at that time."""
     watchmen: list[Watchman] = []
 
@@ -82,11 +84,11 @@ def play(steps: Sequence[Steps], *, then: Steps = nothing, silent: bool = False)
         if silent:
             world.cut("n1")
         await asyncio.sleep(3)
-        await stores.recover(world, backup)
+        await stores.recover(world, backup, rebuild=rebuild)
         await world.until(lambda: world.leader() != "", 30, "somebody leads")
         await asyncio.sleep(1)
         world.plug("n1")
-        await led_anew(world, 2)
+        await led_anew(world, generation)
         await then(world)
         for _ in range(200):
             watchman.look_at_engines()
@@ -206,6 +208,28 @@ async def cut_off(world: World) -> None:
 @pytest.mark.parametrize("then", [scaled_down, updated, drained, down, cut_off])
 def test_what_happens_after_a_recovery_may_end_what_ran_before(then: Steps) -> None:
     play((nothing,), then=then).raise_if_any()
+
+
+@pytest.mark.parametrize("pause", [0.0, 1.0, 4.0])
+def test_recoveries_in_quick_succession_end_nothing(pause: float) -> None:
+    async def twice(world: World) -> None:
+        backup = await stores.back_up(world)
+        await scaled(world)
+        stores.lose_store(world)
+        await stores.recover(world, backup)
+        await asyncio.sleep(pause)
+        stores.lose_store(world)
+        await stores.recover(world, backup)
+        await asyncio.sleep(5)
+
+    play((updated, twice), generation=4).raise_if_any()
+
+
+def test_a_restore_ends_nothing_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not play((scaled,), rebuild=False).violations
+    written(without(1))(monkeypatch)
+    with pytest.raises(Violated, match=SILENTLY):
+        play((scaled,), rebuild=False).raise_if_any()
 
 
 def test_a_restore_may_end_what_its_backup_does_not_want() -> None:
