@@ -19,7 +19,7 @@ from bus.commits import Put, Write
 from meshctl.evidence import lineage
 from meshctl.recovery import Found
 from schemas.assignment import AssignedTask, Assignment
-from schemas.records import LivenessRecord, OrderRecord
+from schemas.records import LivenessRecord, OrderRecord, RolloutRecord
 from schemas.wire import decode
 from tests.sim.intent import Intent
 from tests.sim.machines import Node
@@ -91,6 +91,8 @@ class RunningOn:
         silent = noun == "liveness"
         if noun == "liveness" and isinstance(write, Put) and decode(write.value, LivenessRecord).verdict != "ready":
             noun = "node"
+        elif noun == "rollout" and isinstance(write, Put) and decode(write.value, RolloutRecord).update.left:
+            noun = "service"  # what failed since made it go back
         elif noun == "order" and isinstance(write, Put):
             moved = {move.task for move in decode(write.value, OrderRecord).moves}
         for container in list(self.firm):

@@ -14,6 +14,7 @@ from bus.commits import Delete, Fence, Outcome, Put, Write
 from controller import decide, moving, replicated, rolling, updates
 from controller.api import rebalancing
 from controller.slots import Round, end_task
+from controller.task_ids import base36
 from controller.work import Work
 from controller.world import Stored
 from schemas import subjects
@@ -465,7 +466,7 @@ def test_the_watch_catches_a_leader_that_goes_by_a_drain_long_after_it_was_taken
         epoch = world.broker.state.existing().entries[subjects.EPOCH].sequence
         world.decided_by[epoch] = Basis(world.now, {}, {node: Stored(drained, 1)}, {})
         other = "n1" if node != "n1" else "n2"
-        record = decode(assign(task_of("a-1")).value, Assignment)
+        record = decode(assign(task_of(f"{base36(epoch)}-1")).value, Assignment)
         record = msgspec.structs.replace(record, node=other, epoch=epoch)
         _commit(stage, Put(f"desired.{other}", encode(record)))
 

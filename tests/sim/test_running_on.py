@@ -17,11 +17,12 @@ from meshctl.recovery import Found, NewRecord
 from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.revisionapi import PromoteService
-from schemas.serviceapi import ScaleServices
+from schemas.serviceapi import ScaleServices, ServiceDeploy
 from schemas.wire import encode
 from tests.sim import stores
 from tests.sim.invariants import Violated, Watchman, records
 from tests.sim.loop import run
+from tests.sim.test_promises import web
 from tests.sim.test_stores import led_anew, two_services
 from tests.sim.test_stores_since import (
     back,
@@ -34,7 +35,7 @@ from tests.sim.test_stores_since import (
     rolled_back,
     updated,
 )
-from tests.sim.test_world import slots
+from tests.sim.test_world import deploy, slots
 from tests.sim.world import World, in_world, silence_logs
 
 
@@ -203,6 +204,32 @@ async def cut_off(world: World) -> None:
     await world.until(lambda: "n2" not in world.ready() and len(world.running("shop_web")) > 6, 30, "it is down")
     await asyncio.sleep(3)
     world.plug("n2")
+
+
+def cautious(image: str) -> ServiceDeploy:
+    return web(image, replicas=4, failure_action="rollback", monitor=5.0)
+
+
+def test_what_fails_during_a_recovery_may_make_a_service_go_back() -> None:
+    """Seed 57001924: all slots had the revision, and it was done; no record tells so."""
+
+    async def first(world: World) -> None:
+        await deploy(world, cautious("app:1"))
+        await asyncio.sleep(20)
+
+    async def newer(world: World) -> None:
+        await deploy(world, cautious("app:2"))
+        await world.until(lambda: records(world)["rollout.shop_web"].phase == "done", 90, "it is done")
+        await asyncio.sleep(20)
+        ((node, _),) = world.live()["shop_web", "1"]
+        world.loop.call_later(6.1, world.crash_engine, node)
+        world.loop.call_later(7.0, world.nodes[node].engine.recover)
+
+    async def back_again(world: World) -> None:
+        rollout = lambda: records(world)["rollout.shop_web"]  # noqa: E731
+        await world.until(lambda: rollout().update.state == "rollback_completed", 60, "it went back")
+
+    play((first, newer), then=back_again).raise_if_any()
 
 
 @pytest.mark.parametrize("then", [scaled_down, updated, drained, down, cut_off])
