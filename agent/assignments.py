@@ -60,6 +60,7 @@ class Assignments:
         self._chance = chance
         self._may_obey = may_obey
         self._ask = asyncio.Event()
+        self._unsaved = False
         self._waiting = Waiting(log, "assignment.not_fetched")
         self.held: HeldAssignment | None = None
         self.listeners: list[Callable[[], None]] = []
@@ -108,6 +109,9 @@ class Assignments:
             except MeshError as error:
                 self._waiting.tell(str(error))
                 pause = self._chance.uniform(*RETRY)
+            if self._unsaved and self.held is not None:
+                await self._save(self.held)
+                pause = self._chance.uniform(*RETRY)
             await sleep_unless(self._ask, pause)
 
     async def offer(self, entry: Entry) -> bool:
@@ -126,6 +130,8 @@ class Assignments:
             return False
         self.held = new
         await self._save(new)
+        if self._unsaved:
+            self.fetch()
         log.info(
             "assignment.obeyed",
             generation=new.assignment.generation,
@@ -138,7 +144,12 @@ class Assignments:
         return True
 
     async def _save(self, held: HeldAssignment) -> None:
+        """Again and again where it can't be: a new process would obey the file, and end what is not in that."""
         try:
             await self._files.write(FILE, encode(held))
         except OSError as error:
-            log.error("assignment.not_saved", error=str(error), sequence=held.sequence)
+            if not self._unsaved:
+                log.error("assignment.not_saved", error=str(error), sequence=held.sequence)
+            self._unsaved = True
+        else:
+            self._unsaved = held is not self.held  # a newer one came meanwhile

@@ -31,8 +31,8 @@ class Running:
     seen: frozenset[str] = frozenset()
     """Slots that silent nodes were last seen to run."""
     known: frozenset[str] = frozenset()
-    """Slots that the backup has tasks in: with no others, nothing tells of more than run on nodes that answer. What it
-    has on a node that is down was given to others, or scaled away."""
+    """Slots that the backup has tasks in: with no others, nothing tells of more than run on nodes that answer, or were
+    seen since. What it has on a node that is down was given to others, or scaled away."""
     told: frozenset[str] = frozenset()
     """Slots on nodes that answer."""
 
@@ -53,7 +53,7 @@ class Running:
         highest = max((int(name) for name in names if name.isdecimal()), default=0)
         if self.complete:
             return len(names)
-        return len(self.told) if names <= self.known else max(len(names), highest)
+        return len(self.told | self.seen) if names <= self.known else max(len(names), highest)
 
     @property
     def reached(self) -> int:

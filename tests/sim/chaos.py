@@ -21,7 +21,7 @@ from tests.sim.people import People
 from tests.sim.processes import ProcessFaults, mend_processes
 from tests.sim.promises import PromiseWatch
 from tests.sim.settling import quiet, settle
-from tests.sim.stores import StoreStory
+from tests.sim.store_story import PATIENT, StoreStory
 from tests.sim.world import World, silence_logs, world_of
 
 STORE_SEEDS = 5
@@ -56,11 +56,11 @@ class Result:
 class Story:
     """What happens in one world."""
 
-    def __init__(self, world: World, rng: random.Random, watchman: Watchman, *, stores: bool = False) -> None:
+    def __init__(self, world: World, rng: random.Random, watchman: Watchman, stores: StoreStory | None = None) -> None:
         self._world = world
         self._rng = rng
         self._people = People(world, rng, watchman.note)
-        self._stores = StoreStory(world, rng) if stores else None
+        self._stores = stores
 
     async def run(self, seconds: float) -> None:
         """Things happen, one after the other and over each other."""
@@ -68,7 +68,7 @@ class Story:
         faults = [*ProcessFaults(world, rng).all, *Breakage(world, rng).all]
         allowed: list[Act] = rng.sample(faults, rng.randint(1, len(faults)))
         if self._stores is not None:
-            allowed += [self._stores.lost, self._stores.rolled_back, self._stores.lost]
+            allowed += self._stores.acts
         async with asyncio.TaskGroup() as group:
             await self._people.begin()
             end = world.now + seconds
@@ -112,7 +112,9 @@ async def tell(seed: int, seconds: float = TROUBLE) -> Result:
             promises = PromiseWatch(world, watchman.note)
             watchman.listeners.append(promises.stored)
             watch = world.group.create_task(_watch_engines(watchman))
-            story = Story(world, rng, watchman, stores=seed % STORE_SEEDS == 4)
+            patient = seed // STORE_SEEDS % PATIENT == PATIENT - 1
+            stores = StoreStory(world, rng, patient=patient) if seed % STORE_SEEDS == STORE_SEEDS - 1 else None
+            story = Story(world, rng, watchman, stores)
             try:
                 await world.settled()
                 await story.run(seconds)

@@ -7,10 +7,10 @@ engines ten times a virtual second. What holds only in the end is told by `unset
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agent.network.leaving import NOTICE_WITHIN
 from bus.commits import Committed, Delete, Fence, Outcome, Put, Write
 from schemas import subjects
 from schemas.assignment import Assignment
@@ -19,10 +19,12 @@ from schemas.wire import decode
 from tests.sim.machines import Node
 from tests.sim.world import World
 
-STILL = 6.0 + NOTICE_WITHIN
-"""Seconds for which a decision from before the store went may still be on its way to an engine: 2 until the leader has
-noticed (`controller.follower.COMPARE_EVERY`), a slow answer, what stopping takes, and before that as long as an agent
-waits until nobody sends the task anything: it may not hear of that. An engine that hangs takes longer."""
+WORKS_AGAIN = 10.0
+"""Seconds after an agent or an engine works again within which it has done what it should have done meanwhile."""
+
+ADOPTED = 30.0
+"""Seconds after a store was made anew within which what it did not know of is adopted, or has ended: what a silent node
+runs has its lease for 12 s at most, and time to stop (docs/RELIABILITY.md)."""
 
 LEADER_KEYS = ("rollout.", "desired.", "liveness.", "brake", "alloc.", "endpoints.", "job.")
 
@@ -45,9 +47,11 @@ class Watchman:
         """Batches, but for those that only move the cursor of told events: with leases a leader writes it every 3 s to
         prove that the store still takes its writes."""
         self._ended: set[str] = set()
-        self._excused: set[str] = set()
-        """Containers on nodes whose agent or engine did not work: they may run beside a replacement. Those that had not
-        started, too: a start may have been under way, which comes when the agent or the engine goes on."""
+        self._excused: dict[str, float] = {}
+        """Container -> until when it may run beside a replacement: its node's agent or engine did not work, or it is
+        from before the store was made anew. Those that had not started, too: a start may have been under way, which
+        comes when the agent or the engine goes on."""
+        self._restored_at = 0.0
         self.listeners: list[Callable[[Sequence[Write], Outcome], None]] = []
         """Told of each batch of the state stream."""
         self._sent: dict[int, tuple[Sequence[Write], int]] = {}
@@ -87,6 +91,10 @@ class Watchman:
         if isinstance(outcome, Committed):
             self.stored += any(write.key != subjects.EVENTS_CURSOR for write in batch)
             self._look(user, batch, fence, self.epoch, outcome)
+            if self._world.guarded is not None:
+                self._world.guarded.stored(user, batch, self._decided_at(fence))
+            if self._world.running_on is not None:
+                self._world.running_on.stored(user, batch, self._violated)
             for listener in self.listeners:
                 listener(batch, outcome)
 
@@ -113,11 +121,15 @@ class Watchman:
 
     def _was_on_its_way(self, fence: Fence) -> bool:
         """Whether it was decided before the store became an older one, in which its leader leads: nobody can know."""
+        return self._decided_at(fence) < self._world.rolled_back_at
+
+    def _decided_at(self, fence: Fence | None) -> float:
+        """When the leader whose fence that is made its last decision; infinite if it does not lead in this store."""
         stored = self._world.broker.state.existing().entries.get(subjects.EPOCH)
-        if stored is None or stored.value is None or stored.sequence != fence.epoch:
-            return False
+        if fence is None or stored is None or stored.value is None or stored.sequence != fence.epoch:
+            return math.inf
         basis = self._world.decided_by.get(decode(stored.value, EpochRecord).number(stored.sequence))
-        return basis is not None and basis.at < self._world.rolled_back_at
+        return basis.at if basis is not None else math.inf
 
     def _assigned(self, assignment: Assignment) -> None:
         slots = [(task.service, task.slot, task.spec) for task in assignment.tasks if task.desired == "running"]
@@ -139,7 +151,9 @@ class Watchman:
         if self._world.alone:
             self._alone_run_once()
         if self._world.guarded is not None:
-            self._guarded_run_on()
+            self._world.guarded.look(self._violated)
+        if self._world.running_on is not None:
+            self._world.running_on.look(self._violated)
 
     def _strangers_live(self, name: str, node: Node) -> None:
         for stranger in sorted(node.engine.strangers):
@@ -149,28 +163,19 @@ class Watchman:
                 self._violated(f"what is not the mesh's was touched on {name}: {life.view.name if life else stranger}")
 
     def _alone_run_once(self) -> None:
-        if self._world.restored:
-            return  # what a store that was made anew did not know is adopted late (docs/RELIABILITY.md)
+        now, restored = self._world.now, self._world.restored_at > self._restored_at
+        self._restored_at = self._world.restored_at
         for node in self._world.nodes.values():
             faults = node.engine.faults
-            if node.stopped or faults.hang or faults.down:
-                self._excused.update(key for key, life in node.engine.lives.items() if not life.view.ended)
+            until = now + ADOPTED if restored else now + WORKS_AGAIN
+            if restored or node.stopped or faults.hang or faults.down:
+                open_ = (key for key, life in node.engine.lives.items() if not life.view.ended)
+                self._excused.update({key: max(until, self._excused.get(key, 0.0)) for key in open_})
         for (service, slot), lives in self._world.live().items():
             if service in self._world.alone and len(lives) > 1:
                 where = ", ".join(f"{life.view.name} on {node}" for node, life in lives)
-                if not any(life.view.id in self._excused for _, life in lives):
+                if not any(self._excused.get(life.view.id, 0.0) > now for _, life in lives):
                     self._violated(f"slot {slot} of {service} runs twice, and must not: {where}")
-
-    def _guarded_run_on(self) -> None:
-        guarded = self._world.guarded
-        for container, name in list(guarded.containers.items()):
-            node = self._world.nodes[name]
-            if node.engine.faults.hang or node.stopped:
-                guarded.hung[name] = self._world.now
-            if container in node.engine.stopped:
-                del guarded.containers[container]
-                if self._world.now - guarded.hung.get(name, guarded.since) > STILL:
-                    self._violated(f"{container[:12]} on {name} was stopped while the store was not what it was")
 
     def note(self, what: str) -> None:
         """Somebody else's checker has seen this."""
@@ -209,8 +214,8 @@ def wanted(world: World, unplaceable: frozenset[str] = frozenset()) -> dict[str,
 def unsettled(world: World, ended: frozenset[str]) -> str:
     """Why the mesh is not (yet) as it is wanted; "" if it is. `ended`: services whose tasks may end by themselves."""
     live, want = world.live(), wanted(world)
-    if world.restored:  # what the backup did not know and no agent could tell runs on: an alarm, no decision
-        live = {key: lives for key, lives in live.items() if key[0] in want}
+    unknown = world.forgotten - want.keys()  # it runs on: an alarm, no decision
+    live = {key: lives for key, lives in live.items() if key[0] not in unknown}
     doubled = {key: [node for node, _ in lives] for key, lives in live.items() if len(lives) > 1}
     if doubled:
         return f"slots run twice: {doubled}"

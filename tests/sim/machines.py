@@ -79,6 +79,11 @@ class WatchedEngine(MemoryEngine):
         self.stopped.add(container)
         await super().kill(container, signal)
 
+    async def remove(self, container: str, *, force: bool = False) -> None:
+        if force and container in self.lives and self.lives[container].view.alive:
+            self.stopped.add(container)
+        await super().remove(container, force=force)
+
     def crash(self, *, containers: bool = True) -> None:
         if containers:
             self.strangers.clear()

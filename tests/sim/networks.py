@@ -126,4 +126,4 @@ def _as_before_a_loss(world: World, node: Node) -> bool:
         return True
     held = decode(entry.value, Assignment)
     unknown = {task.spec for task in held.tasks if subjects.service_key(task.service) not in entries}
-    return world.restored and any(held.specs[spec].container.networks for spec in unknown)
+    return world.restored_at > 0 and any(held.specs[spec].container.networks for spec in unknown)

@@ -38,16 +38,28 @@ class PromiseWatch:
         self._back_to: dict[tuple[str, int], int] = {}
         """Service and deploy -> the revision to which a roll-back by itself must go."""
         self._anew = False
-        """The store is being made anew, or was: what it is told then is no decision."""
+        """The store is being made anew: what it is told then is no decision."""
         self.seen: Counter[str] = Counter()
         """How often each kind of decision was looked at."""
         world.broker.observed.on_commit = self._observed
 
     def stored(self, batch: Sequence[Write], outcome: Outcome) -> None:
         """A batch of the state stream."""
-        self._anew = self._anew or subjects.MESH not in self._world.broker.state.existing().entries
-        if not isinstance(outcome, Committed) or self._anew:
-            return
+        if subjects.MESH not in self._world.broker.state.existing().entries:
+            self._anew = True
+        elif self._anew:
+            self._begin_again()
+        elif isinstance(outcome, Committed):
+            self._decided(batch, outcome)
+
+    def _begin_again(self) -> None:
+        """The store is made anew: what is in it is what the next decision goes by."""
+        self._anew = False
+        self._shown.read_again()
+        self._taken.clear()
+        self._back_to.clear()
+
+    def _decided(self, batch: Sequence[Write], outcome: Committed) -> None:
         before = {write.key: self._shown.records.get(write.key) for write in batch}
         ended, added = self._shown.stored(batch, outcome)
         for service in sorted({each.task.service for each in ended}):

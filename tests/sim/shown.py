@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bus.commits import Committed, Outcome, Put, Write
+from controller.task_ids import age
 from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
 from schemas.observation import Observation, ObservedTask
@@ -66,6 +67,12 @@ class Shown:
     """Whose leader stored the last assignment: its decision is the one that is looked at."""
 
     def __post_init__(self) -> None:
+        self.read_again()
+
+    def read_again(self) -> None:
+        """Take the records for what the store has now."""
+        self.records.clear()
+        self.intents.clear()
         for key, entry in self.world.broker.state.existing().entries.items():
             kind = KINDS.get(key.split(".")[0])
             if kind is not None and entry.value is not None:
@@ -93,7 +100,10 @@ class Shown:
                 known = {task.id: task for task in before.tasks} if isinstance(before, Assignment) else {}
                 ended += _ended(known, record)
                 self.asked.update(task.id for task in record.tasks if task.desired == "shutdown")
-                added += [task for task in record.tasks if task.id not in known and task.desired == "running"]
+                new = [task for task in record.tasks if task.id not in known and task.desired == "running"]
+                if not isinstance(before, Assignment) or before.provisional:
+                    new = [task for task in new if age(task.id) >= (record.epoch,)]  # else its agent has told of it
+                added += new
             elif isinstance(record, ServiceRecord):
                 self.intents[outcome.first + number] = record
             self.records[write.key] = record

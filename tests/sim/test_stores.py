@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 
+from bus.commits import Fence, Put
 from bus.memory_stream import MemoryStream
 from schemas import subjects
-from schemas.assignment import Applied
+from schemas.assignment import Applied, AssignedTask, Assignment
 from schemas.errors import MeshError
 from schemas.liveness import Heartbeat
+from schemas.records import EpochRecord
 from schemas.serviceapi import ScaleServices
-from schemas.wire import encode
+from schemas.wire import decode, encode
 from tests.sim import stores
-from tests.sim.invariants import STILL, Violated, Watchman, records
+from tests.sim.invariants import Violated, Watchman, records
 from tests.sim.loop import run
 from tests.sim.test_world import deploy, service, slots
 from tests.sim.world import World, in_world, silence_logs
@@ -308,7 +311,6 @@ def test_the_watchman_catches_a_container_that_is_stopped_while_the_store_is_los
         await two_services(world)
         watchman = Watchman(world)
         stores.lose_store(world)
-        await asyncio.sleep(STILL + 1)
         node = world.nodes["n1"]
         await node.engine.stop(node.live()[0].view.id)
         watchman.look_at_engines()
@@ -340,3 +342,78 @@ def test_the_watchman_catches_an_agent_that_obeys_an_older_store() -> None:
             watchman.raise_if_any()
 
     run(in_world(8, story))
+
+
+def test_what_an_agent_could_not_save_at_first_it_obeys_when_it_starts_anew() -> None:
+    """Seed 57000479: it obeyed the file, which was older than what ran, and no store was there to tell it better."""
+
+    async def story(world: World) -> None:
+        await two_services(world)
+        for node in world.nodes.values():
+            node.files.full = True
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 9}))
+        await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine run")
+        for node in world.nodes.values():
+            node.files.full = False
+        await asyncio.sleep(5)
+        watchman, before = Watchman(world), lives(world)
+        stores.lose_store(world)
+        for name in list(world.nodes):
+            world.crash_agent(name)
+            world.start_agent(name)
+        await asyncio.sleep(20)
+        watchman.look_at_engines()
+        watchman.raise_if_any()
+        assert lives(world) == before
+
+    run(in_world(1, story))
+
+
+@pytest.mark.parametrize(("later", "caught"), [(0.0, False), (10.0, True)])
+def test_the_watchman_lets_pass_what_a_leader_had_decided_before_it_could_know(*, later: float, caught: bool) -> None:
+    """What it stores later, in an older store, is no decision of that time."""
+
+    async def story(world: World) -> None:
+        watchman = Watchman(world)
+        await two_services(world)
+        checkpoint = world.broker.checkpoint()
+        await world.insist("service.scale", ScaleServices(replicas={"shop_web": 7}))
+        await asyncio.sleep(3)
+        epoch = world.broker.state.existing().entries[subjects.EPOCH].sequence
+        number = decode(checkpoint.entries[subjects.EPOCH].value or b"", EpochRecord).number(epoch)
+        stores.roll_back(world, checkpoint)
+        await asyncio.sleep(later)
+        world.decided_by[number] = replace(world.decided_by[number], at=world.now)
+        life = world.nodes["n1"].live()[0]
+        task = AssignedTask(
+            id=life.view.labels["mesh.task"], service="shop_web", slot="1", revision=1, spec="", desired="shutdown"
+        )
+        record = Assignment(node="n1", epoch=1, tasks=(task,))
+        world.broker.state.commit("controller-c1", [Put(subjects.desired_key("n1"), encode(record))], Fence(epoch))
+        await world.nodes["n1"].engine.stop(life.view.id)
+        watchman.look_at_engines()
+        assert any("while the store was not" in each for each in watchman.violations) is caught
+
+    run(in_world(8, story))
+
+
+def test_an_empty_store_that_somebody_made_is_told_and_stops_nothing() -> None:
+    async def story(world: World) -> None:
+        await two_services(world)
+        watchman, before = Watchman(world), lives(world)
+        stores.lose_all_but_the_stream(world)
+        await world.until(
+            lambda: troubles(world) <= {"store.missing", "store.rolled_back"}, 10, "all controllers say so"
+        )
+        for name in list(world.nodes):
+            world.crash_agent(name)
+            world.start_agent(name)
+        await asyncio.sleep(60)
+        watchman.look_at_engines()
+        watchman.raise_if_any()
+        await stores.recover(world, None)
+        await led_anew(world, 2)
+        await asyncio.sleep(20)
+        assert lives(world) == before
+
+    run(in_world(1, story))

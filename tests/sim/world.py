@@ -66,10 +66,15 @@ class World:
 
     guarded: Any = None
     """While the store is lost or an older one: what may not be stopped (`tests.sim.stores`)."""
+    running_on: Any = None
+    """What ran when the store was made anew (`tests.sim.running_on`)."""
     alone: set[str] = field(default_factory=set)
     """Services of which no slot may ever run twice."""
-    restored: bool = False
-    """The store was made anew at least once: services that its backup did not know may run on."""
+    restored_at: float = 0.0
+    """When the store was made anew last; 0: never."""
+    forgotten: set[str] = field(default_factory=set)
+    """Services that only nodes ran which did not tell so when the store was made anew: they run on, and nobody knows
+    them."""
     rolled_back_at: float = 0.0
     """When the store became an older one last; 0: never."""
     decided_by: dict[int, Basis] = field(default_factory=dict)
