@@ -51,6 +51,8 @@ class Result:
     virtual: float
     said: tuple[str, ...]
     failure: str = ""
+    seconds: float = TROUBLE
+    """Of trouble, as it was asked for."""
 
 
 class Story:
@@ -125,7 +127,7 @@ async def tell(seed: int, seconds: float = TROUBLE) -> Result:
                 watch.cancel()
     except* (AssertionError, MeshError) as group:
         failure = "; ".join(f"{type(error).__name__}: {error}" for error in _leaves(group))
-    return Result(seed, trace, virtual, tuple(said), failure)
+    return Result(seed, trace, virtual, tuple(said), failure, seconds)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
