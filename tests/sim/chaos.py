@@ -113,6 +113,7 @@ async def tell(seed: int, seconds: float = TROUBLE) -> Result:
             NetworkWatch(world, watchman.note)
             promises = PromiseWatch(world, watchman.note)
             watchman.listeners.append(promises.stored)
+            watchman.observers.append(promises.observed)
             watch = world.group.create_task(_watch_engines(watchman))
             story = Story(world, rng, watchman, stores=seed % STORE_SEEDS == 4)
             try:

@@ -329,7 +329,7 @@ def test_the_watchman_catches_an_agent_that_obeys_an_older_store() -> None:
         await asyncio.sleep(3)
         watchman = Watchman(world)
         stores.roll_back(world, checkpoint)
-        await asyncio.sleep(5)
+        await asyncio.sleep(STILL + 1)
         for node in world.nodes.values():
             assert node.agent is not None
             node.agent.assignments.held = None
