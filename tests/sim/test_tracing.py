@@ -59,6 +59,16 @@ def told(happens: Callable[[World], object]) -> str:
     return traces[0]
 
 
+@pytest.mark.parametrize("kind", ["state", "observed"])
+def test_what_is_stored_is_in_the_trace_and_not_only_that_it_is(kind: str) -> None:
+    def stored(value: bytes) -> str:
+        hub = lambda world: world.broker.state if kind == "state" else world.broker.observed  # noqa: E731
+        return told(lambda world: hub(world).commit("operator", [Put("config.x.1", value)], None))
+
+    assert stored(b"one") == stored(b"one")
+    assert stored(b"one") != stored(b"two")
+
+
 @pytest.mark.parametrize("what", HAPPENS)
 def test_what_happens_changes_the_trace(what: str) -> None:
     nothing = told(lambda _: None)
