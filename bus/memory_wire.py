@@ -90,6 +90,8 @@ class MemoryWire:
         self._links: dict[str, Link] = {}
         self._arrives: dict[tuple[str, str], float] = {}
         self._kept: list[tuple[Packet, Deliver]] = []
+        self.on_arrive: Callable[[Packet], None] | None = None
+        """Told of each message as it reaches its receiver: for traces of what happened."""
 
     def link(self, user: str) -> Link:
         """The link of a user; a new one is fine."""
@@ -139,6 +141,8 @@ class MemoryWire:
     def _arrive(self, packet: Packet, deliver: Deliver, lost: Deliver | None) -> None:
         link = self.link(packet.receiver)
         if link.connected and link.inbound:
+            if self.on_arrive is not None:
+                self.on_arrive(packet)
             deliver()
         elif link.hold:
             link.held.append(lambda: self._arrive(packet, deliver, lost))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -58,6 +58,9 @@ class MemoryContainers:
         self._chance = chance
         self._clock = clock
         self._hub = EventHub()
+        self.on_change: Callable[[Life], None] = lambda _: None
+        """Told of each container that was made, started, ended, changed or removed, by whomever: for checkers of
+        invariants. One that was removed is in `lives` no more."""
 
     def life(self, container: str) -> Life:
         """The container with that id or name. Raises NotFound."""
@@ -70,7 +73,7 @@ class MemoryContainers:
         """Somebody removed the container behind everyone's back, and no event tells."""
         life = self.life(container)
         life.end(137, silent=True)
-        del self.lives[life.view.id]
+        self._take_away(life)
 
     def invent(self, name: str, labels: dict[str, str], program: Program | None = None) -> str:
         """A running container that nobody asked for; its id."""
@@ -119,6 +122,7 @@ class MemoryContainers:
         action: EventAction = "pause" if state == "paused" else "other"
         life.view = replace(life.view, state=state, name=name or life.view.name)
         life.setup = replace(life.setup, **changes)
+        self.on_change(life)
         self._tell(EngineEvent(action, life.view.id, life.view.labels, self._clock.wall()))
 
     def stop_by_hand(self, container: str) -> None:
@@ -157,10 +161,15 @@ class MemoryContainers:
             stop_grace=plan.body.get("StopTimeout"),
             addresses=self._first_address(plan),
         )
-        life = Life(view, plan, program, self._clock, self._tell)
+        life = Life(view, plan, program, self._clock, self._tell, lambda life: self.on_change(life))
         self.lives[view.id] = life
+        self.on_change(life)
         self._tell(EngineEvent("create", view.id, view.labels, self._clock.wall()))
         return life
+
+    def _take_away(self, life: Life) -> None:
+        del self.lives[life.view.id]
+        self.on_change(life)
 
     def _first_address(self, plan: ContainerPlan) -> dict[str, str]:
         name = str((plan.body.get("HostConfig") or {}).get("NetworkMode", ""))
@@ -209,7 +218,7 @@ class MemoryContainers:
         if life.view.alive and not force:
             raise EngineError(f"container {life.view.name} runs: stop it first")
         life.end(137)
-        del self.lives[life.view.id]
+        self._take_away(life)
         self._tell(EngineEvent("destroy", life.view.id, life.view.labels, self._clock.wall()))
 
     async def logs(self, container: str, query: LogQuery) -> LogPage:
@@ -242,6 +251,7 @@ class MemoryContainers:
         added = {join.network: self.nets.address(join.network) for join in joins}
         life.view = replace(life.view, addresses={**added, **life.view.addresses})
         life.setup = replace(life.setup, networks=tuple(sorted({*life.setup.networks, *added})))
+        self.on_change(life)
 
     async def _before(self, call: str) -> None:
         await self.faults.before(call, self._chance)

@@ -59,6 +59,8 @@ class Life:
     program: Program
     clock: Clock
     tell: Callable[[EngineEvent], None]
+    changed: Callable[[Life], None] = lambda _: None
+    """Called whenever its view has changed, whether or not an event tells of that."""
     lines: list[LogLine] = field(default_factory=list)
     refuses: str = ""
     """What it answers readiness checks with from now on."""
@@ -85,6 +87,7 @@ class Life:
         """It runs from now. Raises EngineError if its program can't be started."""
         if self.program.start_error:
             self.view = replace(self.view, exit_code=127, error=self.program.start_error)
+            self.changed(self)
             raise EngineError(self.program.start_error)
         health: Health = "starting" if self.checked else ""
         self.view = replace(
@@ -96,6 +99,7 @@ class Life:
             self.log(line)
         self._say("start")
         self._plan_ahead()
+        self.changed(self)
 
     def _plan_ahead(self) -> None:
         program = self.program
@@ -113,6 +117,7 @@ class Life:
             probes = (*self.view.probes, probe)[-POST_MORTEM_PROBES:]
             self.view = replace(self.view, health=health, probes=probes)
             self._say("health")
+            self.changed(self)
 
     def answer(self) -> str:
         """What a readiness check gets; "": it is ready."""
@@ -150,6 +155,7 @@ class Life:
             if oom:
                 self._say("oom")
             self._say("die")
+        self.changed(self)
 
     def log(self, text: str, stream: str = "stdout") -> None:
         """It writes a line."""

@@ -29,7 +29,7 @@ def main() -> None:
         tally = _some(options)
     print(f"{tally}, from {options.first}")
     for seed in tally.failed:
-        print(f"failed: {seed}  again: {again(seed)}")
+        print(f"failed: {seed}  again: {again(seed, options.seconds)}")
     sys.exit(1 if tally.failed else 0)
 
 
@@ -68,7 +68,7 @@ def tell_of(result: Result) -> None:
         f"seed {result.seed}, trace {result.trace}, {result.virtual:.1f} virtual seconds: {result.failure or 'clean'}"
     )
     if result.failure:
-        print(f"again: {again(result.seed)}\n", flush=True)
+        print(f"again: {again(result.seed, result.seconds)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class Breakage:
             name = f"eager_{number}"
         made = node.engine.invent(name, labels)
         if kind != "long ago":
-            node.engine.strangers.add(made)
+            node.engine.leave_alone(made)
 
     async def engine_full(self) -> None:
         """There is no room for new containers."""

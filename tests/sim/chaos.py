@@ -51,6 +51,8 @@ class Result:
     virtual: float
     said: tuple[str, ...]
     failure: str = ""
+    seconds: float = TROUBLE
+    """Of trouble, as it was asked for."""
 
 
 class Story:
@@ -111,6 +113,7 @@ async def tell(seed: int, seconds: float = TROUBLE) -> Result:
             NetworkWatch(world, watchman.note)
             promises = PromiseWatch(world, watchman.note)
             watchman.listeners.append(promises.stored)
+            watchman.observers.append(promises.observed)
             watch = world.group.create_task(_watch_engines(watchman))
             patient = seed // STORE_SEEDS % PATIENT == PATIENT - 1
             stores = StoreStory(world, rng, patient=patient) if seed % STORE_SEEDS == STORE_SEEDS - 1 else None
@@ -127,7 +130,7 @@ async def tell(seed: int, seconds: float = TROUBLE) -> Result:
                 watch.cancel()
     except* (AssertionError, MeshError) as group:
         failure = "; ".join(f"{type(error).__name__}: {error}" for error in _leaves(group))
-    return Result(seed, trace, virtual, tuple(said), failure)
+    return Result(seed, trace, virtual, tuple(said), failure, seconds)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -1,22 +1,24 @@
-"""What must always hold, whatever happens: each checker looks at one thing and raises `Violated`.
+"""What must always hold, whatever happens: each checker looks at one thing and notes what is wrong.
 
-`Watchman` sits where the world changes: it sees each batch of the state stream as it is stored, and looks at the
-engines ten times a virtual second. What holds only in the end is told by `unsettled`.
+`Watchman` sits where the world changes: it sees each batch of a stream as it is judged, and each container of an engine
+as it changes; what is there (whose agent is stopped, what an engine does) it looks at now and then, too. What was noted
+is raised as `Violated`. What holds only in the end is told by `unsettled`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from agent.engine.memory_life import Life
 from bus.commits import Committed, Delete, Fence, Outcome, Put, Write
 from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.records import EpochRecord, NodeRecord, RolloutRecord, ServiceRecord
 from schemas.wire import decode
 from tests.sim.machines import Node
+from tests.sim.tracing import Trace
 from tests.sim.world import World
 
 WORKS_AGAIN = 10.0
@@ -38,7 +40,7 @@ class Watchman:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._digest = hashlib.sha256()
+        self._trace = Trace(world)
         self.violations: list[str] = []
         self.epoch = 0
         """The sequence of the epoch's record: the fence that holds."""
@@ -53,7 +55,9 @@ class Watchman:
         comes when the agent or the engine goes on."""
         self._restored_at = 0.0
         self.listeners: list[Callable[[Sequence[Write], Outcome], None]] = []
-        """Told of each batch of the state stream."""
+        """Told of each batch that is stored in the state stream."""
+        self.observers: list[Callable[[Sequence[Write]], None]] = []
+        """Told of each batch that is stored in the stream of observations."""
         self._sent: dict[int, tuple[Sequence[Write], int]] = {}
         """Fenced batches that are not judged yet, by identity, with the number of their sending."""
         self._newest: dict[str, tuple[int, float]] = {}
@@ -61,11 +65,15 @@ class Watchman:
         self._sendings = 0
         world.broker.state.on_commit = self._seen
         world.broker.state.on_send = self._note_sending
+        world.broker.observed.on_commit = self._observed
+        for node in world.nodes.values():
+            node.engine.on_change = self._changer(node)
+            node.engine.on_call = self._caller(node)
 
     @property
     def trace(self) -> str:
-        """A hash of all that was stored, by whom, when: equal for equal runs."""
-        return self._digest.hexdigest()[:16]
+        """See `tests.sim.tracing`."""
+        return str(self._trace)
 
     def _note_sending(self, batch: Sequence[Write], fence: Fence | None) -> None:
         if fence is not None:
@@ -84,9 +92,7 @@ class Watchman:
         self._newest[user] = (max(newest, number), self._world.now)
 
     def _seen(self, user: str, batch: Sequence[Write], fence: Fence | None, outcome: Outcome) -> None:
-        self._digest.update(f"{self._world.now:.6f} {user} {fence} {type(outcome).__name__}\n".encode())
-        for write in batch:
-            self._digest.update(write.key.encode() + (write.value if isinstance(write, Put) else b"-"))
+        self._trace.judged(user, batch, fence, outcome)
         self._stored_in_order(user, batch, outcome)
         if isinstance(outcome, Committed):
             self.stored += any(write.key != subjects.EVENTS_CURSOR for write in batch)
@@ -97,6 +103,11 @@ class Watchman:
                 self._world.running_on.stored(user, batch, self._violated)
             for listener in self.listeners:
                 listener(batch, outcome)
+
+    def _observed(self, user: str, batch: Sequence[Write], fence: Fence | None, outcome: Outcome) -> None:
+        self._trace.judged(user, batch, fence, outcome)
+        for observer in self.observers if isinstance(outcome, Committed) else ():
+            observer(batch)
 
     def _look(self, user: str, batch: Sequence[Write], fence: Fence | None, epoch: int, outcome: Committed) -> None:
         ordered = sorted(batch, key=lambda write: write.key != subjects.EPOCH)
@@ -139,15 +150,36 @@ class Watchman:
         if missing:
             self._violated(f"{assignment.node} is given tasks without their spec: {missing}")
 
+    def _changer(self, node: Node) -> Callable[[Life], None]:
+        def changed(life: Life) -> None:
+            self._trace.changed(node.name, life)
+            if life.view.id in node.engine.strangers:
+                self._as_its_owner_left_it(node, life.view.id)
+            else:
+                self._starts_once(life)
+            if life.view.labels.get("mesh.service") in self._world.alone:
+                self._alone_run_once()
+
+        return changed
+
+    def _caller(self, node: Node) -> Callable[[str], None]:
+        def called(container: str) -> None:
+            known = node.engine.strangers.items()
+            if (stranger := next((key for key, view in known if container in (key, view.name)), "")) != "":
+                self._touched(node, stranger)
+            if self._world.guarded is not None:
+                self._world.guarded.look(self._violated)
+
+        return called
+
     def look_at_engines(self) -> None:
         """What must hold on every engine at any time."""
-        for name, node in sorted(self._world.nodes.items()):
-            self._strangers_live(name, node)
+        for _, node in sorted(self._world.nodes.items()):
+            for stranger in sorted(node.engine.strangers):
+                self._as_its_owner_left_it(node, stranger)
             for life in node.engine.lives.values():
-                if life.view.ended:
-                    self._ended.add(life.view.id)
-                elif life.view.alive and life.view.id in self._ended:
-                    self._violated(f"{life.view.name} had ended and was started again")
+                if life.view.id not in node.engine.strangers:
+                    self._starts_once(life)
         if self._world.alone:
             self._alone_run_once()
         if self._world.guarded is not None:
@@ -155,12 +187,20 @@ class Watchman:
         if self._world.running_on is not None:
             self._world.running_on.look(self._violated)
 
-    def _strangers_live(self, name: str, node: Node) -> None:
-        for stranger in sorted(node.engine.strangers):
-            life = node.engine.lives.get(stranger)
-            if life is None or not life.view.alive:
-                node.engine.strangers.discard(stranger)
-                self._violated(f"what is not the mesh's was touched on {name}: {life.view.name if life else stranger}")
+    def _starts_once(self, life: Life) -> None:
+        if life.view.ended:
+            self._ended.add(life.view.id)
+        elif life.view.alive and life.view.id in self._ended:
+            self._violated(f"{life.view.name} had ended and was started again")
+
+    def _as_its_owner_left_it(self, node: Node, stranger: str) -> None:
+        life = node.engine.lives.get(stranger)
+        if not node.engine.faults.down and (life is None or life.view != node.engine.strangers[stranger]):
+            self._touched(node, stranger)
+
+    def _touched(self, node: Node, stranger: str) -> None:
+        view = node.engine.strangers.pop(stranger)
+        self._violated(f"what is not the mesh's was touched on {node.name}: {view.name}")
 
     def _alone_run_once(self) -> None:
         now, restored = self._world.now, self._world.restored_at > self._restored_at

@@ -1,8 +1,8 @@
 """An asyncio event loop in virtual time: the clock jumps to the next timer, and nothing real can be waited for.
 
 The order of callbacks is asyncio's own (the loop is `BaseEventLoop` with another selector). When nothing is ready
-and no timer is set, the program would wait for ever: that is a `Deadlock`. Real sockets, threads and subprocesses raise
-`NotSimulated`. Code that spins without letting time pass is a `Livelock`.
+and no timer is set, the program would wait for ever: that is a `Deadlock`. Real sockets, threads, subprocesses and
+sleeps raise `NotSimulated` (`tests.sim.refusal`). Code that spins without letting time pass is a `Livelock`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Iterator
 from contextvars import Context
 from typing import Any, TypeVar
 
+from tests.sim.refusal import NotSimulated, nothing_real
 from tests.sim.suspension import Suspension
 
 T = TypeVar("T")
@@ -36,10 +37,6 @@ class Livelock(BaseException):
 
 class Endless(BaseException):
     """The program was to have ended long ago."""
-
-
-class NotSimulated(BaseException):
-    """Simulated code tried something real: a socket, a thread, a subprocess."""
 
 
 class _NoFiles:
@@ -161,4 +158,5 @@ def run(main: Coroutine[Any, Any, T], *, limit: float = math.inf) -> T:
         loop = runner.get_loop()
         assert isinstance(loop, SimLoop)
         loop.ends_at = START + limit
-        return runner.run(main)
+        with nothing_real():
+            return runner.run(main)

@@ -41,7 +41,6 @@ class PromiseWatch:
         """The store is being made anew: what it is told then is no decision."""
         self.seen: Counter[str] = Counter()
         """How often each kind of decision was looked at."""
-        world.broker.observed.on_commit = self._observed
 
     def stored(self, batch: Sequence[Write], outcome: Outcome) -> None:
         """A batch of the state stream."""
@@ -67,6 +66,8 @@ class PromiseWatch:
         added = [task for task in added if not is_successor(task.id)]  # their node has started those by itself
         for service in sorted({task.service for task in added}):
             self._surge(service, [task for task in added if task.service == service])
+        for task in added:
+            self._follows(task)
         for each in ended:
             if each.why.startswith(MOVE):
                 self._ordered(each)
@@ -75,9 +76,9 @@ class PromiseWatch:
             if isinstance(record, RolloutRecord) and (was is None or isinstance(was, RolloutRecord)):
                 self._rollback(was, record)
 
-    def _observed(self, _user: str, batch: Sequence[Write], _fence: object, outcome: Outcome) -> None:
-        if isinstance(outcome, Committed):
-            self._shown.observed(batch)
+    def observed(self, batch: Sequence[Write]) -> None:
+        """A batch of the stream of observations."""
+        self._shown.observed(batch)
 
     # how many may be down
 
@@ -200,6 +201,14 @@ class PromiseWatch:
             self._violated(f"{service}: slots {sorted(surging)} run doubled by its update, {extra} may")
         if stray := beside - surging - leaving:
             self._violated(f"{service}: slots {sorted(stray)} are given a second task, and neither move nor surge")
+
+    def _follows(self, task: AssignedTask) -> None:
+        """A slot's next task is assigned once the previous one was observed ended, or its node declared down."""
+        before = ((node, each) for node, each in self._shown.ending(task.service) if each.slot == task.slot)
+        still = sorted(f"{each.id} on {node}" for node, each in before if not self._shown.down(node))
+        self.seen["followed"] += 1
+        if still:
+            self._violated(f"{task.id} of {task.service} is assigned, and {', '.join(still)} was not seen ended")
 
     def _leaves(self, node: str, task: AssignedTask) -> bool:
         members = self._shown.members(node)

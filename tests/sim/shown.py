@@ -59,6 +59,8 @@ class Shown:
     """When the tasks that are up came up, or those that were did last."""
     asked: set[str] = field(default_factory=set)
     """Tasks whose end was asked for."""
+    dropped: dict[str, tuple[str, AssignedTask]] = field(default_factory=dict)
+    """Tasks that no assignment names any more though they were last seen alive, with their node."""
     fell: dict[tuple[str, str], float] = field(default_factory=dict)
     """Service and slot -> when the end of one of its tasks was last observed that nobody had asked for."""
     changed: dict[str, float] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class Shown:
                 before = self.records.get(write.key)
                 known = {task.id: task for task in before.tasks} if isinstance(before, Assignment) else {}
                 ended += _ended(known, record)
+                self._drop(known, record)
                 self.asked.update(task.id for task in record.tasks if task.desired == "shutdown")
                 new = [task for task in record.tasks if task.id not in known and task.desired == "running"]
                 if not isinstance(before, Assignment) or before.provisional:
@@ -108,6 +111,13 @@ class Shown:
                 self.intents[outcome.first + number] = record
             self.records[write.key] = record
         return ended, added
+
+    def _drop(self, known: dict[str, AssignedTask], record: Assignment) -> None:
+        named = {task.id for task in record.tasks}
+        for id_, task in known.items():
+            adopted = any(name.startswith(f"{id_}.r") for name in named)
+            if id_ not in named and not adopted and id_ in self.tasks and not self.has_ended(id_):
+                self.dropped[id_] = (record.node, task)
 
     def observed(self, batch: Sequence[Write]) -> None:
         """Take in a batch of the stream of observations."""
@@ -155,7 +165,8 @@ class Shown:
 
     def ending(self, service: str) -> Iterator[tuple[str, AssignedTask]]:
         """(Node, task) of all that is to end of a service, and was not seen ended."""
-        told = ((node, task) for node, task in self._assigned(service) if task.desired == "shutdown")
+        told = [(node, task) for node, task in self._assigned(service) if task.desired == "shutdown"]
+        told += [(node, task) for node, task in self.dropped.values() if task.service == service]
         return ((node, task) for node, task in told if not self.has_ended(task.id))
 
     def _assigned(self, service: str) -> Iterator[tuple[str, AssignedTask]]:
@@ -188,6 +199,11 @@ class Shown:
         """Whether its verdict is so."""
         found = self.records.get(subjects.liveness_key(node))
         return isinstance(found, LivenessRecord) and found.verdict == "ready"
+
+    def down(self, node: str) -> bool:
+        """Whether its verdict is so."""
+        found = self.records.get(subjects.liveness_key(node))
+        return isinstance(found, LivenessRecord) and found.verdict == "down"
 
     def members(self, node: str) -> list[NodeRecord | None]:
         """The records of a node by which the decision may have gone: what stands, and what its leader still knew."""

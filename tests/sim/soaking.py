@@ -17,7 +17,7 @@ from itertools import count, islice
 from typing import Any
 
 from tests.sim import totals
-from tests.sim.chaos import Result, run_seed
+from tests.sim.chaos import TROUBLE, Result, run_seed
 
 NOTE_EVERY = 100
 """Seeds of a soak between two notes of its total."""
@@ -60,7 +60,7 @@ def outcome_of(seed: int, seconds: float) -> Result:
         return run_seed(seed, seconds)
     except BaseException as error:
         lines = [line for line in traceback.format_exception(error) if line.strip()]
-        return Result(seed, "", 0.0, (), f"{type(error).__name__}: {error}\n{''.join(lines[-6:])}")
+        return Result(seed, "", 0.0, (), f"{type(error).__name__}: {error}\n{''.join(lines[-6:])}", seconds)
     finally:
         signal.alarm(0)
 
@@ -69,9 +69,10 @@ def _too_long(*_: Any) -> None:
     raise TooLong(f"more than {PATIENCE} s")
 
 
-def again(seed: int) -> str:
+def again(seed: int, seconds: float) -> str:
     """The command that tells a seed's story again."""
-    return f"python -m tests.sim {seed} --story"
+    told = "" if seconds == TROUBLE else f" --seconds {seconds:g}"
+    return f"python -m tests.sim {seed} --story{told}"
 
 
 def soak(first: int, seeds: int, jobs: int, seconds: float, tell: Callable[[Result], None]) -> Tally:

@@ -61,6 +61,7 @@ class Stage:
         self.watchman = Watchman(world)
         self.promises = PromiseWatch(world, self.watchman.note)
         self.watchman.listeners.append(self.promises.stored)
+        self.watchman.observers.append(self.promises.observed)
 
     async def begin(self) -> None:
         """Until a leader has been seen to take over, so that the watchman knows it."""

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from tests.sim import soaking, totals
-from tests.sim.chaos import Result
+from tests.sim.__main__ import tell_of
+from tests.sim.chaos import TROUBLE, Result
 from tests.sim.loop import Endless, run
 
 
@@ -37,6 +38,18 @@ def test_it_ends_after_so_many_and_names_those_that_failed(monkeypatch: pytest.M
 def test_what_nobody_expected_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soaking, "run_seed", raises)
     assert "ValueError: unexpected" in soaking.outcome_of(1, 1.0).failure
+
+
+def test_the_command_that_tells_a_story_again_tells_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert soaking.again(7, TROUBLE) == "python -m tests.sim 7 --story"
+    monkeypatch.setattr(soaking, "run_seed", raises)
+    failed = soaking.outcome_of(7, 12.5)
+    assert soaking.again(failed.seed, failed.seconds) == "python -m tests.sim 7 --story --seconds 12.5"
+
+
+def test_a_seed_that_failed_is_told_with_the_command_that_tells_it_again(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_of(Result(7, "abc", 1.0, (), "Violated: it does", 12.5))
+    assert "again: python -m tests.sim 7 --story --seconds 12.5\n" in capsys.readouterr().out
 
 
 def test_a_program_that_does_not_end_is_an_error() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bus.commits import Busy, Committed, Fence, Fenced, Outcome, Put, Unknown
 from bus.memory import MemoryBroker
-from bus.memory_faults import LATE
+from bus.memory_faults import LATE, Packet
 from bus.port import Bus, Entry, From, Gap
 from schemas.errors import StoreMissing, Unreachable
 from schemas.subjects import EPOCH
@@ -418,6 +418,24 @@ async def test_every_commit_can_be_checked_as_the_server_judged_it() -> None:
     await bus.state.commit([Put("desired.n1", b"")], Fence(taken.sequence + 1))
     assert seen == [("controller-1", taken), ("controller-1", Fenced())]
     assert sent == [None, Fence(taken.sequence + 1)]
+
+
+@virtual
+async def test_every_message_can_be_noted_as_it_arrives() -> None:
+    broker = MemoryBroker()
+    one, two = broker.connect("controller-1"), broker.connect("controller-2")
+    arrived: list[Packet] = []
+    broker.wire.on_arrive = arrived.append
+    async with two.core.subscribe("mesh.leader") as heard:
+        await one.core.publish("mesh.leader", b"heard")
+        await heard.next()
+        assert [(each.sender, each.receiver, each.subject) for each in arrived] == [
+            ("controller-1", "controller-2", "mesh.leader")
+        ]
+        broker.partition("controller-2")
+        await one.core.publish("mesh.leader", b"lost")
+        await asyncio.sleep(1)
+    assert len(arrived) == 1
 
 
 @virtual
