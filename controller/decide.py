@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from controller.brake import decide_brake
+from controller.caution import Caution
 from controller.census import Census, take_census
 from controller.changes import Fault
 from controller.draft import Draft
@@ -108,7 +109,8 @@ def _of(service: str) -> Iterator[None]:
 
 def _decide(world: World, seen: Survey, wanted: frozenset[str], now: float, broken: Mapping[str, Fault]) -> Decided:
     census = take_census(world, seen.nodes, wanted, seen.moving.tasks)
-    round_ = Round(now, seen.nodes, Draft(world), Mint(world.epoch, world.minted), seen.brake.engaged)
+    caution = Caution(world.unseen_since, now)
+    round_ = Round(now, seen.nodes, Draft(world), Mint(world.epoch, world.minted), seen.brake.engaged, caution)
     works = tuple(_opened(world, name, census) for name in sorted(wanted))
     for work in works:
         work.targets = {slot: node for (service, slot), node in seen.moving.targets.items() if service == work.name}

@@ -2,18 +2,22 @@
 
 The rule (DESIGN: snapshots): the watch is open before the snapshot is asked for; what it brings up to the snapshot's
 sequence is skipped; a gap, or a hole in the sequences, or a server that says it has more than was seen, asks for a new
-snapshot. A store that ends below what was seen before is never taken over: it was rolled back.
+snapshot. A store that ends below what was seen before is never taken over: it was rolled back. From then on until all
+that the store had is here, or while it does not answer, the follower knows that it is behind (`controller.wholeness`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Protocol
 
 import structlog
 
-from bus.port import Entry, Gap, Store, Watch
+from bus.logs import Waiting
+from bus.port import Entry, Gap, Store, StoreInfo, Watch
+from controller.wholeness import Wholeness
 from schemas.errors import MeshError, StoreMissing, Unreachable
 
 COMPARE_EVERY = 2.0
@@ -23,6 +27,12 @@ RETRY = 1.0
 """Seconds before a store that is missing or does not answer is asked again."""
 
 SNAPSHOT_TRIES = 5
+
+ANSWER_WITHIN = 2.0
+"""Seconds after which a store that does not say how far it goes counts as silent."""
+
+TOLD_AFTER = 1.0
+"""Seconds for which a follower is behind without a word: most gaps are closed at once."""
 
 log = structlog.get_logger()
 
@@ -61,10 +71,13 @@ class Follower:
         self.trouble = ""
         self.ready = asyncio.Event()
         """Set once a first snapshot was taken over."""
+        self.whole = Wholeness()
+        """By the loop's time."""
         self._store = store
         self._sink = sink
         self._moved = moved
         self._lock = asyncio.Lock()
+        self._behind = Waiting(log, "mirror.behind")
 
     async def run(self) -> None:
         """Follow for ever."""
@@ -82,8 +95,9 @@ class Follower:
         behind = -1
         while True:
             await asyncio.sleep(COMPARE_EVERY)
+            self._tell_behind()
             try:
-                info = await self._store.info()
+                info = await self._ask()
                 seen = self._sink.sequence
                 if info.last < seen or (info.last > seen and seen == behind) or self.trouble:
                     await self.resync("the server's last sequence differs")
@@ -98,6 +112,12 @@ class Follower:
             Unreachable: there is none to be had now.
             StoreMissing: the store is not there.
         """
+        self.whole.doubt(asyncio.get_running_loop().time())
+        await self._take_snapshot(why, at_least)
+        with suppress(MeshError):  # `compare` asks again
+            await self._ask()
+
+    async def _take_snapshot(self, why: str, at_least: int) -> None:
         async with self._lock:
             for attempt in range(SNAPSHOT_TRIES):
                 await asyncio.sleep(0.1 * attempt)
@@ -120,6 +140,34 @@ class Follower:
                 return
         raise Unreachable(f"no snapshot of {self.name} that shows sequence {max(at_least, self._sink.sequence)}")
 
+    async def _ask(self) -> StoreInfo:
+        """How far the store goes, by its leader. Raises Unreachable, StoreMissing: nobody knows what is missing."""
+        doubts, loop = self.whole.doubts, asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                info = await self._store.info()
+        except (MeshError, TimeoutError) as error:
+            self.whole.doubt(loop.time())
+            if isinstance(error, MeshError):
+                raise
+            raise Unreachable(f"{self.name} does not say how far it goes within {ANSWER_WITHIN:g} s") from None
+        self.whole.told(info.last, doubts)
+        self._is_whole()
+        return info
+
+    def _is_whole(self) -> None:
+        """Something was taken in, or the store has told how far it goes."""
+        since = self.whole.behind_since
+        if self.whole.shows(self._sink.sequence) and since is not None:
+            seconds = asyncio.get_running_loop().time() - since
+            (log.debug if seconds < TOLD_AFTER else log.info)("mirror.caught_up", store=self.name, seconds=seconds)
+            self._behind.over()
+
+    def _tell_behind(self) -> None:
+        since = self.whole.behind_since
+        if since is not None and asyncio.get_running_loop().time() - since >= TOLD_AFTER:
+            self._behind.tell(f"not all that {self.name} has came, or it does not say how much that is")
+
     async def _follow(self) -> None:
         async with self._store.watch() as watch:
             await self.resync("started")
@@ -136,6 +184,7 @@ class Follower:
                 await self.resync(f"a hole before {item.sequence}", item.sequence)
             elif item.sequence > self._sink.sequence:
                 self._sink.apply(item)
+                self._is_whole()
                 self._moved()
 
     def distrust(self, why: str) -> None:

@@ -129,6 +129,7 @@ class Leader:
             rebalance=records.rebalance,
             heard=hearing.heard(),
             hearing_since=hearing.hearing_since(),
+            unseen_since=self._seat.unseen_since,
             nodes_total=sum(not stored.record.removed for stored in records.nodes.values()),
             minted=self._minted,
         )

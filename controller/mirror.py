@@ -58,6 +58,11 @@ class Mirror:
         """Why the mirror is not to be trusted: "store.missing: ..." or "store.rolled_back: ..."; "" if it is."""
         return self.state.trouble or self.observed.trouble
 
+    @property
+    def unseen_since(self) -> float | None:
+        """Loop time since which observations are known to be missing here, or may be; None: all are here."""
+        return self.observed.whole.behind_since
+
     async def run(self) -> None:
         """Follow both stores for ever."""
         async with asyncio.TaskGroup() as group:

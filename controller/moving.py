@@ -3,8 +3,9 @@
 Where nothing would be lost it ends at once: it is not up, its node was removed, or the operator said so (`force`); so
 does what must not run twice. What finds no place elsewhere (no room, a volume that is on this node), or whose next task
 would wait for a dependency, stays and says so; only an explicit `max_unavailable` lets the former go all the same, as
-far as that reaches. All of it follows from what stands: interrupted at any point by an activated node or a new leader,
-it goes on or back from there.
+far as that reaches. While the leader is behind with what nodes tell, only what ends first does (`controller.caution`).
+All of it follows from what stands: interrupted at any point by an activated node or a new leader, it goes on or back
+from there.
 """
 
 from __future__ import annotations
@@ -29,15 +30,11 @@ def leave_nodes(work: Work, round_: Round) -> None:
         for task in [task for task in work.candidates(slot) if task.leaving]:
             others = [other for other in work.candidates(slot) if other is not task and other.life == "up"]
             replaced = next((other for other in others if not other.leaving), None)
-            if replaced is not None:
-                _leave(work, round_, task, f"; {replaced.id} on {replaced.node} is up in its place")
-            elif (
-                (task.life != "up" and not task.target)
-                or work.record.mode == "global"
-                or (task.alone and not _gate(work, task))
-                or _at_once(round_, task)
-            ):
-                _leave(work, round_, task)
+            ends_first = _ends_first(work, round_, task)
+            idle = task.life != "up" and not task.target
+            if not (ends_first or replaced or idle) or (not ends_first and _holds_back(work, round_, task)):
+                continue
+            _leave(work, round_, task, f"; {replaced.id} on {replaced.node} is up in its place" if replaced else "")
 
 
 def move(work: Work, round_: Round, grouped: Grouped) -> None:
@@ -77,8 +74,9 @@ def _replace(work: Work, round_: Round, group: Group, task: Task, past: Past | N
     spec = past.spec if past is not None else work.spec
     why = group.refusal(work.volume_slot(slot, spec)).why
     if (spare(work) or 0) > 0 and is_up(work, slot):
-        _leave(work, round_, task, f"; it finds no place elsewhere: {why}")
-        work.waits[slot] = ENDING
+        if not _holds_back(work, round_, task):
+            _leave(work, round_, task, f"; it finds no place elsewhere: {why}")
+            work.waits[slot] = ENDING
     else:
         work.waits[slot] = f"stays on node {task.node}, which is {round_.nodes[task.node].trouble}: {why}"
 
@@ -94,9 +92,13 @@ def _carry(work: Work, round_: Round, group: Group, task: Task, past: Past | Non
         work.waits[task.slot] = f"stays on {_where(round_, task)}: {work.policy.max_unavailable} may be unavailable"
     elif why := lacking(work, round_, task, task.target):
         work.waits[task.slot] = f"stays on {_where(round_, task)}: {why}"
-    else:
+    elif not _holds_back(work, round_, task):
         _leave(work, round_, task)
         work.waits[task.slot] = ENDING
+
+
+def _holds_back(work: Work, round_: Round, task: Task) -> bool:
+    return round_.caution.holds_back(work, task.slot, f"stays on {_where(round_, task)}")
 
 
 def _where(round_: Round, task: Task) -> str:
@@ -119,6 +121,12 @@ def _leave(work: Work, round_: Round, task: Task, more: str = "") -> None:
 def _gate(work: Work, task: Task) -> str:
     """What its replacement would wait for (`controller.gates`): till then nothing is ended for it; "" if nothing."""
     return work.again if task.spec == work.spec_hash else work.past_again
+
+
+def _ends_first(work: Work, round_: Round, task: Task) -> bool:
+    """Whether it waits for no other: none is to come, or none may run beside it, or an operator said so."""
+    alone = task.alone and not _gate(work, task)
+    return work.record.mode == "global" or alone or _at_once(round_, task)
 
 
 def _at_once(round_: Round, task: Task) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -38,6 +39,12 @@ class Seat:
     def frozen(self) -> str:
         """Why nothing may be decided on this store; "" if all is well."""
         return self.mirror.trouble or self.hearing.rolled_back
+
+    @property
+    def unseen_since(self) -> float | None:
+        """Stream time since which it is known that observations may be missing; None: none are."""
+        since = self.mirror.unseen_since
+        return None if since is None else self.time.now() - (asyncio.get_running_loop().time() - since)
 
     def cursor_write(self) -> Put:
         """The cursor as it is now: also a write that changes nothing, and tells what became of those before it."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 
+from controller.caution import Caution
 from controller.census import Task
 from controller.draft import Draft
 from controller.nodes import NodeView
@@ -34,6 +35,7 @@ class Round:
     draft: Draft
     mint: Mint
     braked: bool
+    caution: Caution
 
 
 def end_task(work: Work, round_: Round, task: Task, why: str, cause: str) -> None:
@@ -53,7 +55,14 @@ def retire_unwanted(work: Work, round_: Round) -> None:
         if slot in wanted:
             continue
         for task in work.candidates(slot):
+            if _others_count(work, task) and round_.caution.holds_back(work, slot, "still to be scaled away"):
+                continue
             end_task(work, round_, task, _why_unwanted(work, round_, task), _cause_unwanted(work, round_, task))
+
+
+def _others_count(work: Work, task: Task) -> bool:
+    """Whether it is up, and ends since others are enough."""
+    return task.life == "up" and bool(work.wanted) and work.record.mode == "replicated"
 
 
 def _why_unwanted(work: Work, round_: Round, task: Task) -> str:

@@ -96,13 +96,13 @@ def update(work: Work, round_: Round, group: Group, ledger: Ledger) -> None:
         if task is None:
             continue
         if work.update.state in HALTED:
-            work.waits[slot] = f"keeps its task of revision {_revision(task)}: the update is paused"
+            work.waits[slot] = f"{_kept(task)}: the update is paused"
         elif work.update.stands:
-            work.waits[slot] = f"keeps its task of revision {_revision(task)}: the canary is to be promoted or aborted"
+            work.waits[slot] = f"{_kept(task)}: the canary is to be promoted or aborted"
         elif task.fixed:
-            work.waits[slot] = f"keeps its task of revision {_revision(task)}: node {task.node} is not heard"
+            work.waits[slot] = f"{_kept(task)}: node {task.node} is not heard"
         elif work.gate:
-            work.waits[slot] = f"keeps its task of revision {_revision(task)}: {work.gate}"
+            work.waits[slot] = f"{_kept(task)}: {work.gate}"
         elif work.did(slot):
             _end_unfollowed(work, round_, task)
         elif work.policy.order == "stop-first":
@@ -142,13 +142,16 @@ def _stop_first(work: Work, round_: Round, site: tuple[Group, Ledger], task: Tas
 
 
 def _end_in_turn(work: Work, round_: Round, task: Task, node: str = "") -> None:
+    if round_.caution.holds_back(work, task.slot, _kept(task)):
+        work.waits.setdefault(task.slot, TURN)
+        return
     take_turn(work, task.slot, round_.now, node)
     end_task(work, round_, task, f"replaced by revision {work.aim.revision}", work.record.cause)
     work.waits[task.slot] = ENDING
 
 
 def _keep(work: Work, task: Task, why: str) -> None:
-    work.waits[task.slot] = f"keeps its task of revision {_revision(task)}: {why}"
+    work.waits[task.slot] = f"{_kept(task)}: {why}"
     give_up_turn(work, task.slot)
 
 
@@ -169,7 +172,7 @@ def _hand_over(work: Work, round_: Round, slot: str) -> None:
     if new is None or new.life != "up" or not surging(work, slot):
         return
     for task in work.candidates(slot):
-        if task.spec != work.spec_hash:
+        if task.spec != work.spec_hash and not round_.caution.holds_back(work, slot, _kept(task)):
             end_task(work, round_, task, f"replaced by revision {work.aim.revision}", work.record.cause)
 
 
@@ -189,8 +192,8 @@ def _old(work: Work, slot: str) -> Task | None:
     return next(iter(reversed(work.candidates(slot))), None)
 
 
-def _revision(task: Task) -> int:
-    return task.assigned.revision if task.assigned is not None else 0
+def _kept(task: Task) -> str:
+    return f"keeps its task of revision {task.assigned.revision if task.assigned is not None else 0}"
 
 
 def outdated(work: Work) -> Iterable[str]:

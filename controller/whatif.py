@@ -113,6 +113,7 @@ def foresee(world: World, records: Iterable[tuple[str, Wire | None]], services: 
         revisions=revisions,
         orders={},
         rebalance=None,
+        unseen_since=None,
     )
     fresh = replace(fresh, observations={name: _up(fresh, seen) for name, seen in fresh.observations.items()})
     return Foresight(fresh, named, now, _before=_tasks(world, named))

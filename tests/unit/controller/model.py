@@ -205,6 +205,7 @@ class Mesh:
     sequence: int = 100
     took_over: float = 900.0
     hearing_since: float = 900.0
+    unseen_since: float | None = None
     services: dict[str, Stored[ServiceRecord]] = field(default_factory=dict)
     revisions: dict[tuple[str, int], RevisionRecord] = field(default_factory=dict)
     nodes: dict[str, Stored[NodeRecord]] = field(default_factory=dict)
@@ -311,6 +312,7 @@ class Mesh:
             rebalance=self.rebalance,
             heard=self.heard,
             hearing_since=self.hearing_since,
+            unseen_since=self.unseen_since,
             nodes_total=len(self.nodes),
             minted=self.minted,
             tasks_per_node=self.tasks_per_node,
