@@ -97,9 +97,10 @@ class Follower:
             await asyncio.sleep(COMPARE_EVERY)
             self._tell_behind()
             try:
+                known = self._sink.sequence  # what comes while it is asked may be more than it tells
                 info = await self._ask()
                 seen = self._sink.sequence
-                if info.last < seen or (info.last > seen and seen == behind) or self.trouble:
+                if info.last < known or (info.last > seen and seen == behind) or self.trouble:
                     await self.resync("the server's last sequence differs")
                 behind = seen if info.last > seen else -1
             except MeshError as error:

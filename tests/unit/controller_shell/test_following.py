@@ -141,6 +141,21 @@ def test_what_a_snapshot_did_not_show_may_still_come_by_itself() -> None:
     run(story())
 
 
+def test_it_is_whole_though_the_store_is_always_a_little_ahead() -> None:
+    """What was stored just now is on its way: that is not missing."""
+
+    async def story() -> None:
+        broker = MemoryBroker()
+        async with following(broker) as mirror:
+            broker.faults.delay = (0.01, 0.3)
+            for counter in range(1, 300):
+                tell(broker, counter)
+                await asyncio.sleep(0.05)
+                assert mirror.unseen_since is None
+
+    run(story())
+
+
 def test_the_state_that_is_missing_is_told_apart_from_observations() -> None:
     async def story() -> None:
         broker = MemoryBroker()
