@@ -50,8 +50,6 @@ class StoreHub:
         """Told of every commit as the server judged it: for checkers of invariants."""
         self.on_send: Callable[[Sequence[Write], Fence | None], None] | None = None
         """Told of every commit as its sender sends it; the server judges the same batch."""
-        self.on_snapshot: Callable[[str, Snapshot], None] | None = None
-        """Told of every snapshot as the server answers with it."""
 
     def commit(self, user: str, batch: Sequence[Write], fence: Fence | None) -> Outcome:
         """Judge and store a batch now, and republish what was made."""
@@ -76,13 +74,6 @@ class StoreHub:
                 self.commit(user, batch, fence)
 
         schedule.after(self.faults.lateness(), judge)
-
-    def show(self, user: str) -> Snapshot:
-        """Answer with a snapshot. Raises StoreMissing."""
-        snapshot = self.existing().snapshot(self.faults.snapshot_lag)
-        if self.on_snapshot is not None:
-            self.on_snapshot(user, snapshot)
-        return snapshot
 
     def info(self) -> StoreInfo:
         """What the server tells of the stream. Raises StoreMissing."""
@@ -244,7 +235,7 @@ class MemoryStore:
     async def snapshot(self) -> Snapshot:
         """See `bus.port.Store`."""
         check_controller(self._user, "take a snapshot")
-        snapshot = await self._ask_leader(lambda: self._hub.show(self._user))
+        snapshot = await self._ask_leader(lambda: self._hub.existing().snapshot(self._hub.faults.snapshot_lag))
         await asyncio.sleep(self._hub.faults.snapshot_takes)
         return snapshot
 

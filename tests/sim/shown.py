@@ -1,9 +1,8 @@
 """What the streams of a simulated mesh show at a moment: read as they are written, for checkers of decisions.
 
-A leader decides by its mirror, which is a little late: a task counts as up for `LAG` after it was last shown up (longer
-only while replicas that are behind say so to a leader that asks: `Basis.could_not_know`), and one that came up within
-`LAG` is known to be only if the leader went by what says so (`World.decided_by`). What people changed within `LAG`
-before it decided it need not have heard: it may go by what it knew.
+A leader decides by its mirror, which is a little late: a task counts as up for `LAG` after it was last shown up, and
+one that came up within `LAG` is known to be only if the leader went by what says so (`World.decided_by`). What people
+changed within `LAG` before it decided it need not have heard: it may go by what it knew.
 """
 
 from __future__ import annotations
@@ -137,10 +136,7 @@ class Shown:
 
     def was_up(self, task: str) -> bool:
         """Whether a leader may take it for up."""
-        if self.is_up(task) or task not in self.tasks:
-            return self.is_up(task)
-        fell, by = self.tasks[task][1], self.world.decided_by.get(self.epoch)
-        return self.world.now - fell < LAG or (by is not None and by.shows_up(task) and by.could_not_know(fell))
+        return self.is_up(task) or (task in self.tasks and self.world.now - self.tasks[task][1] < LAG)
 
     def known_up(self, each: Ended) -> bool:
         """Whether it is up, and who asks for its end knew that, or has had the time to hear it."""

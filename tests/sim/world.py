@@ -8,7 +8,6 @@ is heard.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,7 +36,7 @@ from schemas.api import REQUESTS
 from schemas.errors import MeshError
 from schemas.replies import open_reply
 from schemas.wire import Wire, encode
-from tests.sim.basis import Answers, Basis
+from tests.sim.basis import Basis
 from tests.sim.loop import SimLoop
 from tests.sim.machines import Disk, Node, SkewedClock, new_engine
 from tests.sim.suspension import context_of
@@ -83,7 +82,6 @@ class World:
     def __post_init__(self) -> None:
         self.operator = self.broker.connect("operator")
         self.operator_clock = LoopClock()
-        self._answers = Answers(self.broker.observed)
 
     @property
     def loop(self) -> SimLoop:
@@ -104,23 +102,16 @@ class World:
     def start_controller(self, name: str) -> None:
         """It comes (back) with what it remembered on disk."""
         clock = self.clocks.setdefault(name, SkewedClock(self.rng.choice((0.0, 0.0, -7200.0, 7200.0))))
-        user = controller_user(name)
-        bus = self.broker.connect(user)
+        bus = self.broker.connect(controller_user(name))
         chance = random.Random(self.rng.getrandbits(64))
-        plan = functools.partial(self._plan, user)
         memory = self.memories.setdefault(name, ForgetfulMemory())
-        controller = Controller(Config(name), bus, clock=clock, rng=chance, memory=memory, plan=plan)
+        controller = Controller(Config(name), bus, clock=clock, rng=chance, memory=memory, plan=self._plan)
         self.controllers[name] = controller
+        user = controller_user(name)
         self.processes[name] = self.group.create_task(controller.run(), name=name, context=context_of(user))
 
-    def _plan(self, user: str, world: Known, dirty: Dirty, now: float) -> Plan:
-        self.decided_by[world.epoch] = Basis(
-            self.now,
-            dict(world.observations),
-            dict(world.nodes),
-            dict(world.orders),
-            self._answers.outdated.get(user),
-        )
+    def _plan(self, world: Known, dirty: Dirty, now: float) -> Plan:
+        self.decided_by[world.epoch] = Basis(self.now, dict(world.observations), dict(world.nodes), dict(world.orders))
         return decide(world, dirty, now)
 
     def crash_controller(self, name: str, *, advise: bool = True) -> None:
