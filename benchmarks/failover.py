@@ -70,8 +70,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", default=10, type=int)
     parser.add_argument("--replicas", default=6, type=int)
-    parser.add_argument("--only", default=",".join((*ROUNDS, "swarm")))
-    return parser.parse_args()
+    known = (*ROUNDS, "swarm")
+    parser.add_argument("--only", default=",".join(known), help=f"of {', '.join(known)}; default: all")
+    options = parser.parse_args()
+    if unknown := set(options.only.split(",")) - set(known):
+        parser.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return options
 
 
 async def _measure(lab: Lab, options: argparse.Namespace) -> bool:
