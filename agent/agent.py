@@ -95,6 +95,7 @@ class Agent(Parts):
             self.membership,
             self.assignments,
             self.observer,
+            self.uptimes,
             lambda: networking.following.view if networking is not None else View(),
         )
         requests = Requests(

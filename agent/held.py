@@ -8,6 +8,7 @@ from agent.assignments import Assignments
 from agent.membership import Membership
 from agent.network.model import View
 from agent.observing import Observer
+from agent.uptimes import Uptimes
 from schemas import subjects
 from schemas.nodeapi import AssignmentView, ReadAssignment
 
@@ -23,6 +24,7 @@ class HeldDesk:
         membership: Membership,
         assignments: Assignments,
         observer: Observer,
+        uptimes: Uptimes,
         networks: Callable[[], View],
     ) -> None:
         self._node = node
@@ -31,6 +33,7 @@ class HeldDesk:
         self._membership = membership
         self._assignments = assignments
         self._observer = observer
+        self._uptimes = uptimes
         self._networks = networks
 
     async def read(self, request: ReadAssignment) -> AssignmentView:
@@ -52,4 +55,5 @@ class HeldDesk:
             publish=networks.publish,
             published=sequences.get(subjects.PUBLISH, 0),
             networks_known=networks.highest,
+            up=self._uptimes.told(),
         )

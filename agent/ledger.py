@@ -42,6 +42,8 @@ class Ledger:
         self._dirty = asyncio.Event()
         self._lock = asyncio.Lock()
         self.listeners: list[Callable[[], None]] = []
+        self.task_listeners: list[Callable[[str, LocalTask | None], None]] = []
+        """Called with each task that has changed; None: it was forgotten."""
 
     @property
     def tasks(self) -> Mapping[str, LocalTask]:
@@ -52,12 +54,16 @@ class Ledger:
         """Note how a task is now."""
         if self._tasks.get(task.id) != task:
             self._tasks[task.id] = task
+            for listener in self.task_listeners:
+                listener(task.id, task)
             self._changed()
 
     def forget(self, ids: Iterable[str]) -> None:
         """These are history."""
         for id_ in ids:
             if self._tasks.pop(id_, None) is not None:
+                for listener in self.task_listeners:
+                    listener(id_, None)
                 self._changed()
 
     def _changed(self) -> None:

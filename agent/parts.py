@@ -30,6 +30,7 @@ from agent.reconciler import Reconciler
 from agent.surroundings import Machine, Surveyor
 from agent.telling import Teller
 from agent.transfers import Transfers
+from agent.uptimes import Uptimes
 from agent.wall_clock import WallClock
 from agent.wants import to_observe
 from bus.port import Bus
@@ -79,6 +80,7 @@ class Parts:
         self.teller = Teller(node, self.journal, clock)
         self.ledger = Ledger(files, self.journal)
         self.health = EngineHealth(self.teller, clock)
+        self.uptimes = Uptimes(self.ledger, self.health, clock)
         self.brought = Brought(files, clock)
         self.pulls = Pulls(engine, self.teller, self.brought, clock)
         self.readiness = Readiness(engine)

@@ -35,6 +35,8 @@ class Running:
     seen since. What it has on a node that is down was given to others, or scaled away."""
     told: frozenset[str] = frozenset()
     """Slots on nodes that answer."""
+    up: Mapping[str, float] = field(default_factory=dict)
+    """Task (of successors the first) -> the longest time for which its agent has seen it up."""
 
     @property
     def spec(self) -> TaskSpec:
@@ -108,6 +110,7 @@ def running_services(
     complete: bool = True,
     seen: Seen | None = None,
     known: Known | None = None,
+    up: Mapping[str, float] | None = None,
 ) -> dict[str, Running]:
     """Service -> what runs of it. `silent`: the backup's word for nodes that do not answer: older than what is held."""
     tasks: dict[str, list[tuple[bool, AssignedTask, str, TaskSpec]]] = {}
@@ -128,5 +131,6 @@ def running_services(
             (seen or {}).get(service, frozenset()),
             known.slots.get(service, frozenset()) if known is not None else frozenset(),
             frozenset(task.slot for asked, task, _, _ in each if asked),
+            up or {},
         )
     return found

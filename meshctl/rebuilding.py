@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from meshctl.evidence import Known, Running, Seen, running_services
+from meshctl.rebuilding_progress import completed
 from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.records import RevisionRecord, ServiceRecord, StackRecord
@@ -30,14 +31,20 @@ class Rebuilt:
 
 
 def rebuilt_services(
-    known: Known, held: Iterable[Assignment], silent: frozenset[str], now: float, seen: Seen | None = None
+    known: Known,
+    held: Iterable[Assignment],
+    silent: frozenset[str],
+    now: float,
+    seen: Seen | None = None,
+    up: Mapping[str, float] | None = None,
 ) -> Rebuilt:
-    """What the agents' assignments show to be newer than the backup. `silent`: nodes that do not answer."""
+    """What the agents' assignments show to be newer than the backup. `silent`: nodes that do not answer. `up`: as in
+    `Running`."""
     rebuilt = Rebuilt()
     stand_ins = [each for node, each in known.assignments.items() if node in silent]
     held = list(held)
     asked = frozenset(each.node for each in held)
-    found = running_services(held, silent=stand_ins, complete=not silent, seen=seen, known=known)
+    found = running_services(held, silent=stand_ins, complete=not silent, seen=seen, known=known, up=up)
     for name in sorted((seen or {}).keys() - found.keys() - known.services.keys()):
         lost = f"service {name}: only nodes that are silent now ran it, so its spec is not known here"
         rebuilt.warnings.append(f"{lost}; bring them back and do this again, or deploy it anew")
@@ -68,8 +75,13 @@ def _deployed_anew(service: ServiceRecord, running: Running, known: Known) -> bo
 
 
 def _spec_of(known: Known, name: str, number: int) -> TaskSpec | None:
+    spec = _service_spec(known, name, number)
+    return spec.task if spec is not None else None
+
+
+def _service_spec(known: Known, name: str, number: int) -> ServiceSpec | None:
     revision = known.revisions.get((name, number))
-    return revision.spec.task if revision is not None else None
+    return revision.spec if revision is not None else None
 
 
 def _new_service(rebuilt: Rebuilt, name: str, running: Running, known: Known, now: float) -> None:
@@ -129,6 +141,7 @@ def _newer_service(
 ) -> None:
     why, record = [], service
     number = running.newest.revision
+    spec = _service_spec(known, service.name, number)
     last = known.revisions.get((service.name, service.target))
     plain = ServiceSpec(name=service.name, stack=service.stack, mode=service.mode, task=running.spec)
     if number == service.target and last is None:
@@ -155,6 +168,9 @@ def _newer_service(
     if why:
         record = msgspec.structs.replace(record, updated_at=max(0.0, now))
         rebuilt.records[subjects.service_key(service.name)] = (record, "; ".join(why))
+    if record.deploy > service.deploy and (done := completed(record, spec, running, known, now)) is not None:
+        shown = f"all slots have been up with revision {number} for longer than an update is watched"
+        rebuilt.records[subjects.rollout_key(service.name)] = (done, shown)
 
 
 def _went_back(service: ServiceRecord, running: Running, known: Known, asked: Iterable[str]) -> bool:

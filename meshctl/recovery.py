@@ -120,7 +120,7 @@ def plan_recovery(backup: Backup | None, found: Found, *, rebuild: bool, why: st
     unfounded = _answering_nothing(base)
     known = _known(base, unfounded)
     if rebuild:
-        rebuilt = rebuilt_services(known, held.values(), found.silent, now, found.seen)
+        rebuilt = rebuilt_services(known, held.values(), found.silent, now, found.seen, _uptimes(found))
     else:
         warnings += shortfalls(base.services, held.values())
     networks = rebuilt_networks(base.networks, base.allocations, base.sequences, found.views.values(), intent=rebuild)
@@ -174,6 +174,12 @@ def _read(records: Iterable[BackupRecord]) -> _Base:
 def _known(base: _Base, unfounded: frozenset[str]) -> Known:
     rollouts = {name: each for name, each in base.rollouts.items() if subjects.rollout_key(name) not in unfounded}
     return Known(base.services, base.revisions, base.stacks, rollouts, base.assignments)
+
+
+def _uptimes(found: Found) -> dict[str, float]:
+    """Task -> the longest time for which it was up; a successor speaks for the task that the leader gave."""
+    told = ((task.partition(".")[0], seconds) for view in found.views.values() for task, seconds in view.up.items())
+    return dict(sorted(told, key=lambda each: each[1]))
 
 
 def _answering_nothing(base: _Base) -> frozenset[str]:

@@ -128,6 +128,8 @@ class AssignmentView(Wire, frozen=True, kw_only=True):
     """The sequence of that."""
     networks_known: Count = 0
     """The highest sequence of all that it holds of networks: what is told it later has to be above."""
+    up: dict[str, Seconds] = {}
+    """Task -> the longest time for which this agent has seen it up without a break; by a clock that is never set."""
 
 
 class Diagnose(Wire, frozen=True, kw_only=True):

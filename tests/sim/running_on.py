@@ -3,7 +3,7 @@
 Two promises. Whatever ran and was to run ends only if a leader says so: what is missing from an assignment that the
 recovery wrote, or that was made of it, would end without a word. And a leader has no reason to say so of what was
 wanted as it ran, when nothing was under way with its service (`Intent.answered`), until somebody wants something else
-of its service or node, or the node is found silent.
+of its service or node, the node is found silent, or a failure makes the service go back that may (`came_up`).
 
 What ends by itself, with its engine or its machine, or by its lease, is not told to stop by an assignment. A backup
 may know a wish that was taken back since, where nothing that runs tells so (`_wanted_otherwise`).
@@ -21,6 +21,7 @@ from meshctl.recovery import Found
 from schemas.assignment import AssignedTask, Assignment
 from schemas.records import LivenessRecord, OrderRecord, RolloutRecord
 from schemas.wire import decode
+from tests.sim.came_up import came_up
 from tests.sim.intent import Intent
 from tests.sim.machines import Node
 from tests.sim.world import World
@@ -49,6 +50,8 @@ class RunningOn:
     """Container -> what must not end without a word."""
     firm: set[str]
     """Those whose end nobody has a reason to ask for."""
+    came_up: frozenset[str] = frozenset()
+    """Services that no failure may make go back."""
     asked: set[str] = field(default_factory=set)
     """Tasks whose end a leader has asked for since: the first of each chain of successors."""
 
@@ -92,7 +95,7 @@ class RunningOn:
         if noun == "liveness" and isinstance(write, Put) and decode(write.value, LivenessRecord).verdict != "ready":
             noun = "node"
         elif noun == "rollout" and isinstance(write, Put) and decode(write.value, RolloutRecord).update.left:
-            noun = "service"  # what failed since made it go back
+            noun = "service" if name not in self.came_up else ""  # what failed since made it go back
         elif noun == "order" and isinstance(write, Put):
             moved = {move.task for move in decode(write.value, OrderRecord).moves}
         for container in list(self.firm):
@@ -114,7 +117,7 @@ def watch(world: World, truth: Intent, base: Intent, found: Found, *, rebuild: b
         wanted = _wanted(truth, node.name, task) and not _wanted_otherwise(base, found, node.name, task)
         if rebuild and healthy and wanted:
             firm.add(life.view.id)
-    return RunningOn(world, kept, firm)
+    return RunningOn(world, kept, firm, came_up(truth, base, found))
 
 
 def _running(world: World, truth: Intent) -> Iterator[tuple[Node, Life, AssignedTask]]:

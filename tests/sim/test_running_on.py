@@ -16,6 +16,7 @@ from meshctl.rebuilding import Rebuilt
 from meshctl.recovery import Found, NewRecord
 from schemas import subjects
 from schemas.assignment import Assignment
+from schemas.records import RolloutRecord
 from schemas.revisionapi import PromoteService
 from schemas.serviceapi import ScaleServices, ServiceDeploy
 from schemas.wire import encode
@@ -35,7 +36,7 @@ from tests.sim.test_stores_since import (
     rolled_back,
     updated,
 )
-from tests.sim.test_world import deploy, slots
+from tests.sim.test_world import deploy, images, slots
 from tests.sim.world import World, in_world, silence_logs
 
 
@@ -206,30 +207,64 @@ async def cut_off(world: World) -> None:
     world.plug("n2")
 
 
-def cautious(image: str) -> ServiceDeploy:
-    return web(image, replicas=4, failure_action="rollback", monitor=5.0)
+def cautious(image: str, monitor: float) -> ServiceDeploy:
+    return web(image, replicas=4, parallelism=0, failure_action="rollback", monitor=monitor)
 
 
-def test_what_fails_during_a_recovery_may_make_a_service_go_back() -> None:
-    """Seed 57001924: all slots had the revision, and it was done; no record tells so."""
+def play_failing(monitor: float, seconds: float, failing: float, *, agents: bool = False) -> tuple[Watchman, str, int]:
+    """All slots have had another revision than the backup's for some seconds when the store is lost; an engine restarts
+    so long after that. What it comes to. `agents`: the others have started anew just before."""
+    came_to: list[RolloutRecord] = []
 
     async def first(world: World) -> None:
-        await deploy(world, cautious("app:1"))
-        await asyncio.sleep(20)
+        await deploy(world, cautious("app:1", monitor))
+        await asyncio.sleep(60)
 
     async def newer(world: World) -> None:
-        await deploy(world, cautious("app:2"))
-        await world.until(lambda: records(world)["rollout.shop_web"].phase == "done", 90, "it is done")
-        await asyncio.sleep(20)
+        before, slots = images(world), world.running("shop_web")
+        await deploy(world, cautious("app:2", monitor))
+        await world.until(lambda: not images(world) & before and world.running("shop_web") == slots, 90, "all have it")
+        await asyncio.sleep(seconds)
         ((node, _),) = world.live()["shop_web", "1"]
-        world.loop.call_later(6.1, world.crash_engine, node)
-        world.loop.call_later(7.0, world.nodes[node].engine.recover)
+        world.loop.call_later(3 + failing, world.crash_engine, node)
+        world.loop.call_later(3 + failing + 0.9, world.nodes[node].engine.recover)
+        for name in sorted(world.nodes.keys() - {node}) if agents else ():
+            world.loop.call_later(0.2, world.crash_agent, name)
+            world.loop.call_later(0.4, world.start_agent, name)
 
-    async def back_again(world: World) -> None:
-        rollout = lambda: records(world)["rollout.shop_web"]  # noqa: E731
-        await world.until(lambda: rollout().update.state == "rollback_completed", 60, "it went back")
+    async def afterwards(world: World) -> None:
+        await asyncio.sleep(80)
+        came_to.append(records(world)["rollout.shop_web"])
 
-    play((first, newer), then=back_again).raise_if_any()
+    watchman = play((first, newer), then=afterwards)
+    return watchman, came_to[0].update.state, came_to[0].revision
+
+
+DURING, BEFORE_THE_FIRST_ROUND = 3.1, 5.8
+"""Seconds after the loss: the recovery begins after 3, and asks the agents after 5.5."""
+
+
+@pytest.mark.parametrize("failing", [DURING, BEFORE_THE_FIRST_ROUND])
+def test_what_fails_during_a_recovery_does_not_take_back_what_had_come_up_as_a_whole(
+    failing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 57001924."""
+    watchman, *came_to = play_failing(5.0, 20, failing)
+    watchman.raise_if_any()
+    assert came_to == ["completed", 3]
+    monkeypatch.setattr(rebuilding, "completed", lambda *_: None)
+    with pytest.raises(Violated, match=WITHOUT_REASON):
+        play_failing(5.0, 20, failing)[0].raise_if_any()
+
+
+@pytest.mark.parametrize("failing", [DURING, BEFORE_THE_FIRST_ROUND])
+@pytest.mark.parametrize(("monitor", "agents"), [(30.0, False), (10.0, True)])
+def test_what_is_watched_still_goes_back_after_a_recovery_and_what_nobody_can_tell_of(
+    failing: float, monitor: float, *, agents: bool
+) -> None:
+    watchman, *came_to = play_failing(monitor, 20, failing, agents=agents)
+    watchman.raise_if_any()
+    assert came_to == ["rollback_completed", 2]
 
 
 @pytest.mark.parametrize("then", [scaled_down, updated, drained, down, cut_off])
