@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -214,11 +215,15 @@ class Site:
         self.wait("all nodes are ready", lambda: self.ready() == set(self.lab.nodes))
 
     def events(self, since: float, *, kinds: tuple[str, ...] = (), service: str = "", node: str = "") -> list[Event]:
-        """All events from `since` (seconds since 1970) to now."""
+        """All events of what happened from `since` (seconds since 1970) to now.
+
+        Not what happened before and was stored late: it is of the test before.
+        """
+        began = datetime.fromtimestamp(since, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
         async def read(mesh: Mesh) -> list[Event]:
             stream = mesh.events(since=since, until=time.time(), kinds=kinds, service=service, node=node)
-            return [event async for event in stream]
+            return [event async for event in stream if event.at >= began]
 
         return self.ask(read)
 
