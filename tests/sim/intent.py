@@ -11,19 +11,10 @@ from bus.memory_stream import MemoryStream
 from meshctl.evidence import lineage
 from schemas.assignment import AssignedTask, Assignment
 from schemas.backup import Backup
+from schemas.kinds import kind_of
 from schemas.records import LivenessRecord, NodeRecord, OrderRecord, RevisionRecord, RolloutRecord, ServiceRecord
 from schemas.spec import TaskSpec
 from schemas.wire import Wire, decode
-
-KINDS: dict[str, type[Wire]] = {
-    "service": ServiceRecord,
-    "revision": RevisionRecord,
-    "rollout": RolloutRecord,
-    "desired": Assignment,
-    "node": NodeRecord,
-    "liveness": LivenessRecord,
-    "order": OrderRecord,
-}
 
 
 @dataclass(frozen=True)
@@ -115,7 +106,7 @@ def of_backup(backup: Backup | None) -> Intent:
 def _read(found: Iterable[tuple[str, int, bytes]]) -> Intent:
     records, sequences = {}, {}
     for key, sequence, value in found:
-        kind = KINDS.get(key.split(".")[0])
+        kind = kind_of(key)
         if kind is not None:
             records[key], sequences[key] = decode(value, kind), sequence
     return Intent(records, sequences)

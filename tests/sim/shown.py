@@ -14,22 +14,13 @@ from bus.commits import Committed, Outcome, Put, Write
 from controller.task_ids import age
 from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
+from schemas.kinds import kind_of
 from schemas.observation import Observation, ObservedTask
 from schemas.records import LivenessRecord, NodeRecord, OrderRecord, RevisionRecord, RolloutRecord, ServiceRecord
 from schemas.spec import ServiceSpec, UpdatePolicy
 from schemas.wire import Wire, decode
 from tests.sim.basis import LAG, Basis
 from tests.sim.world import World
-
-KINDS: dict[str, type[Wire]] = {
-    "service": ServiceRecord,
-    "revision": RevisionRecord,
-    "rollout": RolloutRecord,
-    "desired": Assignment,
-    "node": NodeRecord,
-    "liveness": LivenessRecord,
-    "order": OrderRecord,
-}
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,7 @@ class Shown:
         self.records.clear()
         self.intents.clear()
         for key, entry in self.world.broker.state.existing().entries.items():
-            kind = KINDS.get(key.split(".")[0])
+            kind = kind_of(key)
             if kind is not None and entry.value is not None:
                 record = self.records[key] = decode(entry.value, kind)
                 if isinstance(record, ServiceRecord):
@@ -87,7 +78,7 @@ class Shown:
         ended: list[Ended] = []
         added: list[AssignedTask] = []
         for number, write in enumerate(batch):
-            kind = KINDS.get(write.key.split(".")[0])
+            kind = kind_of(write.key)
             if kind is None:
                 continue
             self.changed[write.key] = self.world.now

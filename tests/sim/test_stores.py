@@ -53,15 +53,19 @@ async def led_anew(world: World, generation: int) -> None:
     await world.settled()
 
 
+def agents_start_anew(world: World) -> None:
+    for name in list(world.nodes):
+        world.crash_agent(name)
+        world.start_agent(name)
+
+
 def test_a_lost_store_is_told_and_stops_nothing() -> None:
     async def story(world: World) -> None:
         await two_services(world)
         watchman, before = Watchman(world), lives(world)
         stores.lose_store(world)
         await world.until(lambda: troubles(world) == {"store.missing"}, 10, "all controllers say so")
-        for name in list(world.nodes):
-            world.crash_agent(name)
-            world.start_agent(name)
+        agents_start_anew(world)
         await asyncio.sleep(60)
         watchman.look_at_engines()
         watchman.raise_if_any()
@@ -358,9 +362,7 @@ def test_what_an_agent_could_not_save_at_first_it_obeys_when_it_starts_anew() ->
         await asyncio.sleep(5)
         watchman, before = Watchman(world), lives(world)
         stores.lose_store(world)
-        for name in list(world.nodes):
-            world.crash_agent(name)
-            world.start_agent(name)
+        agents_start_anew(world)
         await asyncio.sleep(20)
         watchman.look_at_engines()
         watchman.raise_if_any()
@@ -405,9 +407,7 @@ def test_an_empty_store_that_somebody_made_is_told_and_stops_nothing() -> None:
         await world.until(
             lambda: troubles(world) <= {"store.missing", "store.rolled_back"}, 10, "all controllers say so"
         )
-        for name in list(world.nodes):
-            world.crash_agent(name)
-            world.start_agent(name)
+        agents_start_anew(world)
         await asyncio.sleep(60)
         watchman.look_at_engines()
         watchman.raise_if_any()
