@@ -7,6 +7,7 @@ the leader, and the agents have to tell that no slot is watched any more (`meshc
 
 from __future__ import annotations
 
+from controller.task_ids import lineage
 from meshctl.recovery import Found
 from schemas.records import RevisionRecord
 from tests.sim.intent import Intent
@@ -44,6 +45,6 @@ def _seen_long_enough(name: str, truth: Intent, base: Intent, found: Found) -> b
     )
     specs = [each.spec for each in records if isinstance(each, RevisionRecord)]
     watch = max((max(p.delay, p.monitor) for spec in specs for p in (spec.update, spec.rollback)), default=0.0)
-    tasks = {task.id.partition(".")[0] for task in truth.tasks if (task.service, task.desired) == (name, "running")}
-    seen = {id_.partition(".")[0] for view in found.views.values() for id_, up in view.up.items() if up > watch}
+    tasks = {lineage(task.id) for task in truth.tasks if (task.service, task.desired) == (name, "running")}
+    seen = {lineage(id_) for view in found.views.values() for id_, up in view.up.items() if up > watch}
     return tasks <= seen
