@@ -11,9 +11,10 @@ from controller.census import Life, Task
 from controller.draft import Draft
 from controller.restarts import after_end, count_restart, remember, with_failure
 from controller.rolling import note_failure
-from controller.task_ids import age, lineage
+from controller.task_ids import age
 from controller.work import Work, with_history
 from schemas.spec import RestartPolicy
+from schemas.task_ids import lineage
 
 _NO_POLICY = RestartPolicy()
 

@@ -31,11 +31,6 @@ class Mint:
         return f"{base36(self.epoch)}-{base36(self.minted)}"
 
 
-def lineage(task: str) -> str:
-    """The id that the leader minted: that of the first in a chain of successors."""
-    return task.partition(".")[0]
-
-
 def age(task: str) -> tuple[int, ...]:
     """The order in which ids were minted; () for an id that no leader makes."""
     root, *successors = task.split(".")

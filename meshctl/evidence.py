@@ -12,6 +12,7 @@ from functools import cached_property
 from schemas.assignment import AssignedTask, Assignment
 from schemas.records import RevisionRecord, RolloutRecord, ServiceRecord, StackRecord
 from schemas.spec import Mode, TaskSpec
+from schemas.task_ids import lineage
 
 Seen = Mapping[str, frozenset[str]]
 """Service -> slots that silent nodes were last seen to run."""
@@ -78,7 +79,7 @@ class Known:
     @cached_property
     def tasks(self) -> frozenset[str]:
         """All that it has assigned; of successors the first."""
-        return frozenset(lineage(task) for each in self.assignments.values() for task in each.tasks)
+        return frozenset(lineage(task.id) for each in self.assignments.values() for task in each.tasks)
 
     @cached_property
     def slots(self) -> Mapping[str, frozenset[str]]:
@@ -95,12 +96,7 @@ class Known:
 
     def knows(self, tasks: Iterable[AssignedTask]) -> bool:
         """Whether none of them was made since."""
-        return all(lineage(task) in self.tasks for task in tasks)
-
-
-def lineage(task: AssignedTask) -> str:
-    """The id that a leader gave: that of the first of a chain of successors."""
-    return task.id.partition(".")[0]
+        return all(lineage(task.id) in self.tasks for task in tasks)
 
 
 def running_services(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
-from meshctl.evidence import Known, Running, lineage
+from meshctl.evidence import Known, Running
 from schemas.records import RolloutRecord, ServiceRecord, SlotHistory, UpdateProgress
 from schemas.spec import ServiceSpec
+from schemas.task_ids import lineage
 
 
 def completed(
@@ -21,7 +22,7 @@ def completed(
     if record.paused or spec is None or not running.complete or not _all_have_it(record, running):
         return None
     watch = _watch(record, spec, known)
-    if any(running.up.get(lineage(task), 0.0) <= watch for task in running.tasks):
+    if any(running.up.get(lineage(task.id), 0.0) <= watch for task in running.tasks):
         return None
     before = known.rollouts.get(record.name)
     return RolloutRecord(

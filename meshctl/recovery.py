@@ -35,6 +35,7 @@ from schemas.records import (
     StackRecord,
 )
 from schemas.stacks import StackGoodRecord
+from schemas.task_ids import lineage
 from schemas.wire import encode
 
 MARGIN = 1000
@@ -178,7 +179,7 @@ def _known(base: _Base, unfounded: frozenset[str]) -> Known:
 
 def _uptimes(found: Found) -> dict[str, float]:
     """Task -> the longest time for which it was up; a successor speaks for the task that the leader gave."""
-    told = ((task.partition(".")[0], seconds) for view in found.views.values() for task, seconds in view.up.items())
+    told = ((lineage(task), seconds) for view in found.views.values() for task, seconds in view.up.items())
     return dict(sorted(told, key=lambda each: each[1]))
 
 

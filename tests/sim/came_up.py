@@ -7,9 +7,9 @@ the leader, and the agents have to tell that no slot is watched any more (`meshc
 
 from __future__ import annotations
 
-from controller.task_ids import lineage
 from meshctl.recovery import Found
 from schemas.records import RevisionRecord
+from schemas.task_ids import lineage
 from tests.sim.intent import Intent
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from bus.commits import Put, Write
 from controller.follower import COMPARE_EVERY
-from meshctl.evidence import lineage
 from schemas.assignment import Assignment
+from schemas.task_ids import lineage
 from schemas.wire import decode
 from tests.sim.intent import Intent, of_stream
 from tests.sim.world import World
@@ -41,7 +41,7 @@ class Guarded:
         for write in batch:
             if write.key.startswith("desired.") and isinstance(write, Put):
                 tasks = decode(write.value, Assignment).tasks
-                self.asked.update(lineage(task) for task in tasks if task.desired == "shutdown")
+                self.asked.update(lineage(task.id) for task in tasks if task.desired == "shutdown")
 
     def look(self, violated: Callable[[str], None]) -> None:
         """Look at the engines."""
@@ -58,9 +58,9 @@ def guard(world: World) -> None:
         return
     guarded = world.guarded = Guarded(world, world.now, of_stream(world.broker.state.stream))
     for name, node in sorted(world.nodes.items()):
-        to_run = {lineage(task) for task in guarded.truth.assigned(name) if task.desired == "running"}
+        to_run = {lineage(task.id) for task in guarded.truth.assigned(name) if task.desired == "running"}
         for life in node.live():
-            task = life.view.labels["mesh.task"].partition(".")[0]
+            task = lineage(life.view.labels["mesh.task"])
             if life.view.labels["mesh.service"] in world.alone:
                 continue  # without a store nobody's lease is renewed
             if task in to_run and life.view.id not in node.engine.stopped:

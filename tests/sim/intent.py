@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bus.memory_stream import MemoryStream
-from meshctl.evidence import lineage
 from schemas.assignment import AssignedTask, Assignment
 from schemas.backup import Backup
 from schemas.kinds import kind_of
 from schemas.records import LivenessRecord, NodeRecord, OrderRecord, RevisionRecord, RolloutRecord, ServiceRecord
 from schemas.spec import TaskSpec
+from schemas.task_ids import lineage
 from schemas.wire import Wire, decode
 
 
@@ -43,7 +43,7 @@ class Intent:
     @cached_property
     def lineages(self) -> frozenset[str]:
         """The first of each chain of successors that is assigned, whether it is to run or to end."""
-        return frozenset(map(lineage, self.tasks))
+        return frozenset(lineage(task.id) for task in self.tasks)
 
     @cached_property
     def services(self) -> tuple[str, ...]:

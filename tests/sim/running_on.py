@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 
 from agent.engine.memory_life import Life
 from bus.commits import Put, Write
-from meshctl.evidence import lineage
 from meshctl.recovery import Found
 from schemas.assignment import AssignedTask, Assignment
 from schemas.records import LivenessRecord, OrderRecord, RolloutRecord
+from schemas.task_ids import lineage
 from schemas.wire import decode
 from tests.sim.came_up import came_up
 from tests.sim.intent import Intent
@@ -69,7 +69,7 @@ class RunningOn:
         """Look at the engines."""
         for container, each in list(self.kept.items()):
             engine = self.world.nodes[each.node].engine
-            if container in engine.stopped and lineage(each.task) not in self.asked:
+            if container in engine.stopped and lineage(each.task.id) not in self.asked:
                 violated(f"{each} was stopped, though nobody has asked for its end")
             life = engine.lives.get(container)
             if container in engine.stopped or life is None or not life.view.alive:
@@ -77,15 +77,15 @@ class RunningOn:
                 self.firm.discard(container)
 
     def _assigned(self, record: Assignment, violated: Callable[[str], None]) -> None:
-        why = {lineage(task): task.why for task in record.tasks if task.desired == "shutdown"}
+        why = {lineage(task.id): task.why for task in record.tasks if task.desired == "shutdown"}
         self.asked |= why.keys()
         for container in sorted(self.firm):
             each = self.kept[container]
-            if each.node == record.node and lineage(each.task) in why:
+            if each.node == record.node and lineage(each.task.id) in why:
                 self.firm.discard(container)
                 life = self.world.nodes[each.node].engine.lives.get(container)
                 if life is not None and life.view.alive:
-                    violated(f"{each} is to end, for no reason known: {why[lineage(each.task)]}")
+                    violated(f"{each} is to end, for no reason known: {why[lineage(each.task.id)]}")
 
     def _excuse(self, write: Write) -> None:
         """Somebody wants something else now, or a node is found silent."""
@@ -123,9 +123,9 @@ def watch(world: World, truth: Intent, base: Intent, found: Found, *, rebuild: b
 def _running(world: World, truth: Intent) -> Iterator[tuple[Node, Life, AssignedTask]]:
     """What lives now, and was to run. What must not run twice ends by its lease."""
     for name, node in sorted(world.nodes.items()):
-        held = {lineage(task): task for task in truth.assigned(name) if task.desired == "running"}
+        held = {lineage(task.id): task for task in truth.assigned(name) if task.desired == "running"}
         for life in node.live():
-            task = held.get(life.view.labels["mesh.task"].partition(".")[0])
+            task = held.get(lineage(life.view.labels["mesh.task"]))
             if task is not None and task.service not in world.alone and life.view.id not in node.engine.stopped:
                 yield node, life, task
 
@@ -145,7 +145,7 @@ def _wanted(truth: Intent, node: str, task: AssignedTask) -> bool:
 def _wanted_otherwise(base: Intent, found: Found, node: str, task: AssignedTask) -> bool:
     """Whether the backup knows a wish that was taken back since, with nothing that runs to tell so; or does not know
     what only a silent node runs."""
-    service, known = base.service(task.service), lineage(task) in base.lineages
+    service, known = base.service(task.service), lineage(task.id) in base.lineages
     if service is not None and not base.answered(task.service):
         spec = base.spec(task.service, service.target)
         if service.removed or spec is None or spec.hash != task.spec:
