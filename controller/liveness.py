@@ -89,7 +89,8 @@ def _judge(world: World, node: NodeRecord, ears: _Ears) -> Judged:
         return Judged("down", _declare_down(node, prior, heard, observation, ears), silent=True)
     silent = _quiet(heard, ears)
     if heard is None or heard.at < ears.start:
-        return Judged("unknown", prior, silent, min(deadline, ears.now + LISTEN_AGAIN))
+        late = deadline if silent else ears.start + QUIET_PERIODS * ears.period
+        return Judged("unknown", prior, silent, min(late, ears.now + LISTEN_AGAIN))
     record = _declare_up(node, prior, heard, ears.now)
     answers = not silent and not heard.leaving
     return Judged("not-ready" if heard.trouble else "ready", record, silent, deadline, answers)
@@ -117,7 +118,7 @@ def _quiet(heard: Heard | None, ears: _Ears) -> bool:
         if heard.leaving:
             return False
         return heard.suspect_since is not None or ears.now - heard.at >= QUIET_PERIODS * ears.period
-    return ears.now - ears.start >= QUIET_PERIODS * ears.period
+    return ears.now >= ears.start + QUIET_PERIODS * ears.period
 
 
 def _declare_down(

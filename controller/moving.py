@@ -70,6 +70,9 @@ def _replace(work: Work, round_: Round, group: Group, task: Task, past: Past | N
     slot, unplaced, elsewhere = task.slot, list(work.unplaced), set(work.elsewhere)
     if place_task(work, round_, group, slot, past):
         return
+    if work.unplaced == unplaced:  # it has a place, on a node that is expected
+        work.waits[slot] = f"stays on {_where(round_, task)}: {work.waits[slot]}"
+        return
     work.unplaced, work.elsewhere = unplaced, elsewhere
     spec = past.spec if past is not None else work.spec
     why = group.refusal(work.volume_slot(slot, spec)).why

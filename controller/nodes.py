@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controller.liveness import Judged, Status
-from controller.world import World
+from controller.world import Heard, World
 from schemas.assignment import Assignment
 from schemas.observation import NodeFacts, Observation
 from schemas.records import NodeRecord
@@ -32,6 +32,9 @@ class NodeView:
     """Of a node that is down: the stream time after which no heartbeat of it was answered with a lease."""
     uncovered: str = ""
     """Of a node that is down: why it can't be relied on to stop by itself what must not run twice."""
+    expected: bool = False
+    """It was ready for the leader before, and its first heartbeat for this one is not late yet: it is open soon. What
+    would go there waits for it, else all that is new after a takeover went to the node that was heard first."""
 
     @property
     def facts(self) -> NodeFacts:
@@ -120,4 +123,24 @@ def _view(world: World, name: str, verdict: Judged | None) -> NodeView:
     silent = verdict.record if down else None
     lease_from = max(silent.since, heard.at if heard is not None else 0.0, world.took_over) if silent else 0.0
     uncovered = silent.uncovered if silent else ""
-    return NodeView(name, record, verdict.status, observation, settled, verdict.answers, gone, lease_from, uncovered)
+    expected = (
+        _ready_before(verdict)
+        and observation is not None
+        and not record.removed
+        and record.availability == "active"
+        and (heard is None or (settled and not _lately_in_trouble(heard)))
+    )
+    return NodeView(
+        name, record, verdict.status, observation, settled, verdict.answers, gone, lease_from, uncovered, expected
+    )
+
+
+def _ready_before(verdict: Judged) -> bool:
+    """Whether it was ready when it was last judged, and has had no time to say so again."""
+    known = verdict.record
+    return verdict.status == "unknown" and not verdict.silent and known is not None and known.verdict == "ready"
+
+
+def _lately_in_trouble(heard: Heard) -> bool:
+    """Whether what this controller heard while it followed tells that the node takes nothing soon."""
+    return heard.suspect_since is not None or heard.leaving or bool(heard.trouble)

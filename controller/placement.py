@@ -71,6 +71,8 @@ class Group:
     def place(self, task: str, slot: Slot, first: str = "", why: str = "") -> Placed | Refused:
         """A node for the slot's next task, which counts there from now on; or why there is none.
 
+        It may be one that is expected only (`NodeView.expected`): then nothing may be given to it yet.
+
         `first`: where it goes if it can, and `why` there.
         """
         pins = self._pins(slot)
@@ -231,14 +233,14 @@ class Group:
     def _order(self) -> Sequence[Spread | Even]:
         """First the nodes where the service holds, then those where it keeps failing."""
         if self._orders is None:
-            failing = [node for node in self._eligible if node in self._failing]
+            failing = [node for node in self._site.in_question(self._spec) if node in self._failing]
             self._orders = (self._usual_order(), Spread(failing, self._branch, self._key, self._load))
         return self._orders
 
     def _usual_order(self) -> Spread | Even:
         if not self._spec.placement.spread:
             return Even(self._site.shelf(self._spec), self._key, self._failing)
-        nodes = [node for node in self._eligible if node not in self._failing]
+        nodes = [node for node in self._site.in_question(self._spec) if node not in self._failing]
         return Spread(nodes, self._branch, self._key, self._load)
 
     def _branch(self, node: str) -> Branch:

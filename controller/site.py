@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from controller.draft import Draft
 from controller.ledger import Ledger
 from controller.nodes import NodeView
-from controller.placement_filters import steady_miss
+from controller.placement_filters import fit_miss, steady_miss
 from controller.reasons import Miss
 from controller.spread import Shelf
 from controller.volumes import VolumeMap
@@ -31,6 +31,8 @@ class Site:
         self._draft = draft
         self._eligible: dict[object, tuple[tuple[str, ...], Counter[Miss]]] = {}
         self._shelves: dict[object, Shelf] = {}
+        self._in_question: dict[object, tuple[str, ...]] = {}
+        self._expected = tuple(name for name, view in nodes.items() if view.expected)
 
     @property
     def volumes(self) -> VolumeMap:
@@ -41,7 +43,7 @@ class Site:
 
     def eligible(self, spec: TaskSpec) -> tuple[tuple[str, ...], Counter[Miss]]:
         """Nodes that may take the spec as far as this round can't change it, and the others' misses."""
-        key = (spec.placement.constraints, spec.container.platform, bool(spec.container.networks))
+        key = _kind(spec)
         found = self._eligible.get(key)
         if found is None:
             misses: Counter[Miss] = Counter()
@@ -55,11 +57,28 @@ class Site:
             found = self._eligible[key] = (tuple(good), misses)
         return found
 
+    def in_question(self, spec: TaskSpec) -> tuple[str, ...]:
+        """The eligible nodes, and those that will be as soon as they are heard."""
+        nodes, _ = self.eligible(spec)
+        if not self._expected:
+            return nodes
+        key = _kind(spec)
+        found = self._in_question.get(key)
+        if found is None:
+            soon = (name for name in self._expected if fit_miss(spec, self.nodes[name]) is None)
+            found = self._in_question[key] = tuple(sorted((*nodes, *soon)))
+        return found
+
     def shelf(self, spec: TaskSpec) -> Shelf:
-        """The eligible nodes in the order that groups without preferences share."""
-        key = (spec.placement.constraints, spec.container.platform, bool(spec.container.networks))
+        """The nodes in question in the order that groups without preferences share."""
+        key = _kind(spec)
         found = self._shelves.get(key)
         if found is None:
-            nodes, _ = self.eligible(spec)
+            nodes = self.in_question(spec)
             found = self._shelves[key] = Shelf(nodes, lambda node: self.ledger.room(node).tasks)
         return found
+
+
+def _kind(spec: TaskSpec) -> object:
+    """What of the spec says which nodes it may go to, as far as a round can't change it."""
+    return (spec.placement.constraints, spec.container.platform, bool(spec.container.networks))

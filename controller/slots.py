@@ -225,7 +225,7 @@ def _how_it_ended(work: Work, slot: str) -> str:
 
 
 def place_task(work: Work, round_: Round, group: Group, slot: str, past: Past | None = None) -> bool:
-    """The slot's next task, of the wanted spec or of `past`; False: it finds no place."""
+    """The slot's next task, of the wanted spec or of `past`; False: it finds no place, or its node is not heard yet."""
     spec = past.spec if past is not None else work.spec
     assert spec is not None, "nothing is placed without a spec"
     task = round_.mint.next()
@@ -241,6 +241,10 @@ def place_task(work: Work, round_: Round, group: Group, slot: str, past: Past | 
         if found.elsewhere:
             work.elsewhere.add(slot)
         return False
+    if round_.nodes[found.node].expected:
+        round_.mint.minted -= 1
+        work.waits[slot] = f"waits for node {found.node}, which this leader has not heard yet"
+        return False  # looked at again when the node is heard, or is late (`controller.liveness`)
     why, cause = _origin(work, round_, slot)
     spec_hash = past.hash if past is not None else work.spec_hash
     assigned = AssignedTask(

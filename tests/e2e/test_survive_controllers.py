@@ -74,6 +74,7 @@ def test_a_leader_that_stops_hands_over_at_once(site: Site) -> None:
 
 def test_leader_and_node_are_lost_together_and_the_tasks_run_elsewhere(site: Site) -> None:
     site.deploy("both", web=worker(replicas=6))
+    assert "node-2" in site.spread("both_web"), "nothing of it would be lost"
     stay = {found.id for found in site.containers("both_web") if found.engine != "node-2"}
     site.lab.kill("leader")
     site.lab.kill("node-2")

@@ -79,9 +79,13 @@ def test_clocks_run_only_while_the_leader_hears(what: str, started: dict[str, fl
         assert judged.record == READY
 
 
-def test_an_unknown_node_is_looked_at_again_when_its_grace_ends() -> None:
+def test_an_unknown_node_is_looked_at_again_when_it_is_late_and_when_its_grace_ends() -> None:
+    judged = judge_nodes(world(None, took_over=999.0), 999.1)["n1"]
+    assert judged.recheck_at == pytest.approx(999.6)
     judged = judge_nodes(world(None, took_over=999.0), 1000.0)["n1"]
-    assert judged.recheck_at == pytest.approx(1000.5)
+    assert (judged.silent, judged.recheck_at) == (False, pytest.approx(999.0 + 1.2))
+    judged = judge_nodes(world(None, took_over=999.0), 999.0 + 1.2)["n1"]
+    assert (judged.silent, judged.recheck_at) == (True, pytest.approx(999.0 + 1.7))
     judged = judge_nodes(world(None, took_over=999.0), 1001.2)["n1"]
     assert judged.recheck_at == pytest.approx(999.0 + 2.4)
 
