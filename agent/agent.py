@@ -97,6 +97,8 @@ class Agent(Parts):
             self.observer,
             self.uptimes,
             lambda: networking.following.view if networking is not None else View(),
+            ledger,
+            lambda: reconciler.wanted,
         )
         requests = Requests(
             node,
@@ -122,7 +124,7 @@ class Agent(Parts):
             "preparer": self.preparer.run,
             "readiness": self.readiness.run,
             "succession": succession.run,
-            "leases": lambda: self.leases.run(reconciler.specs, reconciler.refresh),
+            "leases": lambda: self.leases.run(reconciler.lease_lengths, reconciler.refresh),
             "housekeeping": housekeeping.run,
             "drift": drift.run,
             "requests": requests.run,
@@ -190,7 +192,11 @@ class Agent(Parts):
             if self.networking is not None:
                 self.networking.obey(held.assignment if held else None)
             self.preparer.obey(held.assignment if held else None)
-            reconciler.apply(held.assignment if held else None, frozen=bool(self.membership.refused))
+            reconciler.apply(
+                held.assignment if held else None,
+                frozen=bool(self.membership.refused),
+                confirmed=self.assignments.confirmed,
+            )
             self.observer.mark()
 
         def member_changed() -> None:

@@ -3,6 +3,9 @@
 A missing or deleted record is no decision: what was obeyed last still holds. An assignment without tasks is one:
 run nothing. What can't be read, or is meant for another node, is logged and changes nothing. A provisional one (out of
 a backup) is no command.
+
+The file may be older than what an earlier process obeyed, on a disk that was full. So what comes out of it is not
+`confirmed` until the store has shown it, or a higher one, to this process.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ FILE = "assignment.json"
 FETCH_EVERY = (15.0, 30.0)
 """Seconds between two fetches while nothing asks for one earlier (drawn evenly)."""
 RETRY = (0.5, 1.5)
+UNCONFIRMED = (2.0, 4.0)
+"""Seconds to the next fetch while what is held is not confirmed: a replica may only have been behind."""
 
 log = structlog.get_logger()
 
@@ -63,6 +68,8 @@ class Assignments:
         self._unsaved = False
         self._waiting = Waiting(log, "assignment.not_fetched")
         self.held: HeldAssignment | None = None
+        self.confirmed = False
+        """Whether this process has seen the store hold what is held: the file alone may be older than what runs."""
         self.listeners: list[Callable[[], None]] = []
         self.gap_listeners: list[Callable[[], None]] = []
 
@@ -106,6 +113,7 @@ class Assignments:
                 if entry is not None:
                     await self.offer(entry)
                 self._waiting.over()
+                pause = self._chance.uniform(*UNCONFIRMED) if self.held and not self.confirmed else pause
             except MeshError as error:
                 self._waiting.tell(str(error))
                 pause = self._chance.uniform(*RETRY)
@@ -126,9 +134,13 @@ class Assignments:
         if new.assignment.node != self._node:
             log.error("assignment.of_another_node", sequence=entry.sequence, node=new.assignment.node)
             return False
-        if new.assignment.provisional or not is_higher(new, self.held):
+        if new.assignment.provisional:
             return False
-        self.held = new
+        if not is_higher(new, self.held):
+            if new.applied.pair == self.applied.pair:
+                self._confirm()
+            return False
+        self.held, self.confirmed = new, True
         await self._save(new)
         if self._unsaved:
             self.fetch()
@@ -142,6 +154,15 @@ class Assignments:
         for listener in self.listeners:
             listener()
         return True
+
+    def _confirm(self) -> None:
+        """The store holds what the file says: what that does not name is to end."""
+        if self.confirmed:
+            return
+        self.confirmed = True
+        log.info("assignment.confirmed", generation=self.applied.generation, sequence=self.applied.sequence)
+        for listener in self.listeners:
+            listener()
 
     async def _save(self, held: HeldAssignment) -> None:
         """Again and again where it can't be: a new process would obey the file, and end what is not in that."""

@@ -1,15 +1,25 @@
-"""Answers what this agent obeys: of that a lost or rolled-back store is rebuilt (`meshctl state recover`)."""
+"""Answers what this agent obeys: of that a lost or rolled-back store is rebuilt (`meshctl state recover`).
+
+What it only keeps, for want of a word that it should end, is told as obeyed where its spec is known: else the new store
+would be that word.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from agent.assignments import Assignments
+from agent.ledger import Ledger
+from agent.local import LocalTask
 from agent.membership import Membership
 from agent.network.model import View
 from agent.observing import Observer
 from agent.uptimes import Uptimes
+from agent.wants import KEEP, Wanted
 from schemas import subjects
+from schemas.assignment import AssignedTask, Assignment
 from schemas.nodeapi import AssignmentView, ReadAssignment
 
 
@@ -26,6 +36,8 @@ class HeldDesk:
         observer: Observer,
         uptimes: Uptimes,
         networks: Callable[[], View],
+        ledger: Ledger,
+        wanted: Callable[[], Mapping[str, Wanted]],
     ) -> None:
         self._node = node
         self._boot = boot
@@ -35,12 +47,14 @@ class HeldDesk:
         self._observer = observer
         self._uptimes = uptimes
         self._networks = networks
+        self._ledger = ledger
+        self._wanted = wanted
 
     async def read(self, request: ReadAssignment) -> AssignmentView:
         """The assignment obeyed now, with the pair that identifies it."""
         if request.observe:
             self._observer.send_again()
-        held, networks = self._assignments.held, self._networks()
+        networks = self._networks()
         sequences = networks.sequences
         return AssignmentView(
             node=self._node,
@@ -48,7 +62,7 @@ class HeldDesk:
             mesh_id=self._membership.identity.mesh_id,
             boot=self._boot,
             applied=self._assignments.applied,
-            assignment=held.assignment if held else None,
+            assignment=self._told(),
             labels=self._labels,
             allocations=dict(networks.allocations),
             allotted={name: sequences.get(subjects.allocation_key(name), 0) for name in networks.allocations},
@@ -57,3 +71,36 @@ class HeldDesk:
             networks_known=networks.highest,
             up=self._uptimes.told(),
         )
+
+    def _told(self) -> Assignment | None:
+        held = self._assignments.held
+        if held is None or self._assignments.confirmed:
+            return held.assignment if held else None
+        return with_kept(held.assignment, self._ledger.tasks, self._wanted())
+
+
+def with_kept(assignment: Assignment, local: Mapping[str, LocalTask], wanted: Mapping[str, Wanted]) -> Assignment:
+    """The assignment, and what runs that it does not name, in slots where nothing runs that it names."""
+    running = {id_: task for id_, task in local.items() if task.started and not task.ended}
+    taken = {(task.service, task.slot) for task in assignment.tasks if task.id in running}
+    found = sorted((task for task in running.values() if wanted.get(task.id) == KEEP), key=_age)
+    kept = {(task.service, task.slot): task for task in found if task.spec in assignment.specs}
+    added = {slot: task for slot, task in kept.items() if slot not in taken}
+    stays = (task for task in assignment.tasks if (task.service, task.slot) not in added)
+    return msgspec.structs.replace(assignment, tasks=(*stays, *map(_as_assigned, added.values())))
+
+
+def _age(task: LocalTask) -> tuple[int, int, str]:
+    return task.revision, len(task.id), task.id
+
+
+def _as_assigned(task: LocalTask) -> AssignedTask:
+    return AssignedTask(
+        id=task.id,
+        service=task.service,
+        slot=task.slot,
+        revision=task.revision,
+        spec=task.spec,
+        stack=task.stack,
+        cause=task.cause,
+    )

@@ -105,7 +105,7 @@ class Housekeeping:
         """Once. Raises EngineUnavailable."""
         if self._reconciler.frozen or self._reconciler.assignment is None:
             return
-        for orphan in self._reconciler.orphaned:
+        for orphan in self._reconciler.orphaned if self._reconciler.knows else ():
             await self._engine.remove(orphan.id, force=True)
         await self._sweep_containers(self._reconciler.assignment)
         await self._sweep_images(self._reconciler.assignment)

@@ -19,7 +19,6 @@ from schemas.clock import Clock
 from schemas.errors import BadMessage
 from schemas.leases import LeaseRecord
 from schemas.liveness import HeartbeatAnswer
-from schemas.spec import TaskSpec
 from schemas.wire import decode, encode
 
 FILE = "lease.json"
@@ -73,17 +72,17 @@ class Leases:
         if answer.lease and not answer.refused and self._obeyed() >= (answer.generation, answer.desired):
             self.renewed_at = max(self.renewed_at, self._leadership.sent_at)
 
-    def standing(self, spec: TaskSpec | None) -> Standing:
-        """What may be done with a task of that spec now."""
+    def standing(self, stop_after: float) -> Standing:
+        """What may be done now with a task that may run so long without the leader; 0: for ever."""
         now = self._clock.monotonic()
-        return standing_of(spec.stop_after if spec is not None else 0.0, now - self.renewed_at, now - self._began)
+        return standing_of(stop_after, now - self.renewed_at, now - self._began)
 
-    async def run(self, specs: Callable[[], Iterable[TaskSpec]], changed: Callable[[], None]) -> None:
-        """Look for ever whether the standing of one of `specs` has changed, and call `changed` then."""
+    async def run(self, lengths: Callable[[], Iterable[float]], changed: Callable[[], None]) -> None:
+        """Look for ever whether the standing of one `stop_after` has changed, and call `changed` then."""
         before: dict[float, Standing] = {}
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            after = {spec.stop_after: self.standing(spec) for spec in specs() if spec.stop_after}
+            after = {length: self.standing(length) for length in lengths() if length}
             if after != before:
                 log.info("lease.standing", **{f"after_{key:g}": value for key, value in after.items()})
                 before = after

@@ -6,7 +6,15 @@ import re
 
 import msgspec
 
-from agent.engine.labels import LABEL_REVISION, LABEL_SERVICE, LABEL_SLOT, LABEL_SPEC, LABEL_STACK, LABEL_TASK
+from agent.engine.labels import (
+    LABEL_REVISION,
+    LABEL_SERVICE,
+    LABEL_SLOT,
+    LABEL_SPEC,
+    LABEL_STACK,
+    LABEL_STOP_AFTER,
+    LABEL_TASK,
+)
 from agent.engine.model import Container
 from schemas.assignment import AssignedTask
 from schemas.observation import ENDED, BoundPort, Health, ObservedTask, TaskState
@@ -53,6 +61,8 @@ class LocalTask(Wire, frozen=True, kw_only=True):
     """Why this agent ends it as failed: an unhealthy container."""
     flaps: Count = 0
     """How often its health has changed: numbers the events of it."""
+    stop_after: Seconds = 0.0
+    """As in its spec, for the time in which that is not known."""
     inits: Count = 0
     """So many containers may be there that run before its own, which are still to be removed."""
     end_stored: bool = False
@@ -74,8 +84,8 @@ class LocalTask(Wire, frozen=True, kw_only=True):
         return ObservedTask(**shared)
 
 
-def local_task(assigned: AssignedTask, now: float, predecessor: str = "") -> LocalTask:
-    """A task that nothing was done for yet. `now`: wall clock."""
+def local_task(assigned: AssignedTask, now: float, predecessor: str = "", *, stop_after: float = 0.0) -> LocalTask:
+    """A task that nothing was done for yet. `now`: wall clock. `stop_after`: its spec's."""
     return LocalTask(
         id=assigned.id,
         service=assigned.service,
@@ -86,6 +96,7 @@ def local_task(assigned: AssignedTask, now: float, predecessor: str = "") -> Loc
         cause=assigned.cause,
         since=now,
         predecessor=predecessor,
+        stop_after=stop_after,
     )
 
 
@@ -105,8 +116,16 @@ def task_of_container(container: Container, now: float) -> LocalTask | None:
         stack=labels.get(LABEL_STACK, ""),
         since=now,
         image=container.image,
+        stop_after=_seconds(labels.get(LABEL_STOP_AFTER, "")),
         predecessor=root_of(task) if is_successor(task) else "",
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        return 0.0
 
 
 def is_successor(task: str) -> bool:

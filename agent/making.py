@@ -107,7 +107,7 @@ class Maker:
         async def start() -> Waiting | None:
             if joins:
                 await self._desk.engine.attach(container, joins)
-            if self._desk.leases.standing(spec) != "free":
+            if spec is not None and self._desk.leases.standing(spec.stop_after) != "free":
                 return Waiting(LOOK_EVERY)
             await self._desk.engine.start(container)
             return None

@@ -25,7 +25,6 @@ from agent.wants import END, KEEP, Wanted, forgettable, stands_for, wanted_tasks
 from agent.worker import Worker
 from schemas.assignment import AssignedTask, Assignment, container_name
 from schemas.errors import MeshError
-from schemas.spec import TaskSpec
 
 LIST_EVERY = 10.0
 """Seconds between two full lists while nothing asks for one earlier."""
@@ -42,7 +41,9 @@ class Reconciler:
         self._desk = desk
         self._assignment: Assignment | None = None
         self._frozen = False
+        self._confirmed = False
         self._wanted: dict[str, Wanted] = {}
+        self._kept: frozenset[str] = frozenset()
         self._workers: dict[str, Worker] = {}
         self._group: asyncio.TaskGroup | None = None
         self._listed = asyncio.Event()
@@ -80,9 +81,14 @@ class Reconciler:
         """Whether everything is kept as it is."""
         return self._frozen
 
-    def apply(self, assignment: Assignment | None, *, frozen: bool = False) -> None:
-        """Obey this from now on. None: there is none yet: keep what runs."""
-        self._assignment, self._frozen = assignment, frozen
+    @property
+    def knows(self) -> bool:
+        """Whether what the assignment does not name is to end."""
+        return self._assignment is not None and not self._frozen and self._confirmed
+
+    def apply(self, assignment: Assignment | None, *, frozen: bool = False, confirmed: bool = True) -> None:
+        """Obey this from now on. None: there is none yet: keep what runs. Not `confirmed`: it may be an older one."""
+        self._assignment, self._frozen, self._confirmed = assignment, frozen, confirmed
         self.refresh()
 
     def refresh(self) -> None:
@@ -90,10 +96,14 @@ class Reconciler:
         if not self._listed.is_set():
             return
         ledger = self._desk.ledger
-        for task in self._assignment.tasks if self._assignment and not self._frozen else ():
+        assignment = None if self._frozen else self._assignment
+        for task in assignment.tasks if assignment else ():
             if task.id not in ledger.tasks:
-                ledger.put(local_task(task, self._desk.clock.wall()))
+                spec = assignment.specs.get(task.spec) if assignment else None
+                after = spec.stop_after if spec is not None else 0.0
+                ledger.put(local_task(task, self._desk.clock.wall(), stop_after=after))
         self._wanted = self._want()
+        self._tell_kept()
         self._name_predecessors()
         for id_ in list(ledger.tasks):
             self._employ(id_, None)
@@ -101,11 +111,22 @@ class Reconciler:
 
     def _want(self) -> dict[str, Wanted]:
         tasks, standing = self._desk.ledger.tasks, self._desk.leases.standing
-        return wanted_tasks(self._assignment, tasks, frozen=self._frozen, standing=standing)
+        return wanted_tasks(self._assignment, tasks, frozen=self._frozen, confirmed=self._confirmed, standing=standing)
 
-    def specs(self) -> Iterable[TaskSpec]:
-        """Those of the assignment."""
-        return self._assignment.specs.values() if self._assignment is not None else ()
+    def lease_lengths(self) -> Iterable[float]:
+        """`stop_after` of all that is assigned or here."""
+        assigned = self._assignment.specs.values() if self._assignment is not None else ()
+        return {spec.stop_after for spec in assigned}.union(
+            task.stop_after for task in self._desk.ledger.tasks.values()
+        )
+
+    def _tell_kept(self) -> None:
+        """Say once what runs by no word but that nobody has said that it should not."""
+        tasks = self._desk.ledger.tasks
+        kept = frozenset(id_ for id_, want in self._wanted.items() if want == KEEP and not tasks[id_].ended)
+        if self._assignment is not None and not self._frozen and kept - self._kept:
+            log.warning("tasks.kept", tasks=sorted(kept), why="the store has not confirmed the assignment of the disk")
+        self._kept = kept
 
     def _name_predecessors(self) -> None:
         named = [id_ for id_, want in self._wanted.items() if want.named]
@@ -116,7 +137,7 @@ class Reconciler:
 
     def forget(self) -> None:
         """Drop tasks that are history: nobody names them, and the mesh has seen their end."""
-        if self._assignment is None or self._frozen:
+        if not self.knows:
             return
         gone = forgettable(self._desk.ledger.tasks.values(), self._wanted)
         self._desk.ledger.forget(gone)
@@ -134,7 +155,7 @@ class Reconciler:
     def _employ(self, task: str, view: Container | None) -> None:
         """Give the task its worker, and tell it what is wanted."""
         worker = self._workers.get(task)
-        wanted = self._wanted.get(task, KEEP if self._assignment is None or self._frozen else END)
+        wanted = self._wanted.get(task, END if self.knows else KEEP)
         if worker is None:
             if self._group is None:
                 return

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.local import LocalTask, successor_id
-from agent.wants import Wanted, stands_for
+from agent.wants import KEEP, Wanted, stands_for
 from schemas.spec import RestartPolicy
 
 SILENT_PERIODS = 3
@@ -43,18 +43,24 @@ def due_successors(
     ended_at: Mapping[str, float],
     born: Mapping[str, float],
 ) -> tuple[Due, ...]:
-    """For every wanted task that has ended, and whose last successor has: what comes next, and when. What must not run
-    twice has no successors: the leader alone knows whether its slot was filled elsewhere meanwhile.
+    """For every wanted task that has ended, and whose last successor has: what comes next, and when.
+
+    What must not run twice has no successors: the leader alone knows whether its slot was filled elsewhere meanwhile.
+    A slot in which runs what is only kept is filled: that may be of a later assignment.
 
     `ended_at`: when this process first saw each task ended; `born`: when it started each successor (unknown: always
     within the window).
     """
+    running = [task for task in local.values() if task.started and not task.ended]
+    kept = {(task.service, task.slot) for task in running if wanted.get(task.id) == KEEP}
     found: list[Due] = []
     for id_, want in sorted(wanted.items()):
         base = local.get(id_)
         if not want.named or want.intent != "run" or want.spec is None or base is None or not base.ended:
             continue
         if want.spec.stop_after:
+            continue
+        if (base.service, base.slot) in kept:
             continue
         chain = [base, *_successors(base.id, local, wanted)]
         due = next_in_chain(chain, want.spec.restart, ended_at, born)

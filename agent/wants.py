@@ -1,7 +1,8 @@
 """Which tasks this node should run, end, or only look at: from the assignment and what the agent started by itself.
 
 Absence is never a decision: without a stored assignment, or while this agent is refused as a member, every task is
-kept as it is.
+kept as it is. Nor is absence from an assignment that is known from the disk alone (`agent.assignments`): what that does
+not name is kept, for as long as its lease lets it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Wanted:
 
 KEEP = Wanted("keep")
 END = Wanted("end")
+CEASE = Wanted("cease")
 
 
 def wanted_tasks(
@@ -35,7 +37,8 @@ def wanted_tasks(
     local: Mapping[str, LocalTask],
     *,
     frozen: bool = False,
-    standing: Callable[[TaskSpec | None], Standing] = lambda _: "free",
+    confirmed: bool = True,
+    standing: Callable[[float], Standing] = lambda _: "free",
 ) -> dict[str, Wanted]:
     """What is wanted of every task that the assignment names or this agent knows of."""
     if assignment is None:
@@ -44,15 +47,15 @@ def wanted_tasks(
     others = {id_: _unnamed(task, named, local) for id_, task in sorted(local.items()) if id_ not in named}
     if frozen:
         return {**named, **dict.fromkeys(others, KEEP)}
+    if not confirmed:
+        others = {id_: _kept(local[id_], standing) if want == END else want for id_, want in others.items()}
     return {**named, **others}
 
 
-def _named(
-    task: AssignedTask, assignment: Assignment, frozen: bool, standing: Callable[[TaskSpec | None], Standing]
-) -> Wanted:
+def _named(task: AssignedTask, assignment: Assignment, frozen: bool, standing: Callable[[float], Standing]) -> Wanted:
     spec = assignment.specs.get(task.spec)
     intent: Intent = "keep" if frozen else "end" if task.desired == "shutdown" else "run"
-    if intent != "end" and (may := standing(spec)) != "free":
+    if intent != "end" and (may := standing(spec.stop_after if spec is not None else 0.0)) != "free":
         intent = "cease" if may == "lapsed" else intent if frozen else "hold"
     return Wanted(intent, task, spec, named=True)
 
@@ -64,6 +67,11 @@ def _unnamed(task: LocalTask, named: Mapping[str, Wanted], local: Mapping[str, L
     if base is None or base.intent != "run" or base.task is None or ended is None or not ended.ended:
         return END
     return Wanted("run", as_assigned(base.task, task.id), base.spec)
+
+
+def _kept(task: LocalTask, standing: Callable[[float], Standing]) -> Wanted:
+    """Of a task that may only be missing in what is known: its container goes on for as long as its lease lets it."""
+    return CEASE if task.container and standing(task.stop_after) == "lapsed" else KEEP
 
 
 def stands_for(task: str, named: Iterable[str]) -> str:

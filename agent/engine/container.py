@@ -14,7 +14,16 @@ from typing import Any
 import msgspec
 
 from agent.engine.host_config import host_config, resource_limits
-from agent.engine.labels import LABEL_REVISION, LABEL_SERVICE, LABEL_SLOT, LABEL_SPEC, LABEL_STACK, LABEL_TASK, Owner
+from agent.engine.labels import (
+    LABEL_REVISION,
+    LABEL_SERVICE,
+    LABEL_SLOT,
+    LABEL_SPEC,
+    LABEL_STACK,
+    LABEL_STOP_AFTER,
+    LABEL_TASK,
+    Owner,
+)
 from agent.engine.plans import ContainerPlan, Join, VolumePlan
 from schemas.assignment import container_name
 from schemas.placeholders import LABELS as LABEL_PLACEHOLDERS
@@ -72,7 +81,7 @@ def plan_container(spec: TaskSpec, context: TaskContext, image: str) -> Containe
     container = spec.container
     values = context.placeholders
     mounts = tuple(_expanded(mount, values) for mount in container.mounts)
-    labels = task_labels(container, context)
+    labels = task_labels(container, context) | _lease_label(spec)
     return ContainerPlan(
         name=context.name,
         image=image,
@@ -100,6 +109,11 @@ def task_labels(container: ContainerSpec, context: TaskContext) -> dict[str, str
         LABEL_STACK: context.stack,
     }
     return dict(container.labels) | dict(context.labels) | mesh
+
+
+def _lease_label(spec: TaskSpec) -> dict[str, str]:
+    """For an agent that has lost the spec."""
+    return {LABEL_STOP_AFTER: str(spec.stop_after)} if spec.stop_after else {}
 
 
 def named_volumes(container: ContainerSpec, context: TaskContext) -> tuple[VolumePlan, ...]:
