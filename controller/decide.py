@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from controller.brake import decide_brake
 from controller.caution import Caution
@@ -29,6 +30,7 @@ from controller.preparing import tidy
 from controller.progress import progress_of
 from controller.replicated import wanted_slots
 from controller.restarts import failing_nodes
+from controller.retrying import fill_again
 from controller.rolling import advance, begin
 from controller.settle import settle
 from controller.site import Site
@@ -120,19 +122,23 @@ def _decide(world: World, seen: Survey, wanted: frozenset[str], now: float, brok
             _clear(work, round_, world, cleared)
         cleared[work.name] = work
     site = Site(world, round_.draft, seen.nodes)
-    placing = company_first(work for work in works if work.spec is not None and work.wanted)
-    groups = [(work, _open_group(work, site, now)) for work in placing]
-    for work, group in groups:
+    placing = tuple(company_first(work for work in works if work.spec is not None and work.wanted))
+    groups = {work.name: _open_group(work, site, now) for work in placing}
+    before = round_.mint.minted
+    for work in placing:
         with _of(work.name):
-            fill(work, round_, group)
-            group.finish()
-    for work, _ in groups:
+            fill(work, round_, groups[work.name])
+            groups[work.name].finish()
+    _fill_again(placing, round_, site, groups, before)
+    before = round_.mint.minted
+    for work in placing:
         with _of(work.name):
             _refill_and_surge(work, round_, site)
-    for work, group in groups:
+    _fill_again(placing, round_, site, groups, before)
+    for work in placing:
         with _of(work.name):
-            update(work, round_, group, site.ledger)
-            explain_unplaced(work, group)
+            update(work, round_, groups[work.name], site.ledger)
+            explain_unplaced(work, groups[work.name])
     records = {}
     for work in works:
         with _of(work.name):
@@ -144,6 +150,16 @@ def _decide(world: World, seen: Survey, wanted: frozenset[str], now: float, brok
 def _open_group(work: Work, site: Site, now: float) -> Group:
     with _of(work.name):
         return _group(work, site, now)
+
+
+def _fill_again(works: Iterable[Work], round_: Round, site: Site, groups: dict[str, Group], before: int) -> None:
+    """Until no empty slot finds a place by what was placed since `before`, a count of the round's mint."""
+    while round_.mint.minted > before:
+        before = round_.mint.minted
+        for work in works:
+            with _of(work.name):
+                if fill_again(work, round_, partial(_group, work, site, round_.now)):
+                    groups[work.name] = _group(work, site, round_.now)
 
 
 def _opened(world: World, name: str, census: Census) -> Work:

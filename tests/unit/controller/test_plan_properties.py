@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from controller.changes import PutAssignment
@@ -159,7 +159,16 @@ def unsettled(mesh: Mesh) -> bool:
     return mesh.now - max(mesh.took_over, mesh.hearing_since) < 3
 
 
+TWO_PORTS = (Port(target=80, published=8080, published_last=8081),)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@example(
+    [
+        ("deploy", service_spec("a", volume="data", ports=TWO_PORTS), 4),
+        ("deploy", service_spec("b", mode="global", volume="data"), 0),
+    ]
+)
 @given(st.lists(deeds, min_size=1, max_size=25))
 def test_every_round_is_safe_and_the_mesh_comes_to_rest(story: list[tuple[str, object, object]]) -> None:
     mesh = Mesh()
