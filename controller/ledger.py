@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from controller.company import Company, Member
 from controller.draft import Draft
 from controller.nodes import NodeView
+from controller.task_ids import age
 from schemas.assignment import AssignedTask
 from schemas.observation import ObservedTask
 from schemas.spec import TaskSpec
@@ -170,7 +171,7 @@ class Ledger:
         if view.observation is not None:
             for bound in view.observation.ports_taken:
                 room.hold(HostPort(bound.published, bound.protocol, bound.host_ip), "")
-        for owner, needs in unbound:
+        for owner, needs in sorted(unbound, key=lambda held: (age(held[0]), held[0])):  # as they were placed
             _hold_ranges(room, owner, needs)
         return room
 

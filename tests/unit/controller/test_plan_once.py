@@ -108,6 +108,16 @@ def test_so_it_does_to_a_slot_that_keeps_to_the_last_good_revision() -> None:
     assert [task.revision for task in mesh.assignments["n1"].record.tasks if task.service == "a"] == [1]
 
 
+def test_which_port_of_a_range_a_task_is_counted_with_does_not_change_when_another_comes() -> None:
+    mesh = three_nodes()
+    mesh.deploy(service_spec("c", mode="global", ports=TWO_PORTS))
+    decide_once(mesh)
+    mesh.deploy(service_spec("c", mode="global", ports=(8080,)))
+    decide_once(mesh)
+    mesh.deploy(service_spec("a", ports=TWO_PORTS), replicas=2)
+    decide_once(mesh)
+
+
 def _start_first(spec: ServiceSpec) -> ServiceSpec:
     return msgspec.structs.replace(spec, update=UpdatePolicy(order="start-first", parallelism=0))
 
