@@ -16,7 +16,7 @@ from controller.task_ids import age
 from controller.world import World
 from schemas.assignment import AssignedTask
 from schemas.leases import replaceable_after
-from schemas.observation import Observation, ObservedTask
+from schemas.observation import ObservedTask
 from schemas.spec import TaskSpec
 
 Life: TypeAlias = Literal["pending", "up", "ending", "ended", "lost"]
@@ -121,11 +121,10 @@ def _assigned(
 ) -> Iterable[Task]:
     stored = world.assignments.get(view.name)
     specs = stored.record.specs if stored is not None else {}
-    pair = (world.generation, stored.sequence) if stored is not None else (0, 0)
     fixed = not view.editable
     for task in mine:
         seen = theirs.get(task.id)
-        life = life_of(view, task, seen, applied=_has_applied(view.observation, pair))
+        life = life_of(view, task, seen)
         spec = specs.get(task.spec)
         alone = spec is not None and spec.stop_after > 0
         held = held_until(view, spec) if life == "lost" and spec is not None else 0.0
@@ -168,22 +167,18 @@ def _strays(view: NodeView, mine: Iterable[AssignedTask], theirs: Mapping[str, O
             yield Task(seen.id, seen.service, seen.slot, view.name, seen.spec, life, None, seen, not view.editable)
 
 
-def _has_applied(observation: Observation | None, pair: tuple[int, int]) -> bool:
-    return observation is not None and observation.applied.pair >= pair
+def life_of(view: NodeView, assigned: AssignedTask, seen: ObservedTask | None) -> Life:
+    """How far a task's life is. On a node that may not be touched now an ended one counts as pending: wait and see.
 
-
-def life_of(view: NodeView, assigned: AssignedTask, seen: ObservedTask | None, *, applied: bool) -> Life:
-    """How far a task's life is. On a node that may not be touched now an ended one counts as pending: wait and see."""
+    What its node does not show has not ended: an agent that lost its notes tells of its tasks once its engine answers.
+    """
     if view.gone:
         return "ended"
     if view.status == "down":
         return "lost"
     to_end = assigned.desired == "shutdown"
-    if view.editable:
-        if seen is not None and seen.ended:
-            return "ended"
-        if seen is None and to_end and applied:
-            return "ended"
+    if view.editable and seen is not None and seen.ended:
+        return "ended"
     if to_end:
         return "ending"
     return "up" if seen is not None and seen.up else "pending"

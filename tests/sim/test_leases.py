@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent import leases
+from agent.engine.memory_life import Life
 from controller import census
 from schemas import subjects
 from schemas.leases import replaceable_after
@@ -56,10 +57,14 @@ class Stage:
         world.alone.add(NAME)
 
     @property
+    def lives(self) -> list[tuple[str, Life]]:
+        """All that runs of it, and where."""
+        return [life for (service, _), lives in self.world.live().items() if service == NAME for life in lives]
+
+    @property
     def at(self) -> str:
         """Where it runs; "" nowhere."""
-        lives = [lives for (service, _), lives in self.world.live().items() if service == NAME]
-        return lives[0][0][0] if lives else ""
+        return next((node for node, _ in self.lives), "")
 
     @property
     def made(self) -> list[str]:
@@ -154,6 +159,29 @@ def test_a_dead_agent_on_a_machine_that_lives_waits_for_a_person() -> None:
         stage.world.power_off(node)  # a person goes there and pulls the plug
         await stage.world.ask("order.give", GiveOrder(kind="node.confirm-dead", node=node))
         await stage.runs_elsewhere(node, 5)
+
+    play(story)
+
+
+def test_an_agent_that_lost_its_notes_ends_nothing_by_not_telling_of_it() -> None:
+    """A full disk; a new process of it knows of its task only once its engine answers, and obeys long before."""
+
+    async def story(stage: Stage) -> None:
+        world = stage.world
+        for each in world.nodes.values():
+            each.files.full = True
+        node = await stage.begin()
+        engine, first = world.nodes[node].engine, stage.lives[0][1]
+        world.crash_agent(node)
+        engine.faults.hang = True
+        world.start_agent(node)
+        await asyncio.sleep(5)  # long before it counts as cut off
+        await world.ask("stack.deploy", one("app:2"))
+        for _ in range(300):
+            await asyncio.sleep(0.1)
+            assert [at for at, _ in stage.lives] == [node], "its engine has not stopped it"
+        engine.faults.hang = False
+        await world.until(lambda: len(stage.lives) == 1 and not first.view.alive, 60, "the next one runs, alone")
 
     play(story)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from schemas.assignment import Applied
 from schemas.spec import OnReconnect, ServiceSpec
 from tests.unit.controller.model import Mesh, service_spec
 
@@ -103,3 +104,26 @@ def test_what_is_to_stay_can_be_changed_while_the_node_is_away_and_replaces_noth
     mesh.settle()
     assert mesh.running() == {"1": "n1", "2": "n2", "3": "n3"}
     assert {slot: filled_by(mesh, slot) for slot in ("1", "2")} == before
+
+
+def test_what_an_agent_without_its_notes_does_not_show_has_not_ended() -> None:
+    """A new process of it obeys before its engine has told what runs: only then it knows of the task."""
+    mesh = Mesh()
+    mesh.add_node("n1")
+    mesh.deploy(service_spec(), replicas=1)
+    mesh.settle()
+    agent = mesh.agents["n1"]
+    runs = dict(agent.tasks)
+    agent.tasks, agent.engine = {}, "the engine has not answered yet"
+    mesh.add_node("n2")
+    mesh.deploy(service_spec(image="web:2"), replicas=1)
+    for _ in range(10):
+        stored = mesh.assignments["n1"]
+        agent.applied = Applied(generation=stored.record.generation, sequence=stored.sequence)
+        mesh.step()
+    assert [task.desired for task in mesh.assignments["n1"].record.tasks] == ["shutdown"]
+    assert mesh.assigned() == {}
+    agent.tasks, agent.engine = runs, ""
+    mesh.settle()
+    assert list(mesh.assigned()) == ["1"]
+    assert len(filled_by(mesh, "1")) == 1
