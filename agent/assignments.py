@@ -4,8 +4,9 @@ A missing or deleted record is no decision: what was obeyed last still holds. An
 run nothing. What can't be read, or is meant for another node, is logged and changes nothing. A provisional one (out of
 a backup) is no command.
 
-The file may be older than what an earlier process obeyed, on a disk that was full. So what comes out of it is not
-`confirmed` until the store has shown it, or a higher one, to this process.
+The file has room of its own on the disk, which may be full. It may still be older than what an earlier process obeyed:
+a disk may refuse every write. So what comes out of it is not `confirmed` until the store has shown it, or a higher one,
+to this process.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from schemas.assignment import Applied, Assignment
 from schemas.errors import BadMessage, MeshError
 from schemas.wire import Count, Wire, decode, encode
 
-FILE = "assignment.json"
+FILE = "assignment"
+"""Kept in reserved room."""
+OLD_FILE = "assignment.json"
+"""Where earlier versions of the agent kept it; removed once it stands in reserved room."""
 FETCH_EVERY = (15.0, 30.0)
 """Seconds between two fetches while nothing asks for one earlier (drawn evenly)."""
 RETRY = (0.5, 1.5)
@@ -66,6 +70,7 @@ class Assignments:
         self._may_obey = may_obey
         self._ask = asyncio.Event()
         self._unsaved = False
+        self._old_file = False
         self._waiting = Waiting(log, "assignment.not_fetched")
         self.held: HeldAssignment | None = None
         self.confirmed = False
@@ -80,11 +85,15 @@ class Assignments:
 
     async def load(self) -> None:
         """Take over what an earlier process obeyed last."""
-        try:
-            data = await self._files.read(FILE)
-            self.held = decode(data, HeldAssignment) if data else None
-        except (OSError, BadMessage) as error:
-            log.error("assignment.not_read", error=str(error))
+        for name, read in ((FILE, self._files.read_reserved), (OLD_FILE, self._files.read)):
+            try:
+                if data := await read(name):
+                    found = decode(data, HeldAssignment)
+                    self.held = found if is_higher(found, self.held) else self.held
+                    self._old_file |= name == OLD_FILE
+            except (OSError, BadMessage) as error:
+                log.error("assignment.not_read", file=name, error=str(error))
+        self._unsaved = self._old_file and self.held is not None
 
     def fetch(self) -> None:
         """Somebody says that there is a newer one."""
@@ -167,7 +176,10 @@ class Assignments:
     async def _save(self, held: HeldAssignment) -> None:
         """Again and again where it can't be: a new process would obey the file, and end what is not in that."""
         try:
-            await self._files.write(FILE, encode(held))
+            await self._files.write_reserved(FILE, encode(held))
+            if self._old_file:
+                await self._files.remove(OLD_FILE)
+                self._old_file = False
         except OSError as error:
             if not self._unsaved:
                 log.error("assignment.not_saved", error=str(error), sequence=held.sequence)

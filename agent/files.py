@@ -1,7 +1,8 @@
 """What an agent keeps on disk, behind a port: the data directory, and its twin in memory for tests and simulation.
 
 A write is atomic and on the disk when it returns (write to a new file, fsync, rename, fsync of the directory), so that
-a power cut leaves the old or the new content, never half of one. Names are relative: "assignment.json".
+a power cut leaves the old or the new content, never half of one. Names are relative: "tasks.json". What must be
+replaced on a full disk, too, has room of its own (`agent.reserved`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from agent.reserved import read_reserved, write_reserved
 from schemas.errors import UsageError
 
 T = TypeVar("T")
@@ -35,6 +37,14 @@ class Files(Protocol):
 
     async def write(self, name: str, data: bytes) -> None:
         """Replace the content, atomically and durably."""
+        ...
+
+    async def read_reserved(self, name: str) -> bytes | None:
+        """The content of which `write_reserved` keeps copies; None: it was never written."""
+        ...
+
+    async def write_reserved(self, name: str, data: bytes) -> None:
+        """The same as `write`, in room that earlier such writes took: on a full disk, too."""
         ...
 
     async def append(self, name: str, data: bytes, *, durable: bool = True) -> None:
@@ -109,6 +119,14 @@ class DataDirectory:
 
         await self._run(work)
 
+    async def read_reserved(self, name: str) -> bytes | None:
+        """The content of which `write_reserved` keeps copies; None: it was never written."""
+        return await self._run(lambda: read_reserved(self._path, name))
+
+    async def write_reserved(self, name: str, data: bytes) -> None:
+        """The same as `write`, in room that earlier such writes took: on a full disk, too."""
+        await self._run(lambda: write_reserved(self._path, name, data))
+
     async def append(self, name: str, data: bytes, *, durable: bool = True) -> None:
         """Add to the end of a file, made if need be."""
 
@@ -174,6 +192,14 @@ class MemoryFiles:
     async def write(self, name: str, data: bytes) -> None:
         """Replace the content."""
         self.content[name] = data
+
+    async def read_reserved(self, name: str) -> bytes | None:
+        """The content of which `write_reserved` keeps copies; None: it was never written."""
+        return self.content.get(f"{name}.0")
+
+    async def write_reserved(self, name: str, data: bytes) -> None:
+        """Replace the content."""
+        self.content[f"{name}.0"] = data
 
     async def append(self, name: str, data: bytes, *, durable: bool = True) -> None:  # noqa: ARG002 - the port's
         """Add to the end of a file, made if need be."""

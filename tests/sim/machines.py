@@ -16,6 +16,7 @@ from agent.engine.model import Container, EngineInfo
 from agent.engine.plans import Join
 from agent.files import MemoryFiles
 from agent.network.memory import MemoryMachine
+from agent.reserved import room_for
 from bus.memory import LoopClock
 
 UNMANAGED = "somebody-elses"
@@ -49,7 +50,13 @@ class Disk(MemoryFiles):
     """Where an agent keeps what it knows; outlives power cuts."""
 
     full: bool = False
-    """Nothing can be written."""
+    """Nothing can be written but what has room of its own."""
+
+    async def write_reserved(self, name: str, data: bytes) -> None:
+        before = await self.read_reserved(name)
+        if before is None or room_for(len(data)) > room_for(len(before)):
+            self._check()
+        await super().write_reserved(name, data)
 
     async def write(self, name: str, data: bytes) -> None:
         self._check()

@@ -348,8 +348,9 @@ def test_the_watchman_catches_an_agent_that_obeys_an_older_store() -> None:
     run(in_world(8, story))
 
 
-def test_what_an_agent_could_not_save_at_first_it_obeys_when_it_starts_anew() -> None:
-    """Seed 57000479: it obeyed the file, which was older than what ran, and no store was there to tell it better."""
+@pytest.mark.parametrize("while_full", [False, True], ids=["once there is room", "while its disk is full"])
+def test_what_an_agent_obeyed_on_a_full_disk_it_obeys_when_it_starts_anew(while_full: bool) -> None:
+    """Seeds 57000479, 66000044: it obeyed the file, which was older than what ran, and no store told it better."""
 
     async def story(world: World) -> None:
         await two_services(world)
@@ -358,7 +359,7 @@ def test_what_an_agent_could_not_save_at_first_it_obeys_when_it_starts_anew() ->
         await world.insist("service.scale", ScaleServices(replicas={"shop_web": 9}))
         await world.until(lambda: world.running("shop_web") == slots(9), 30, "nine run")
         for node in world.nodes.values():
-            node.files.full = False
+            node.files.full = while_full
         await asyncio.sleep(5)
         watchman, before = Watchman(world), lives(world)
         stores.lose_store(world)

@@ -13,7 +13,8 @@ from schemas.errors import UsageError
 
 async def test_what_an_agent_keeps_can_be_read_by_its_user_alone(tmp_path: Path) -> None:
     files = DataDirectory(tmp_path)
-    await files.write("assignment.json", b"{}")
+    await files.write("tasks.json", b"{}")
+    await files.write_reserved("assignment", b"{}")
     await files.append("journal.jsonl", b"{}\n")
     files.close()
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}

@@ -8,18 +8,22 @@ import msgspec
 import pytest
 import structlog
 
-from agent.assignments import FILE, HeldAssignment
+from agent.assignments import FILE, OLD_FILE, HeldAssignment
 from agent.held import with_kept
 from agent.local import LocalTask
+from agent.reserved import COPIES
 from agent.successors import due_successors
 from agent.wants import KEEP, wanted_tasks
 from schemas.assignment import AssignedTask, Assignment
 from schemas.nodeapi import AssignmentView, ReadAssignment
 from schemas.wire import decode, encode
+from tests.sim.machines import Disk
 from tests.unit.agent.rehearsal import IMAGE, OWNER, Rehearsal, assigned, play, spec_of
 
 SPEC = spec_of()
 ALONE = spec_of(IMAGE, stop_after=12.0)
+
+KEPT = f"{FILE}.{COPIES[0]}"
 
 
 async def older_file(stage: Rehearsal, *newer: AssignedTask, ledger: bool = False) -> None:
@@ -28,7 +32,7 @@ async def older_file(stage: Rehearsal, *newer: AssignedTask, ledger: bool = Fals
         await stage.put(assigned("1-1", SPEC), specs=[SPEC])
         await stage.until_state("1-1", "running")
         await asyncio.sleep(3)
-        saved = {FILE: stage.files.content[FILE]} if ledger else dict(stage.files.content)
+        saved = {KEPT: stage.files.content[KEPT]} if ledger else dict(stage.files.content)
         await stage.put(assigned("1-1", SPEC), *newer, specs=[SPEC, ALONE])
         for task in newer:
             await stage.until_state(task.id, "running")
@@ -40,9 +44,9 @@ async def older_file(stage: Rehearsal, *newer: AssignedTask, ledger: bool = Fals
 async def of_a_later_store(stage: Rehearsal, *newer: AssignedTask) -> None:
     """The same, and the store has been rolled back: its record is lower than the file."""
     await older_file(stage, *newer)
-    held = decode(stage.files.content[FILE], HeldAssignment)
+    held = decode(stage.files.content[KEPT], HeldAssignment)
     later = msgspec.structs.replace(held.assignment, generation=2)
-    stage.files.content[FILE] = encode(msgspec.structs.replace(held, assignment=later))
+    stage.files.content[KEPT] = encode(msgspec.structs.replace(held, assignment=later))
 
 
 def test_while_the_store_is_lost_what_an_older_file_does_not_name_runs_on() -> None:
@@ -128,7 +132,7 @@ def test_the_same_record_confirms_the_file_and_what_that_does_not_name_ends_at_o
             await stage.until_state("1-2", "running")
         stage.leader.silent = True
         sequence = await stage.put(assigned("1-1", SPEC), specs=[SPEC])
-        stage.files.content[FILE] = encode(HeldAssignment(sequence=sequence, assignment=record("1-1")))
+        stage.files.content[KEPT] = encode(HeldAssignment(sequence=sequence, assignment=record("1-1")))
         async with stage.agent():
             await asyncio.sleep(10)
             assert stage.alive() == ["1-1", "1-2"], "no leader has taken it for a member: what it reads is no word"
@@ -196,3 +200,60 @@ def test_a_slot_that_is_filled_by_what_is_kept_gets_no_successor() -> None:
     assert unconfirmed["1-9"] == KEEP
     assert not due_successors(tasks, unconfirmed, {}, {})
     assert [due.task for due in due_successors(tasks, confirmed, {}, {})] == ["1-1.r1"]
+
+
+def test_the_file_of_an_earlier_version_is_obeyed_and_kept_in_room_of_its_own() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        async with stage.agent():
+            await stage.put(assigned("1-1", SPEC), specs=[SPEC])
+            await stage.until_state("1-1", "running")
+        old = stage.files.content.pop(KEPT)
+        stage.files.content[OLD_FILE] = old
+        stage.leader.silent = True
+        stage.broker.disconnect("agent-n1")
+        async with stage.agent():
+            stage.broker.disconnect("agent-n1")
+            await asyncio.sleep(60)
+            assert stage.alive() == ["1-1"]
+            assert (stage.files.content[KEPT], OLD_FILE in stage.files.content) == (old, False)
+            stage.leader.silent = False
+            stage.broker.reconnect("agent-n1")
+            await stage.put(specs=[SPEC])
+            await stage.until(lambda: not stage.alive())
+
+    play(scene)
+
+
+def test_of_two_files_the_higher_is_obeyed() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        async with stage.agent():
+            await stage.put(assigned("1-1", SPEC), specs=[SPEC])
+            await stage.until_state("1-1", "running")
+            older = stage.files.content[KEPT]
+            await stage.put(assigned("1-1", SPEC), assigned("1-2", SPEC, slot="2"), specs=[SPEC])
+            await stage.until_state("1-2", "running")
+            newer = stage.files.content[KEPT]
+        for kept, old in ((older, newer), (newer, older)):
+            stage.files.content |= {KEPT: kept, OLD_FILE: old}
+            stage.leader.silent = True
+            stage.broker.disconnect("agent-n1")
+            async with stage.agent():
+                stage.broker.disconnect("agent-n1")
+                await asyncio.sleep(20)
+                assert stage.alive() == ["1-1", "1-2"]
+                assert (stage.files.content[KEPT], OLD_FILE in stage.files.content) == (newer, False)
+
+    play(scene)
+
+
+def test_what_is_obeyed_is_saved_on_a_full_disk() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        disk = Disk()
+        async with stage.agent(files=disk):
+            await stage.put(assigned("1-1", SPEC), specs=[SPEC])
+            await stage.until_state("1-1", "running")
+            disk.full = True
+            await stage.put(assigned("1-1", SPEC), assigned("1-2", ALONE), specs=[SPEC, ALONE])
+            await stage.until(lambda: b"1-2" in disk.content[KEPT])
+
+    play(scene)
