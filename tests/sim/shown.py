@@ -114,6 +114,8 @@ class Shown:
         for write in batch:
             if isinstance(write, Put):
                 for task in decode(write.value, Observation).tasks:
+                    if self.has_ended(task.id) and not task.ended:
+                        continue  # an older observation was stored late: what has ended stays so
                     if task.ended and not self.has_ended(task.id) and task.id not in self.asked:
                         self.fell[task.service, task.slot] = self.world.now
                     if task.up and not self.is_up(task.id):

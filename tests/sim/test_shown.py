@@ -1,0 +1,29 @@
+"""What the watchers of promises know of tasks, of what their nodes told."""
+
+from __future__ import annotations
+
+from bus.commits import Put
+from schemas.observation import Observation, ObservedTask, TaskState
+from schemas.wire import encode
+from tests.sim.loop import run
+from tests.sim.shown import Shown
+from tests.sim.world import World, in_world
+
+
+def _told(counter: int, state: TaskState) -> Put:
+    task = ObservedTask(id="4-6", service="shop_web", slot="1", revision=1, spec="s", state=state)
+    return Put("n1", encode(Observation(node="n1", instance="i", boot="b", counter=counter, tasks=(task,))))
+
+
+def test_what_has_ended_stays_so_though_an_older_observation_is_stored_late() -> None:
+    async def story(world: World) -> None:
+        shown = Shown(world)
+        shown.observed([_told(14, "running")])
+        assert shown.is_up("4-6")
+        assert not shown.has_ended("4-6")
+        for counter, state in ((16, "failed"), (15, "running")):
+            shown.observed([_told(counter, state)])
+            assert shown.has_ended("4-6")
+            assert not shown.is_up("4-6")
+
+    run(in_world(1, story))
