@@ -23,6 +23,10 @@ T = TypeVar("T")
 STEPS_PER_INSTANT = 200_000
 """Turns of the loop at one virtual instant before it counts as a livelock."""
 
+STEPS_PER_TICK = 10_000
+"""Turns at one instant after which the clock moves on by its resolution, as a real one does while a program computes:
+asyncio fires timers that much early, so whoever waits for a moment closer than that looks again and again."""
+
 START = 1_000.0
 """Where virtual time starts (seconds): not 0, so that forgotten defaults show."""
 
@@ -86,6 +90,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._at_instant += 1
         if self._at_instant > STEPS_PER_INSTANT:
             raise Livelock(f"{self._at_instant} turns at {self._now:.3f} s without time passing")
+        if self._at_instant % STEPS_PER_TICK == 0:
+            self._now += self._clock_resolution
 
     def stop_process(self, name: str) -> None:
         """Nothing of the process runs from now on (`tests.sim.suspension`)."""

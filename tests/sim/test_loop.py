@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import math
 import os
 import socket
 import subprocess
@@ -52,6 +53,18 @@ def test_spinning_without_time_is_an_error() -> None:
 
     with pytest.raises(Livelock):
         run(main())
+
+
+def test_who_waits_for_a_moment_that_is_closer_than_the_clock_tells_apart_comes_to_it() -> None:
+    """Story 70000701: a worker was to try again at a moment one bit after now."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        due = math.nextafter(loop.time(), math.inf)
+        while (now := loop.time()) < due:
+            await asyncio.sleep(due - now)
+
+    run(main())
 
 
 def test_time_limits_run_in_virtual_time() -> None:
