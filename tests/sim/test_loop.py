@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from agent.guards import sleep_unless
 from tests.sim.loop import START, Deadlock, Livelock, run
 from tests.sim.refusal import NotSimulated
 
@@ -56,13 +57,19 @@ def test_spinning_without_time_is_an_error() -> None:
 
 
 def test_who_waits_for_a_moment_that_is_closer_than_the_clock_tells_apart_comes_to_it() -> None:
-    """Story 70000701: a worker was to try again at a moment one bit after now."""
+    """Story 70000701: workers were to try again at a moment one bit after now, and one or another was always ready."""
+
+    async def wait_until(due: float, turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        while (now := asyncio.get_running_loop().time()) < due:
+            await sleep_unless(asyncio.Event(), due - now)
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        due = math.nextafter(loop.time(), math.inf)
-        while (now := loop.time()) < due:
-            await asyncio.sleep(due - now)
+        due = math.nextafter(asyncio.get_running_loop().time(), math.inf)
+        async with asyncio.TaskGroup() as group:
+            for turns in range(5):
+                group.create_task(wait_until(due, turns))
 
     run(main())
 
