@@ -11,7 +11,7 @@ from controller import moving
 from schemas import subjects
 from schemas.memberapi import UpdateNode
 from tests.sim import stores
-from tests.sim.invariants import ADOPTED, WORKS_AGAIN, Watchman, unsettled
+from tests.sim.invariants import ADOPTED, WORKS_AGAIN, Watchman, records, unsettled
 from tests.sim.loop import run
 from tests.sim.test_promises import Stage, web
 from tests.sim.test_stores import led_anew, two_services
@@ -44,6 +44,28 @@ def test_decisions_are_looked_at_again(monkeypatch: pytest.MonkeyPatch, *, bug: 
         await world.insist("node.update", UpdateNode(node="n1", availability="drain"))
         await world.until(lambda: not world.nodes["n1"].live(), 30, "the node is empty")
         assert any("leaves a drained node before" in each for each in stage.watchman.violations) is bug
+
+    run(in_world(51, story))
+
+
+def test_what_a_store_knew_that_was_lost_with_all_records_counts_no_more() -> None:
+    """No agent answers, and there is no backup: the mesh's record is all that the store made anew gets (70001274)."""
+
+    async def story(world: World) -> None:
+        stage = Stage(world)
+        await stage.begin()
+        await stage.stands(web("app:1", replicas=6))
+        for node in world.nodes:
+            world.crash_agent(node)
+        stores.lose_store(world)
+        world.broker.observed.replace(None)
+        recovery = await stores.recover(world, None)
+        assert not recovery.records
+        world.start_agent("n2")
+        await world.until(lambda: subjects.node_key("n2") in records(world), 30, "it joins")
+        await deploy(world, web("app:1", replicas=6))
+        await world.until(lambda: len(world.nodes["n2"].live()) == 6, 30, "it runs all")
+        stage.watchman.raise_if_any()
 
     run(in_world(51, story))
 
