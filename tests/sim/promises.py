@@ -59,6 +59,7 @@ class PromiseWatch:
         self._back_to.clear()
 
     def _decided(self, batch: Sequence[Write], outcome: Committed) -> None:
+        self._forget_what_came_up()
         before = {write.key: self._shown.records.get(write.key) for write in batch}
         ended, added = self._shown.stored(batch, outcome)
         for service in sorted({each.task.service for each in ended}):
@@ -123,6 +124,13 @@ class PromiseWatch:
         if each.why.startswith(LEAVE) and any(self._shown.heard_up(other) for other in turns):
             return False
         return not any(self._shown.was_up(task.id) for task in others)
+
+    def _forget_what_came_up(self) -> None:
+        """Before a decision, which may end it again: a slot that came up since it was taken down was not left so."""
+        for service, taken in self._taken.items():
+            for _, task in self._shown.running(service) if taken else ():
+                if self._shown.was_up(task.id):
+                    taken.pop(task.slot, None)
 
     def _down(self, rollout: RolloutRecord) -> set[str]:
         """Slots that were taken down, and neither came up, nor failed, nor need a task, nor wait for what is away."""
