@@ -139,7 +139,8 @@ class _StateSink:
             self._mirror.seen(change)
 
     def may_replace(self, entries: tuple[Entry, ...], sequence: int) -> str:
-        """A store without identity is nobody's; one of a lower generation, or shorter than seen, was rolled back.
+        """A store without identity is nobody's; one of a lower generation, or shorter than seen, was rolled back. So was
+        one that has grown past that since, and does not know a write that was seen: of both, a mirror would be a mix.
 
         Once rolled back it stays so, however long it grows, until a restore has raised its generation. But a server
         that led the stream, and does not know that it does no more, tells of a shorter one, too: for `DOUBT` seconds
@@ -161,6 +162,9 @@ class _StateSink:
             return f"store.rolled_back: the store ends at {ends}, this controller has seen {seen}"
         elif self._rolled_back and self._as_seen(entries):
             self._rolled_back = ""
+        elif not self._rolled_back and (key := self._unknown_to(entries)):
+            at = self._mirror.records.sequence_of(key)
+            return f"store.rolled_back: the store does not know what this controller has seen: {key} at {at}"
         return self._rolled_back
 
     def refuse(self, why: str) -> bool:
@@ -168,6 +172,11 @@ class _StateSink:
             self._refused_at = self._refused_at if self._rolled_back else asyncio.get_running_loop().time()
             self._rolled_back = why
         return True
+
+    def _unknown_to(self, entries: tuple[Entry, ...]) -> str:
+        """The first key of which a later write was seen than a store has that goes as far as was seen; "": none."""
+        of = self._mirror.records.sequence_of
+        return next((each.key for each in entries if each.sequence < (of(each.key) or 0)), "")
 
     def _as_seen(self, entries: tuple[Entry, ...]) -> bool:
         """Whether nothing in it contradicts what was seen, soon after it seemed to be rolled back."""

@@ -59,6 +59,27 @@ def test_a_store_that_was_rolled_back_and_grew_stays_refused() -> None:
     run(story())
 
 
+def test_a_store_that_grew_past_what_was_seen_before_anybody_looked_is_refused() -> None:
+    """By its length alone it is no older one; what was seen in the lost part would stand beside what is new."""
+
+    async def story() -> None:
+        broker = MemoryBroker()
+        mirror = await mirrored(broker, "cursor.a", "cursor.b")
+        older = broker.checkpoint()
+        broker.state.commit("operator", (Put("cursor.a", b"{}"),), None)
+        await mirror.state.resync("level")
+        seen = mirror.sequence
+        broker.roll_back(older)
+        for key in ("cursor.x", "cursor.y"):
+            broker.state.commit("operator", (Put(key, b"{}"),), None)
+        await mirror.state.resync("a look")
+        assert mirror.trouble.startswith("store.rolled_back: the store does not know what this controller has seen")
+        assert f"cursor.a at {seen}" in mirror.trouble
+        assert mirror.sequence == seen, "nothing of it was taken over"
+
+    run(story())
+
+
 def test_after_a_while_there_is_no_doubt_any_more() -> None:
     async def story() -> None:
         broker = MemoryBroker()
