@@ -1,7 +1,8 @@
 """Answers what this agent obeys: of that a lost or rolled-back store is rebuilt (`meshctl state recover`).
 
 What it only keeps, for want of a word that it should end, is told as obeyed where its spec is known: else the new store
-would be that word.
+would be that word. A successor that runs is told in place of the task that it follows: what the mesh has observed may
+show only the end of that, and a leader that drops it would end the successor, too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from agent.membership import Membership
 from agent.network.model import View
 from agent.observing import Observer
 from agent.uptimes import Uptimes
-from agent.wants import KEEP, Wanted
+from agent.wants import KEEP, Wanted, stands_for
 from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
 from schemas.nodeapi import AssignmentView, ReadAssignment
@@ -73,15 +74,29 @@ class HeldDesk:
         )
 
     def _told(self) -> Assignment | None:
-        held = self._assignments.held
-        if held is None or self._assignments.confirmed:
-            return held.assignment if held else None
-        return with_kept(held.assignment, self._ledger.tasks, self._wanted())
+        held, local, wanted = self._assignments.held, self._ledger.tasks, self._wanted()
+        if held is None:
+            return None
+        assignment = with_successors(held.assignment, local, wanted)
+        return assignment if self._assignments.confirmed else with_kept(assignment, local, wanted)
+
+
+def with_successors(assignment: Assignment, local: Mapping[str, LocalTask], wanted: Mapping[str, Wanted]) -> Assignment:
+    """The assignment, with each task that has ended replaced by the successor that runs in its place."""
+    named = [task.id for task in assignment.tasks]
+    mine = (id_ for id_, want in wanted.items() if want.intent == "run")
+    running = {stands_for(id_, named): id_ for id_ in mine if _runs(local.get(id_))}
+    tasks = (msgspec.structs.replace(task, id=running.get(task.id, task.id)) for task in assignment.tasks)
+    return msgspec.structs.replace(assignment, tasks=tuple(tasks))
+
+
+def _runs(task: LocalTask | None) -> bool:
+    return task is not None and task.started and not task.ended
 
 
 def with_kept(assignment: Assignment, local: Mapping[str, LocalTask], wanted: Mapping[str, Wanted]) -> Assignment:
     """The assignment, and what runs that it does not name, in slots where nothing runs that it names."""
-    running = {id_: task for id_, task in local.items() if task.started and not task.ended}
+    running = {id_: task for id_, task in local.items() if _runs(task)}
     taken = {(task.service, task.slot) for task in assignment.tasks if task.id in running}
     found = sorted((task for task in running.values() if wanted.get(task.id) == KEEP), key=_age)
     kept = {(task.service, task.slot): task for task in found if task.spec in assignment.specs}

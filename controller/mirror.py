@@ -139,8 +139,8 @@ class _StateSink:
             self._mirror.seen(change)
 
     def may_replace(self, entries: tuple[Entry, ...], sequence: int) -> str:
-        """A store without identity is nobody's; one of a lower generation, or shorter than seen, was rolled back. So was
-        one that has grown past that since, and does not know a write that was seen: of both, a mirror would be a mix.
+        """A store without identity is nobody's; one of a lower generation, or shorter than seen, was rolled back. So
+        was one that has grown since, and does not know a write that was seen: a mirror of both would be a mix.
 
         Once rolled back it stays so, however long it grows, until a restore has raised its generation. But a server
         that led the stream, and does not know that it does no more, tells of a shorter one, too: for `DOUBT` seconds

@@ -17,7 +17,7 @@ from schemas.statusapi import GiveOrder
 from tests.sim import stores
 from tests.sim.invariants import records
 from tests.sim.loop import run
-from tests.sim.test_stores import led_anew, lives, two_services
+from tests.sim.test_stores import led_anew, lives, troubles, two_services
 from tests.sim.test_world import deploy, images, service, slots
 from tests.sim.world import World, in_world, silence_logs
 
@@ -207,3 +207,31 @@ def test_a_canary_that_no_backup_knows_stands_and_can_be_aborted() -> None:
         assert len(before & lives(world)) == len(before) - 1
 
     run(in_world(11, story))
+
+
+@pytest.mark.parametrize("seed", [13, 16, 17])
+def test_a_successor_that_nobody_was_told_of_runs_on(seed: int) -> None:
+    """Its agent has started anew while nobody took it for a member: of its task the mesh has seen only the end. With
+    these seeds a leader decides before the agent has told more."""
+
+    async def story(world: World) -> None:
+        await two_services(world)
+        checkpoint = world.broker.checkpoint()
+        await deploy(world, service("shop_web", replicas=7), service("shop_edge", mode="global"))
+        await world.until(lambda: world.running("shop_web") == slots(7), 30, "seven run")
+        await asyncio.sleep(3)
+        stores.roll_back(world, checkpoint)
+        await world.until(lambda: troubles(world) == {"store.rolled_back"}, 10, "all controllers say so")
+        world.crash_controller(world.leader() or "c1")
+        next(iter(world.nodes["n1"].live())).end(1)
+        await asyncio.sleep(0.3)
+        world.crash_agent("n1")
+        world.start_agent("n1")
+        await world.until(lambda: len(lives(world)) == 7 + len(world.nodes), 60, "a successor runs")
+        before = lives(world)
+        await stores.recover(world, None)
+        await led_anew(world, 2)
+        await asyncio.sleep(20)
+        assert lives(world) == before
+
+    run(in_world(seed, story))

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from agent.assignments import FILE, OLD_FILE, HeldAssignment
-from agent.held import with_kept
+from agent.held import with_kept, with_successors
 from agent.local import LocalTask
 from agent.reserved import COPIES
 from agent.successors import due_successors
@@ -171,8 +171,7 @@ def test_what_is_kept_is_told_as_obeyed_so_that_a_store_made_anew_names_it() -> 
 
 
 def local(id_: str, state: str = "running", slot: str = "1", spec: str = SPEC.hash) -> LocalTask:
-    started = state == "running"
-    return LocalTask(id=id_, service="web", slot=slot, spec=spec, state=state, started=started)  # type: ignore[arg-type]
+    return LocalTask(id=id_, service="web", slot=slot, spec=spec, state=state, started=True)  # type: ignore[arg-type]
 
 
 def record(*ids: str) -> Assignment:
@@ -192,6 +191,20 @@ def test_what_is_kept_stands_for_what_has_ended_in_its_slot_and_for_nothing_that
     assert told(local("1-1"), local("1-9", slot="2", spec="unknown")) == ["1-1"]
     assert told(local("1-1"), local("1-9", "failed", slot="2")) == ["1-1"]
     assert told(local("1-1", "failed"), local("1-9"), local("1-10")) == ["1-10"]
+
+
+def named_with_successors(*tasks: LocalTask) -> list[str]:
+    known = {task.id: task for task in tasks}
+    assignment = record("1-1", "1-2")
+    return [task.id for task in with_successors(assignment, known, wanted_tasks(assignment, known)).tasks]
+
+
+def test_a_successor_that_runs_is_told_in_place_of_what_it_follows() -> None:
+    assert named_with_successors(local("1-1", "failed"), local("1-1.r1"), local("1-2")) == ["1-1.r1", "1-2"]
+    ended = (local("1-1", "failed"), local("1-1.r1", "failed"))
+    assert named_with_successors(*ended) == ["1-1", "1-2"]
+    assert named_with_successors(*ended, local("1-1.r2")) == ["1-1.r2", "1-2"]
+    assert named_with_successors(local("1-1"), local("1-1.r1")) == ["1-1", "1-2"], "it is to end"
 
 
 def test_a_slot_that_is_filled_by_what_is_kept_gets_no_successor() -> None:
