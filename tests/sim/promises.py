@@ -43,7 +43,7 @@ class PromiseWatch:
         """How often each kind of decision was looked at."""
 
     def stored(self, batch: Sequence[Write], outcome: Outcome) -> None:
-        """A batch of the state stream. A store that is made anew gets the mesh's record last, be it all that it gets."""
+        """A batch of the state stream. A store made anew gets the mesh's record last, be it all that it gets."""
         if subjects.MESH not in self._world.broker.state.existing().entries:
             self._anew = True
         elif self._anew or any(write.key == subjects.MESH for write in batch):
