@@ -92,7 +92,8 @@ class Hearing:
 
     @property
     def rolled_back(self) -> str:
-        """Why this store must be an old one: an agent has obeyed a later assignment than it holds; "" if none has."""
+        """Why this store must be an old one: an agent has obeyed a later assignment than it holds, or another
+        controller has seen what it does not know; "" if none has."""
         return self._suspicion.rolled_back
 
     # what was heard
@@ -210,7 +211,7 @@ class Hearing:
         news = old is None or missed or old.suspect_at is not None or _changed(old.heartbeat, heartbeat)
         if news or (self.epoch and (verdict is None or verdict.verdict == "down")):
             self._mirror.mark(Dirty(nodes=frozenset({heartbeat.node}), everything=old is None))
-        self._suspicion.hear(heartbeat.node, heartbeat.applied.pair)
+        self._suspicion.hear(f"node {heartbeat.node} obeys", heartbeat.applied.pair)
 
     def _answer(self, heartbeat: Heartbeat, refused: str) -> HeartbeatAnswer:
         mesh = self._mirror.records.mesh
@@ -271,6 +272,7 @@ class Hearing:
                     continue
                 if message.subject == subjects.controller(beat.name):
                     self._controllers[beat.name] = (self._clock.monotonic(), beat)
+                    self._suspicion.hear_controller(beat)
                     self.on_controller(beat)
 
     async def _hear_cuts(self) -> None:

@@ -45,6 +45,8 @@ class Mirror:
         """Set whenever something has become dirty."""
         self._marks = Marks()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self.lacks = ("", 0)
+        """A key of which a later write was seen than the store knows now, and that write's sequence; "": none."""
         self.state = Follower("state", bus.state, _StateSink(self), self._moved)
         self.observed = Follower("observed", bus.observed, _ObservedSink(self), self._moved)
 
@@ -135,6 +137,7 @@ class _StateSink:
         self._mirror.seen(self._mirror.records.apply(entry))
 
     def replace(self, entries: Iterable[Entry], sequence: int) -> None:
+        self._mirror.lacks = ("", 0)
         for change in self._mirror.records.replace(entries, sequence):
             self._mirror.seen(change)
 
@@ -155,6 +158,9 @@ class _StateSink:
         if mesh.mesh_id != known.mesh_id:
             return f"store.foreign: the store is of mesh {mesh.mesh_id}, this controller is of {known.mesh_id}"
         seen = (known.generation, self._mirror.records.sequence)
+        key = self._unknown_to(entries) if mesh.generation == known.generation else ""
+        at = self._mirror.records.sequence_of(key) or 0
+        self._mirror.lacks = (key, at)
         if mesh.generation > known.generation:
             self._rolled_back = ""
         elif (mesh.generation, sequence) < seen:
@@ -162,8 +168,7 @@ class _StateSink:
             return f"store.rolled_back: the store ends at {ends}, this controller has seen {seen}"
         elif self._rolled_back and self._as_seen(entries):
             self._rolled_back = ""
-        elif not self._rolled_back and (key := self._unknown_to(entries)):
-            at = self._mirror.records.sequence_of(key)
+        elif not self._rolled_back and key:
             return f"store.rolled_back: the store does not know what this controller has seen: {key} at {at}"
         return self._rolled_back
 

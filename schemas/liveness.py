@@ -143,6 +143,10 @@ class ControllerBeat(Wire, frozen=True, kw_only=True):
     version: str = ""
     trouble: str = ""
     """Why it can't lead ("store.missing: ..."), in one line."""
+    lacks: str = ""
+    """A key of which it has seen a later write than the store knows now: the store was rolled back. "": none."""
+    lacks_at: Count = 0
+    """The sequence of that write, in a store of `generation`."""
     instance: str = ""
     """Made up by the process when it starts: two of one name are told apart by it."""
     age: Seconds = 0.0

@@ -90,12 +90,13 @@ class Shown:
                 self.epoch = record.epoch
                 before = self.records.get(write.key)
                 known = {task.id: task for task in before.tasks} if isinstance(before, Assignment) else {}
-                ended += _ended(known, record)
+                told = not isinstance(before, Assignment) or before.provisional  # by its agent: no decision
+                ended += () if told else _ended(known, record)
                 self._drop(known, record)
                 self.asked.update(task.id for task in record.tasks if task.desired == "shutdown")
                 new = [task for task in record.tasks if task.id not in known and task.desired == "running"]
-                if not isinstance(before, Assignment) or before.provisional:
-                    new = [task for task in new if age(task.id) >= (record.epoch,)]  # else its agent has told of it
+                if told:
+                    new = [task for task in new if age(task.id) >= (record.epoch,)]
                 added += new
             elif isinstance(record, ServiceRecord):
                 self.intents[outcome.first + number] = record

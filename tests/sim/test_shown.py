@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from bus.commits import Put
+from typing import Literal
+
+import pytest
+
+from bus.commits import Committed, Put
+from schemas.assignment import AssignedTask, Assignment
 from schemas.observation import Observation, ObservedTask, TaskState
 from schemas.wire import encode
 from tests.sim.loop import run
@@ -25,5 +30,21 @@ def test_what_has_ended_stays_so_though_an_older_observation_is_stored_late() ->
             shown.observed([_told(counter, state)])
             assert shown.has_ended("4-6")
             assert not shown.is_up("4-6")
+
+    run(in_world(1, story))
+
+
+def _assigned(desired: Literal["running", "shutdown"], *, provisional: bool = False) -> Put:
+    task = AssignedTask(id="4-6", service="shop_web", slot="1", revision=1, spec="s", desired=desired, why="why")
+    return Put("desired.n1", encode(Assignment(node="n1", epoch=4, tasks=(task,), provisional=provisional)))
+
+
+@pytest.mark.parametrize("provisional", [False, True])
+def test_what_an_agent_says_that_it_obeys_was_decided_before_the_store_was_made_anew(provisional: bool) -> None:
+    async def story(world: World) -> None:
+        shown = Shown(world)
+        shown.stored([_assigned("running", provisional=provisional)], Committed(1, 1))
+        ended, _ = shown.stored([_assigned("shutdown")], Committed(2, 2))
+        assert [each.task.id for each in ended] == ([] if provisional else ["4-6"])
 
     run(in_world(1, story))

@@ -76,6 +76,7 @@ def test_a_store_that_grew_past_what_was_seen_before_anybody_looked_is_refused()
         assert mirror.trouble.startswith("store.rolled_back: the store does not know what this controller has seen")
         assert f"cursor.a at {seen}" in mirror.trouble
         assert mirror.sequence == seen, "nothing of it was taken over"
+        assert mirror.lacks == ("cursor.a", seen), "others are told: who has not seen it may lead this store"
 
     run(story())
 
