@@ -23,6 +23,10 @@ from schemas.wire import decode
 RETRY = 1.0
 """Seconds until a stream that did not say where it ends is asked again."""
 
+SURE_AFTER = 0.1
+"""Seconds after which a store that seems to be an old one is asked once more: a server that has stored what the others
+agreed on may tell of it a moment before the stream's leader does."""
+
 log = structlog.get_logger()
 
 
@@ -83,15 +87,23 @@ class Suspicion:
             await self._claimed.wait()
             self._claimed.clear()
             try:
-                self._judge(await self._beyond() or await self._unknown())
+                why = await self._compared()
+                if why and not self.rolled_back:
+                    await asyncio.sleep(SURE_AFTER)
+                    why = await self._compared()
+                self._judge(why)
             except MeshError:
                 await asyncio.sleep(RETRY)
                 self._claimed.set()
 
+    async def _compared(self) -> str:
+        return await self._beyond() or await self._unknown()
+
     async def _beyond(self) -> str:
         """What claim goes beyond the store's end; "": none."""
+        claim = self._furthest  # what is claimed while it is asked may be more than it tells
         info = await self._bus.state.info()
-        ends, claim = (await self._generation(self._furthest), info.last), self._furthest
+        ends = (await self._generation(claim), info.last)
         return f"{claim.said} {claim.pair}, the store ends at {ends}" if claim.pair > ends else ""
 
     async def _unknown(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from bus.commits import Committed, Put
 from bus.memory import MemoryBroker
 from controller.mirror import Mirror
-from controller.suspicion import Suspicion
+from controller.suspicion import SURE_AFTER, Suspicion
 from schemas import subjects
 from schemas.errors import Refused
 from schemas.liveness import ControllerBeat
@@ -121,6 +121,43 @@ def test_a_claim_is_taken_back_once_the_store_shows_it() -> None:
         suspicion.hear_controller(beat(end))
         await asyncio.sleep(1)
         assert not suspicion.rolled_back
+        running.cancel()
+
+    run(story())
+
+
+def test_a_server_that_is_a_moment_behind_is_no_older_store() -> None:
+    """It is asked while others have just heard of a write that it has not stored."""
+
+    async def story() -> None:
+        broker = store_of("cursor.a")
+        mirror = Mirror(broker.connect("controller-c1"))
+        await mirror.state.resync("started")
+        suspicion = Suspicion(broker.connect("controller-c1"), mirror)
+        running = asyncio.create_task(suspicion.run())
+        suspicion.hear_controller(beat(mirror.sequence + 1))
+        await asyncio.sleep(SURE_AFTER / 2)
+        put(broker, "cursor.b")
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            assert suspicion.rolled_back == ""
+        running.cancel()
+
+    run(story())
+
+
+def test_what_is_claimed_while_the_store_is_asked_is_not_held_against_that_answer() -> None:
+    async def story() -> None:
+        broker = store_of("cursor.a")
+        broker.faults.delay = (0.05, 0.05)
+        mirror = Mirror(broker.connect("controller-c1"))
+        await mirror.state.resync("started")
+        suspicion = Suspicion(broker.connect("controller-c1"), mirror)
+        running = asyncio.create_task(suspicion.run())
+        for _ in range(60):
+            suspicion.hear_controller(beat(put(broker, "cursor.b")))
+            await asyncio.sleep(0.013)
+            assert suspicion.rolled_back == ""
         running.cancel()
 
     run(story())
