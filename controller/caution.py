@@ -1,4 +1,5 @@
-"""A leader that knows that it has not seen all that nodes told takes nothing down of its own accord. Pure.
+"""A leader that knows that it has not seen all that nodes told, or all that was stored, takes nothing down of its own
+accord. Pure.
 
 Then its count of what is up may be wrong, and what a policy promises stands on that count. Not begun before it has
 caught up: turns of updates and roll-backs, the end of what leaves a node or moves to another, of what is scaled away
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from controller.work import Work
 
-BEHIND = "the leader has not got all that nodes told, and takes nothing down before it has"
+BEHIND = "the leader has not got all that nodes and other controllers told, and takes nothing down before it has"
 
 TOLD_AFTER = 1.0
 """Seconds for which that goes without a word: most gaps are closed at once, and a record need not say so."""

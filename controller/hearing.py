@@ -79,7 +79,7 @@ class Hearing:
         self._own_at = 0.0
         self._confirmed_at = float("-inf")
         self._hearing_since = 0.0
-        self._suspicion = Suspicion(bus, mirror)
+        self.suspicion = Suspicion(bus, mirror)
         self._levels = Levels(lambda: mirror.records)
 
     async def run(self) -> None:
@@ -88,13 +88,7 @@ class Hearing:
             group.create_task(self._hear_nodes(), name="heartbeats")
             group.create_task(self._hear_controllers(), name="controllers")
             group.create_task(self._hear_cuts(), name="node cuts")
-            group.create_task(self._suspicion.run(), name="suspicion")
-
-    @property
-    def rolled_back(self) -> str:
-        """Why this store must be an old one: an agent has obeyed a later assignment than it holds, or another
-        controller has seen what it does not know; "" if none has."""
-        return self._suspicion.rolled_back
+            group.create_task(self.suspicion.run(), name="suspicion")
 
     # what was heard
 
@@ -211,7 +205,7 @@ class Hearing:
         news = old is None or missed or old.suspect_at is not None or _changed(old.heartbeat, heartbeat)
         if news or (self.epoch and (verdict is None or verdict.verdict == "down")):
             self._mirror.mark(Dirty(nodes=frozenset({heartbeat.node}), everything=old is None))
-        self._suspicion.hear(f"node {heartbeat.node} obeys", heartbeat.applied.pair)
+        self.suspicion.hear_node(heartbeat.node, heartbeat.applied.pair)
 
     def _answer(self, heartbeat: Heartbeat, refused: str) -> HeartbeatAnswer:
         mesh = self._mirror.records.mesh
@@ -272,7 +266,7 @@ class Hearing:
                     continue
                 if message.subject == subjects.controller(beat.name):
                     self._controllers[beat.name] = (self._clock.monotonic(), beat)
-                    self._suspicion.hear_controller(beat)
+                    self.suspicion.hear_controller(beat)
                     self.on_controller(beat)
 
     async def _hear_cuts(self) -> None:

@@ -46,7 +46,7 @@ class Readopter:
         """Look now and then, for ever."""
         while True:
             await asyncio.sleep(EVERY)
-            if self._mirror.trouble or self._hearing.rolled_back:
+            if self._mirror.trouble or self._hearing.suspicion.rolled_back:
                 continue
             await self._look()
 

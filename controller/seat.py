@@ -38,13 +38,13 @@ class Seat:
     @property
     def frozen(self) -> str:
         """Why nothing may be decided on this store; "" if all is well."""
-        return self.mirror.trouble or self.hearing.rolled_back
+        return self.mirror.trouble or self.hearing.suspicion.rolled_back
 
     @property
     def unseen_since(self) -> float | None:
-        """Stream time since which it is known that observations may be missing; None: none are."""
-        since = self.mirror.unseen_since
-        return None if since is None else self.time.now() - (asyncio.get_running_loop().time() - since)
+        """Stream time since which it is known that something may be missing here; None: nothing is."""
+        known = [each for each in (self.mirror.unseen_since, self.hearing.suspicion.doubtful_since) if each is not None]
+        return self.time.now() - (asyncio.get_running_loop().time() - min(known)) if known else None
 
     def cursor_write(self) -> Put:
         """The cursor as it is now: also a write that changes nothing, and tells what became of those before it."""

@@ -96,8 +96,8 @@ class World:
     hearing_since: float = 0.0
     """Stream time since which the leader has heard its own heartbeat without a break: liveness clocks start there."""
     unseen_since: float | None = None
-    """Stream time since which it knows that it may not have seen all `observations` (`controller.caution`); None: it
-    has, as far as anybody can know."""
+    """Stream time since which it knows that it may not have seen all `observations`, or all that was stored
+    (`controller.caution`); None: it has, as far as anybody can know."""
     nodes_total: int = 0
     minted: int = 0
     """The highest task number used in this epoch."""

@@ -7,6 +7,7 @@ changed within `LAG` before it decided it need not have heard: it may go by what
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -45,6 +46,10 @@ class Shown:
     tasks: dict[str, tuple[ObservedTask, float]] = field(default_factory=dict)
     """The last that was observed of each task, and when it was last up."""
 
+    told: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Node -> tasks that it has ever told of."""
+    hidden: set[str] = field(default_factory=set)
+    """Tasks that were up when their node told of them last, and that it does not tell of any more."""
     since: dict[str, float] = field(default_factory=dict)
     """When the tasks that are up came up, or those that were did last."""
     asked: set[str] = field(default_factory=set)
@@ -114,19 +119,34 @@ class Shown:
         """Take in a batch of the stream of observations."""
         for write in batch:
             if isinstance(write, Put):
-                for task in decode(write.value, Observation).tasks:
-                    if self.has_ended(task.id) and not task.ended:
-                        continue  # an older observation was stored late: what has ended stays so
-                    if task.ended and not self.has_ended(task.id) and task.id not in self.asked:
-                        self.fell[task.service, task.slot] = self.world.now
-                    if task.up and not self.is_up(task.id):
-                        self.since[task.id] = self.world.now
-                    last_up = self.tasks[task.id][1] if task.id in self.tasks else 0.0
-                    self.tasks[task.id] = (task, self.world.now if task.up or self.is_up(task.id) else last_up)
+                observation = decode(write.value, Observation)
+                for task in observation.tasks:
+                    self._observed(task)
+                self._not_shown(observation)
+
+    def _observed(self, task: ObservedTask) -> None:
+        if self.has_ended(task.id) and not task.ended:
+            return  # an older observation was stored late: what has ended stays so
+        if task.ended and not self.has_ended(task.id) and task.id not in self.asked:
+            self.fell[task.service, task.slot] = self.world.now
+        if task.up and not self.is_up(task.id):
+            self.since[task.id] = self.world.now
+        last_up = self.tasks[task.id][1] if task.id in self.tasks else 0.0
+        self.tasks[task.id] = (task, self.world.now if task.up or self.is_up(task.id) else last_up)
+        self.hidden.discard(task.id)
+
+    def _not_shown(self, observation: Observation) -> None:
+        """What its node shows no more is not up, by that: of a chain of successors it tells the last two."""
+        named = {task.id for task in observation.tasks}
+        for id_ in self.told[observation.node] - named:
+            if self.is_up(id_):
+                self.tasks[id_] = (self.tasks[id_][0], self.world.now)
+                self.hidden.add(id_)
+        self.told[observation.node] |= named
 
     def is_up(self, task: str) -> bool:
         """Whether the last observation says so."""
-        return task in self.tasks and self.tasks[task][0].up
+        return task in self.tasks and self.tasks[task][0].up and task not in self.hidden
 
     def was_up(self, task: str) -> bool:
         """Whether a leader may take it for up."""

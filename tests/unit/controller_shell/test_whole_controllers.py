@@ -234,7 +234,7 @@ def test_a_leader_freezes_when_an_agent_obeys_what_its_store_does_not_hold() -> 
             await mesh.kill("c1")
             mesh.broker.roll_back(checkpoint)
             newcomer = mesh.start_controller("c9")
-            await mesh.until(lambda: newcomer.hearing.rolled_back != "")
+            await mesh.until(lambda: newcomer.hearing.suspicion.rolled_back != "")
             await asyncio.sleep(30)
             assert mesh.running("shop_web") == ["1", "2"], "nothing that runs is hurt"
             with pytest.raises(Refused, match=r"store\.rolled_back"):
