@@ -34,8 +34,8 @@ def test_agents_are_restarted_and_killed_and_the_containers_stay_the_same(site: 
     site.deploy("stay", web=worker(replicas=6))
     before, started = site.ids("stay_web"), times(site)
     site.lab.stop("node-1", only="agent")
-    site.lab.kill("node-2", only="agent")
     site.lab.start("node-1", only="agent")
+    site.lab.kill("node-2", only="agent")  # after the other: nobody must be away for long enough to be taken for down
     site.lab.start("node-2", only="agent")
     site.all_ready()
     site.settle("stay_web", 6)
