@@ -104,7 +104,7 @@ def take_census(
         theirs = {task.id: task for task in observed if task.service in services}
         if not mine and not theirs:
             continue
-        for task in (*_assigned(world, view, mine, theirs, moving), *_strays(view, mine, theirs)):
+        for task in (*_assigned(world, view, mine, theirs, moving), *_strays(world, view, mine, theirs)):
             found[task.service][task.slot].append(task)
     for slots in found.values():
         for tasks in slots.values():
@@ -156,15 +156,26 @@ def held_until(view: NodeView, spec: TaskSpec) -> float:
     return view.lease_from + replaceable_after(spec.stop_after, spec.container.stop_grace)
 
 
-def _strays(view: NodeView, mine: Iterable[AssignedTask], theirs: Mapping[str, ObservedTask]) -> Iterable[Task]:
-    """Live tasks that no assignment names. Those of a silent or dead node are no more than a memory."""
-    if view.status == "down" or view.gone:
+def _strays(
+    world: World, view: NodeView, mine: Iterable[AssignedTask], theirs: Mapping[str, ObservedTask]
+) -> Iterable[Task]:
+    """Live tasks that no assignment names. Those of a silent or dead node are no more than a memory; but a service that
+    was removed is not forgotten over it: nobody would end them once the node is back."""
+    down = view.status == "down"
+    if view.gone or (down and view.record is not None and view.record.removed):
         return
     named = {task.id for task in mine}
     for seen in theirs.values():
+        if down and (seen.ended or not _is_removed(world, seen.service)):
+            continue
         if seen.id not in named and (not seen.ended or seen.predecessor):
-            life: Life = "ended" if seen.ended else "ending"
+            life: Life = "lost" if down else "ended" if seen.ended else "ending"
             yield Task(seen.id, seen.service, seen.slot, view.name, seen.spec, life, None, seen, not view.editable)
+
+
+def _is_removed(world: World, service: str) -> bool:
+    stored = world.services.get(service)
+    return stored is not None and stored.record.removed
 
 
 def life_of(view: NodeView, assigned: AssignedTask, seen: ObservedTask | None) -> Life:

@@ -62,8 +62,9 @@ class Mirror:
 
     @property
     def unseen_since(self) -> float | None:
-        """Loop time since which observations are known to be missing here, or may be; None: all are here."""
-        return self.observed.whole.behind_since
+        """Loop time since which something is known to be missing here, or may be; None: all is here."""
+        known = (self.state.whole.behind_since, self.observed.whole.behind_since)
+        return min((each for each in known if each is not None), default=None)
 
     async def run(self) -> None:
         """Follow both stores for ever."""

@@ -25,6 +25,9 @@ from schemas.wire import decode
 RETRY = 1.0
 """Seconds until a stream that did not say where it ends is asked again."""
 
+PAUSE = 0.1
+"""Seconds between two looks at least: in a mesh that is frozen each heartbeat asks for one."""
+
 RECHECK = 0.5
 """Seconds between two looks while it is in doubt."""
 
@@ -69,6 +72,9 @@ class Suspicion:
         self._lacking = NOTHING
         """The last claim of a key's write that the mirror went past, and does not know."""
         self._claimed = asyncio.Event()
+        self._contradicted_since: float | None = None
+        """Loop time since which each look, without a long break, found that."""
+        self._looked_at = 0.0
 
     def hear_node(self, node: str, obeys: tuple[int, int]) -> None:
         """A node says which (generation, sequence) it obeys."""
@@ -76,9 +82,12 @@ class Suspicion:
             self._obeyed = max(self._obeyed, _Claim(*obeys, f"node {node} obeys"))
 
     def hear_controller(self, beat: ControllerBeat) -> None:
-        """A controller says how far it is, and what the store lacks of that."""
+        """A controller says how far it is, and what the store lacks of that.
+
+        Only of this generation: a higher one may come of the data directory of a mesh that was here before.
+        """
         mesh, said = self._mirror.records.mesh, f"controller {beat.name} has seen"
-        if mesh is None or beat.mesh_id != mesh.mesh_id:
+        if mesh is None or (beat.mesh_id, beat.generation) != (mesh.mesh_id, mesh.generation):
             return
         if self._goes_beyond((beat.generation, beat.sequence)):
             self._seen = max(self._seen, _Claim(beat.generation, beat.sequence, said))
@@ -111,6 +120,7 @@ class Suspicion:
                 continue
             certain = self._certain(doubt)
             self._judge(proof or certain)
+            await asyncio.sleep(PAUSE)
 
     async def _beyond(self, claim: _Claim) -> str:
         """Why the store ends before what is claimed; "": it does not."""
@@ -139,12 +149,17 @@ class Suspicion:
         return decode(entry.value, MeshRecord).generation if entry is not None and entry.value is not None else 0
 
     def _certain(self, doubt: str) -> str:
+        """`doubt`, once it has been found at every look for so long; "" before."""
         now = asyncio.get_running_loop().time()
         if not doubt:
-            self.doubtful_since = None
-        elif self.doubtful_since is None:
+            self.doubtful_since = self._contradicted_since = None
+            return ""
+        if self.doubtful_since is None:
             self.doubtful_since = now
-        return doubt if doubt and now - (self.doubtful_since or now) >= SURE_AFTER else ""
+        if self._contradicted_since is None or now - self._looked_at > RETRY + 3 * RECHECK:
+            self._contradicted_since = now
+        self._looked_at = now
+        return doubt if now - self._contradicted_since >= SURE_AFTER else ""
 
     def _judge(self, why: str) -> None:
         if why and not self.rolled_back:

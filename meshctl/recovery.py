@@ -38,8 +38,9 @@ from schemas.stacks import StackGoodRecord
 from schemas.task_ids import lineage
 from schemas.wire import encode
 
-MARGIN = 1000
-"""How far above the highest sequence known the new store begins: a silent machine may know a little more."""
+MARGIN = 1_000_000
+"""How far above the highest sequence known the new store begins: a silent controller may have seen more, and its mirror
+goes no way back. A leader that counts leases writes every 3 s: that is a month for which nobody else was heard."""
 
 LEFT_OUT = frozenset({subjects.MESH, subjects.BRAKE, subjects.EVENTS_CURSOR})
 LEFT_OUT_KINDS = frozenset({"election", "order", "desired"})

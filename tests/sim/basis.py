@@ -21,3 +21,5 @@ class Basis:
     observations: Mapping[str, Observation]
     nodes: Mapping[str, Stored[NodeRecord]]
     orders: Mapping[str, Stored[OrderRecord]]
+    behind: bool = False
+    """Whether it knew that it had not seen all: then it takes nothing down of its own accord."""

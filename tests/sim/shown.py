@@ -2,7 +2,8 @@
 
 A leader decides by its mirror, which is a little late: a task counts as up for `LAG` after it was last shown up, and
 one that came up within `LAG` is known to be only if the leader went by what says so (`World.decided_by`). What people
-changed within `LAG` before it decided it need not have heard: it may go by what it knew.
+changed within `LAG` before it decided it need not have heard, or since it knows that it is behind: it may go by what it
+knew.
 """
 
 from __future__ import annotations
@@ -233,9 +234,10 @@ class Shown:
         return [record for record in self.records.values() if isinstance(record, OrderRecord)] + taken_back
 
     def _need_not_have_heard(self, key: str) -> Basis | None:
-        """What the leader went by, if the record has changed since, or so shortly before that this may be unheard."""
+        """What the leader went by, if the record has changed since, or so shortly before that this may be unheard, or
+        if the leader knew that it was behind."""
         by, changed = self.world.decided_by.get(self.epoch), self.changed.get(key)
-        return by if by is not None and changed is not None and by.at - changed < LAG else None
+        return by if by is not None and changed is not None and (by.behind or by.at - changed < LAG) else None
 
 
 def _ended(known: dict[str, AssignedTask], record: Assignment) -> Iterable[Ended]:

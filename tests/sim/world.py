@@ -111,7 +111,8 @@ class World:
         self.processes[name] = self.group.create_task(controller.run(), name=name, context=context_of(user))
 
     def _plan(self, world: Known, dirty: Dirty, now: float) -> Plan:
-        self.decided_by[world.epoch] = Basis(self.now, dict(world.observations), dict(world.nodes), dict(world.orders))
+        seen = (dict(world.observations), dict(world.nodes), dict(world.orders))
+        self.decided_by[world.epoch] = Basis(self.now, *seen, behind=world.unseen_since is not None)
         return decide(world, dirty, now)
 
     def crash_controller(self, name: str, *, advise: bool = True) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from controller.changes import PutAssignment
 from tests.unit.controller.model import Mesh, service_spec, three_nodes
 
@@ -111,6 +113,38 @@ def test_a_removed_service_waits_for_the_node_that_is_down() -> None:
     mesh.settle()
     assert mesh.rollouts == {}
     assert mesh.agents["n3"].live == []
+
+
+def test_a_removed_service_waits_for_what_a_node_that_is_down_was_last_seen_to_run() -> None:
+    """The store was made anew while n3 was silent: nothing is assigned to it, and it comes back with what it obeys."""
+    mesh = settled()
+    mesh.cut("n3")
+    mesh.run(4)
+    held = mesh.assignments.pop("n3")
+    mesh.change_service("web", removed=True)
+    mesh.run(4)
+    assert mesh.reasons() == {"a task is on node n3, which is down": 1}
+    mesh.assignments["n3"] = held  # readopted
+    mesh.heal("n3")
+    mesh.settle()
+    assert mesh.rollouts == {}
+    assert mesh.agents["n3"].live == []
+
+
+@pytest.mark.parametrize("gone", ["the node was removed", "the task had ended"])
+def test_a_removed_service_waits_for_no_node_on_which_nothing_can_be(gone: str) -> None:
+    mesh = settled()
+    if gone == "the task had ended":
+        mesh.fail("n3")
+        mesh.observe()
+    mesh.cut("n3")
+    mesh.run(4)
+    mesh.assignments.pop("n3")
+    mesh.change_service("web", removed=True)
+    if gone == "the node was removed":
+        mesh.change_node("n3", removed=True)
+    mesh.run(4)
+    assert mesh.rollouts == {}
 
 
 def begun_of(mesh: Mesh) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from bus.commits import Committed, Put
 from bus.memory import MemoryBroker
+from bus.port import StoreInfo
 from controller.mirror import Mirror
 from controller.suspicion import SURE_AFTER, Suspicion
 from schemas import subjects
@@ -98,6 +99,8 @@ def test_the_store_has_grown_since_over_what_another_controller_has_seen() -> No
         beat(9, mesh_id="m2"),
         beat(9, mesh_id=""),
         beat(9, generation=1),
+        beat(9, generation=3),
+        beat(3, generation=3, lacks="cursor.a", at=3),
         beat(3, generation=1, lacks="cursor.a", at=3),
         beat(3, lacks="cursor.a", at=2),
         beat(3, lacks="cursor.b", at=3),
@@ -106,7 +109,7 @@ def test_the_store_has_grown_since_over_what_another_controller_has_seen() -> No
     ],
 )
 def test_no_claim(claim: ControllerBeat) -> None:
-    """Of another mesh; of a store that was made anew since; of what stands there, or is not known at all."""
+    """Of another mesh; of a store that was made anew since, or is nobody's; of what stands there, or is not known."""
 
     async def story() -> None:
         broker = store_of("cursor.a", "cursor.b")
@@ -134,6 +137,53 @@ def test_a_claim_is_taken_back_once_the_store_shows_it(seconds: float) -> None:
             await asyncio.sleep(1)
             assert suspicion.rolled_back == ""
             assert suspicion.doubtful_since is None
+
+    run(story())
+
+
+def test_two_looks_with_a_long_silence_between_them_prove_nothing() -> None:
+    """A server that had stalled told of an older store, nobody did for a while, and then another one does."""
+
+    async def story() -> None:
+        broker = store_of("cursor.a")
+        before = broker.checkpoint()
+        end = put(broker, "cursor.b")
+        later = broker.checkpoint()
+        broker.roll_back(before)
+        async with suspicious(broker) as suspicion:
+            suspicion.hear_controller(beat(end))
+            await asyncio.sleep(1)
+            broker.lose_store()
+            await asyncio.sleep(2 * SURE_AFTER)
+            broker.roll_back(before)
+            await asyncio.sleep(SURE_AFTER - 1.5)
+            assert suspicion.doubtful_since is not None
+            assert suspicion.rolled_back == ""
+            broker.roll_back(later)
+            await asyncio.sleep(2)
+            assert suspicion.doubtful_since is None
+
+    run(story())
+
+
+def test_a_frozen_mesh_does_not_ask_at_every_heartbeat() -> None:
+    async def story() -> None:
+        broker = store_of("cursor.a")
+        async with suspicious(broker) as suspicion:
+            asked = 0
+            ask = suspicion._bus.state.info
+
+            async def info() -> StoreInfo:
+                nonlocal asked
+                asked += 1
+                return await ask()
+
+            suspicion._bus.state.info = info  # type: ignore[method-assign]
+            for number in range(1000):
+                suspicion.hear_node(f"n{number}", (2, 1000))
+                await asyncio.sleep(0.002)
+            assert suspicion.rolled_back
+            assert 10 < asked < 50
 
     run(story())
 
