@@ -11,6 +11,7 @@ may know a wish that was taken back since, where nothing that runs tells so (`_w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -110,14 +111,21 @@ def watch(world: World, truth: Intent, base: Intent, found: Found, *, rebuild: b
 
     A restore (not `rebuild`) goes back on purpose: it may end what it names, but nothing without a word.
     """
-    kept, firm = {}, set()
+    kept, firm, doubled = {}, set(), _obeyed(found)
     for node, life, task in _running(world, truth):
         kept[life.view.id] = Kept(life.view.id, node.name, task, _has_canary(truth, task.service))
         healthy = life.view.health in ("", "healthy")
         wanted = _wanted(truth, node.name, task) and not _wanted_otherwise(base, found, node.name, task)
+        wanted = wanted and doubled[task.service, task.slot] < 2
         if rebuild and healthy and wanted:
             firm.add(life.view.id)
     return RunningOn(world, kept, firm, came_up(truth, base, found))
+
+
+def _obeyed(found: Found) -> Counter[tuple[str, str]]:
+    """How many tasks agents obey of each slot: it may have got another one before a leader noticed the older store."""
+    held = [view.assignment for view in found.views.values() if view.assignment is not None]
+    return Counter((task.service, task.slot) for each in held for task in each.tasks if task.desired == "running")
 
 
 def _running(world: World, truth: Intent) -> Iterator[tuple[Node, Life, AssignedTask]]:
