@@ -10,6 +10,7 @@ import pytest
 
 from bus.commits import Committed, Put
 from bus.memory import MemoryBroker
+from bus.memory_stream import MemoryStream
 from bus.port import StoreInfo
 from controller.mirror import Mirror
 from controller.suspicion import SURE_AFTER, Suspicion
@@ -61,6 +62,16 @@ def store_of(*keys: str) -> MemoryBroker:
     for key in keys:
         put(broker, key)
     return broker
+
+
+def gone_back() -> tuple[MemoryBroker, MemoryStream, MemoryStream, int]:
+    """A store that was rolled back by one write; as it is, as it was, and the sequence of what is lost."""
+    broker = store_of("cursor.a")
+    before = broker.checkpoint()
+    end = put(broker, "cursor.b")
+    later = broker.checkpoint()
+    broker.roll_back(before)
+    return broker, before, later, end
 
 
 def beat(sequence: int, *, mesh_id: str = "m1", generation: int = 2, lacks: str = "", at: int = 0) -> ControllerBeat:
@@ -123,11 +134,7 @@ def test_a_claim_is_taken_back_once_the_store_shows_it(seconds: float) -> None:
     """A server that led the stream and stalled tells of it as it was, for some seconds: that is doubt, and no proof."""
 
     async def story() -> None:
-        broker = store_of("cursor.a")
-        before = broker.checkpoint()
-        end = put(broker, "cursor.b")
-        later = broker.checkpoint()
-        broker.roll_back(before)
+        broker, _, later, end = gone_back()
         async with suspicious(broker) as suspicion:
             suspicion.hear_controller(beat(end))
             await asyncio.sleep(seconds)
@@ -145,11 +152,7 @@ def test_two_looks_with_a_long_silence_between_them_prove_nothing() -> None:
     """A server that had stalled told of an older store, nobody did for a while, and then another one does."""
 
     async def story() -> None:
-        broker = store_of("cursor.a")
-        before = broker.checkpoint()
-        end = put(broker, "cursor.b")
-        later = broker.checkpoint()
-        broker.roll_back(before)
+        broker, before, later, end = gone_back()
         async with suspicious(broker) as suspicion:
             suspicion.hear_controller(beat(end))
             await asyncio.sleep(1)
