@@ -13,8 +13,8 @@ from schemas.memberapi import UpdateNode
 from tests.sim import stores
 from tests.sim.invariants import ADOPTED, WORKS_AGAIN, Watchman, records, unsettled
 from tests.sim.loop import run
-from tests.sim.test_promises import Stage, web
-from tests.sim.test_stores import led_anew, two_services
+from tests.sim.stage import Stage, web
+from tests.sim.store_stage import led_anew, two_services
 from tests.sim.test_world import deploy, service, slots
 from tests.sim.world import World, in_world, silence_logs
 

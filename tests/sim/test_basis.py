@@ -15,7 +15,7 @@ from controller.caution import Caution
 from controller.follower import Follower
 from schemas.serviceapi import ServiceDeploy
 from tests.sim.basis import LAG
-from tests.sim.test_promises import Stage, play, web
+from tests.sim.stage import Stage, play, web
 from tests.sim.test_rollouts import rollout
 from tests.sim.test_world import deploy
 from tests.sim.world import World, silence_logs

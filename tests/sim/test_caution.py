@@ -13,8 +13,8 @@ from bus.users import controller_user
 from controller.caution import BEHIND
 from schemas.memberapi import UpdateNode
 from tests.sim.loop import run
+from tests.sim.stage import Stage, play, web
 from tests.sim.test_basis import OBSERVED, changed
-from tests.sim.test_promises import Stage, play, web
 from tests.sim.test_rollouts import rollout
 from tests.sim.test_world import deploy, slots
 from tests.sim.world import World, in_world, silence_logs

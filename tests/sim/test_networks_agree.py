@@ -14,8 +14,8 @@ from schemas.network import EndpointsRecord, NetworkRecord
 from schemas.stackapi import DeployStack, RemoveStack
 from schemas.wire import decode, encode
 from tests.sim.loop import run
+from tests.sim.network_stage import deploy, level, web
 from tests.sim.networks import stored, unsettled_networks
-from tests.sim.test_networks import deploy, level, web
 from tests.sim.test_networks_narrow import on_own_network, on_own_networks, stopping, unnoticed
 from tests.sim.world import World, in_world, silence_logs
 

@@ -20,8 +20,8 @@ from schemas.serviceapi import ServiceDeploy
 from schemas.spec import Constraint, Placement
 from schemas.stackapi import DeployStack
 from tests.sim.loop import run
+from tests.sim.network_stage import deploy, level, watched, web
 from tests.sim.networks import NetworkWatch, stored, unsettled_networks
-from tests.sim.test_networks import deploy, level, watched, web
 from tests.sim.world import World, in_world, silence_logs
 
 

@@ -13,8 +13,8 @@ from schemas.serviceapi import ScaleServices
 from schemas.stackapi import RemoveStack
 from schemas.wire import decode, encode
 from tests.sim.loop import run
+from tests.sim.network_stage import deploy, level, watched, web
 from tests.sim.networks import stored, unsettled_networks
-from tests.sim.test_networks import deploy, level, watched, web
 from tests.sim.test_planted import commit
 from tests.sim.world import World, in_world, silence_logs
 

@@ -10,7 +10,7 @@ from schemas.serviceapi import InspectService, ListServices, PutService, RemoveS
 from schemas.spec import ContainerSpec, ServiceSpec, TaskSpec
 from schemas.stackapi import RemoveStack
 from tests.sim.loop import run
-from tests.sim.test_networks import deploy, published, web
+from tests.sim.network_stage import deploy, published, web
 from tests.sim.test_world import slots
 from tests.sim.world import World, in_world, silence_logs
 

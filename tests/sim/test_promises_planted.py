@@ -15,8 +15,8 @@ from controller.slots import Round
 from controller.work import Work
 from schemas.assignment import AssignedTask, Assignment
 from schemas.wire import decode, encode
+from tests.sim.stage import Plant, Stage, play, updated, web
 from tests.sim.test_planted import assign, commit, task_of
-from tests.sim.test_promises import Plant, Stage, play, updated, web
 from tests.sim.world import silence_logs
 
 

@@ -9,7 +9,7 @@ from controller.work import Work
 from schemas.memberapi import UpdateNode
 from schemas.records import Turn
 from tests.sim.promises import ROOM
-from tests.sim.test_promises import Stage, play, updated, web
+from tests.sim.stage import Stage, play, updated, web
 from tests.sim.world import silence_logs
 
 

@@ -23,8 +23,8 @@ from schemas.wire import encode
 from tests.sim import stores
 from tests.sim.invariants import Violated, Watchman, records
 from tests.sim.loop import run
-from tests.sim.test_promises import web
-from tests.sim.test_stores import led_anew, two_services
+from tests.sim.stage import web
+from tests.sim.store_stage import led_anew, two_services
 from tests.sim.test_stores_since import (
     back,
     canaries,

@@ -17,7 +17,7 @@ from schemas.statusapi import GiveOrder
 from tests.sim import stores
 from tests.sim.invariants import records
 from tests.sim.loop import run
-from tests.sim.test_stores import led_anew, lives, troubles, two_services
+from tests.sim.store_stage import led_anew, lives, troubles, two_services
 from tests.sim.test_world import deploy, images, service, slots
 from tests.sim.world import World, in_world, silence_logs
 
