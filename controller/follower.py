@@ -17,6 +17,7 @@ import structlog
 
 from bus.logs import Waiting
 from bus.port import Entry, Gap, Store, StoreInfo, Watch
+from controller.extent import Extent
 from controller.wholeness import Wholeness
 from schemas.errors import MeshError, StoreMissing, Unreachable
 
@@ -73,6 +74,7 @@ class Follower:
         """Set once a first snapshot was taken over."""
         self.whole = Wholeness()
         """By the loop's time."""
+        self.extent = Extent()
         self._store = store
         self._sink = sink
         self._moved = moved
@@ -153,6 +155,7 @@ class Follower:
                 raise
             raise Unreachable(f"{self.name} does not say how far it goes within {ANSWER_WITHIN:g} s") from None
         self.whole.told(info.last, doubts)
+        self.extent.told(info.created, info.last)
         self._is_whole()
         return info
 

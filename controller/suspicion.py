@@ -9,11 +9,13 @@ has seen does, and until then it is doubtful whether all is known here (`control
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
 from bus.port import Bus
+from controller.follower import COMPARE_EVERY
 from controller.mirror import Mirror
 from controller.world import Dirty
 from schemas import subjects
@@ -105,12 +107,7 @@ class Suspicion:
     async def run(self) -> None:
         """Whenever there is a claim, and while there is doubt, ask the stream's leader; for ever."""
         while True:
-            try:
-                async with asyncio.timeout(None if self.doubtful_since is None else RECHECK):
-                    await self._claimed.wait()
-            except TimeoutError:
-                pass
-            self._claimed.clear()
+            await self._asked_for()
             try:
                 proof = await self._beyond(self._obeyed)
                 doubt = await self._beyond(self._seen) or await self._unknown(self._lacking)
@@ -121,6 +118,24 @@ class Suspicion:
             certain = self._certain(doubt)
             self._judge(proof or certain)
             await asyncio.sleep(PAUSE)
+
+    async def _asked_for(self) -> None:
+        """Until there is something to look at."""
+        claimed = False
+        while not claimed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(COMPARE_EVERY if self.doubtful_since is None else RECHECK):
+                    claimed = await self._claimed.wait()
+            claimed = self._hear_store() or claimed or self.doubtful_since is not None
+        self._claimed.clear()
+
+    def _hear_store(self) -> bool:
+        """Whether this controller was told of more than the store has now."""
+        extent, mesh = self._mirror.state.extent, self._mirror.records.mesh
+        if mesh is None or not extent.went_back:
+            return False
+        self._seen = max(self._seen, _Claim(mesh.generation, extent.furthest, "this controller was told of"))
+        return True
 
     async def _beyond(self, claim: _Claim) -> str:
         """Why the store ends before what is claimed; "": it does not."""

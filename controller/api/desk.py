@@ -204,5 +204,5 @@ def near_miss(name: str, known: list[str]) -> str:
 
 def not_found(noun: str, name: str, known: list[str]) -> NotFound:
     """The error for a name that does not exist, with what may have been meant."""
-    few = f"there is: {', '.join(sorted(known))}" if known else "there is none"
+    few = f"there is: {', '.join(sorted(known))}" if known else f"there is no {noun} at all"
     return NotFound(f"there is no {noun} {name!r}", hint=near_miss(name, known) or (few if len(known) <= FEW else ""))

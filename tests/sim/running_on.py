@@ -23,7 +23,7 @@ from schemas.records import LivenessRecord, OrderRecord, RolloutRecord
 from schemas.task_ids import lineage
 from schemas.wire import decode
 from tests.sim.came_up import came_up
-from tests.sim.intent import Intent
+from tests.sim.intent import Intent, of_stream
 from tests.sim.machines import Node
 from tests.sim.world import World
 
@@ -109,23 +109,33 @@ class RunningOn:
 def watch(world: World, truth: Intent, base: Intent, found: Found, *, rebuild: bool = True) -> RunningOn:
     """What must run on. `truth`: what the store wanted before it went; `base`: what it is made anew from.
 
-    A restore (not `rebuild`) goes back on purpose: it may end what it names, but nothing without a word.
+    A restore (not `rebuild`) goes back on purpose: it may end what it names, but nothing without a word. In an older
+    store that nobody took for one a leader may have asked for an end since.
     """
     kept, firm, doubled = {}, set(), _obeyed(found)
+    crowded = _crowded(truth, doubled)
     for node, life, task in _running(world, truth):
         kept[life.view.id] = Kept(life.view.id, node.name, task, _has_canary(truth, task.service))
         healthy = life.view.health in ("", "healthy")
         wanted = _wanted(truth, node.name, task) and not _wanted_otherwise(base, found, node.name, task)
-        wanted = wanted and doubled[task.service, task.slot] < 2
+        wanted = wanted and doubled[task.service, task.slot] < 2 and task.service not in crowded
         if rebuild and healthy and wanted:
             firm.add(life.view.id)
-    return RunningOn(world, kept, firm, came_up(truth, base, found))
+    ending = {lineage(task.id) for task in of_stream(world.broker.state.stream).tasks if task.desired == "shutdown"}
+    return RunningOn(world, kept, firm, came_up(truth, base, found), ending)
 
 
 def _obeyed(found: Found) -> Counter[tuple[str, str]]:
     """How many tasks agents obey of each slot: it may have got another one before a leader noticed the older store."""
     held = [view.assignment for view in found.views.values() if view.assignment is not None]
     return Counter((task.service, task.slot) for each in held for task in each.tasks if task.desired == "running")
+
+
+def _crowded(truth: Intent, obeyed: Counter[tuple[str, str]]) -> set[str]:
+    """Services with more slots than wanted, as a node came back with one that was scaled away: which ends is open."""
+    slots = Counter(service for service, slot in truth.slots.keys() | obeyed.keys() if slot.isdecimal())
+    records = {name: truth.service(name) for name in slots}
+    return {name for name, record in records.items() if record and record.replicas < slots[name]}
 
 
 def _running(world: World, truth: Intent) -> Iterator[tuple[Node, Life, AssignedTask]]:

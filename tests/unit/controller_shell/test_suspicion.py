@@ -12,6 +12,7 @@ from bus.commits import Committed, Put
 from bus.memory import MemoryBroker
 from bus.memory_stream import MemoryStream
 from bus.port import StoreInfo
+from controller.follower import COMPARE_EVERY
 from controller.mirror import Mirror
 from controller.suspicion import SURE_AFTER, Suspicion
 from schemas import subjects
@@ -144,6 +145,28 @@ def test_a_claim_is_taken_back_once_the_store_shows_it(seconds: float) -> None:
             await asyncio.sleep(1)
             assert suspicion.rolled_back == ""
             assert suspicion.doubtful_since is None
+
+    run(story())
+
+
+def test_the_store_is_shorter_than_this_controller_was_told() -> None:
+    """Its mirror had got nothing of what is lost."""
+
+    async def story() -> None:
+        broker, before, later, end = gone_back()
+        async with suspicious(broker) as suspicion:
+            comparing = asyncio.create_task(suspicion._mirror.state.compare())
+            broker.roll_back(later)
+            await asyncio.sleep(COMPARE_EVERY + 0.5)
+            broker.roll_back(before)
+            await asyncio.sleep(SURE_AFTER)
+            assert suspicion.doubtful_since is not None
+            assert suspicion.rolled_back == ""
+            await asyncio.sleep(2 * COMPARE_EVERY)
+            says = f"this controller was told of (2, {end}), the store ends at (2, {end - 1})"
+            assert suspicion.rolled_back == f"store.rolled_back: {says}"
+            assert suspicion._mirror.sequence == end - 1
+            comparing.cancel()
 
     run(story())
 

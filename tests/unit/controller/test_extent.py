@@ -1,0 +1,30 @@
+"""How far a store was said to go."""
+
+from __future__ import annotations
+
+from controller.extent import Extent
+
+
+def told(*answers: tuple[str, int]) -> Extent:
+    extent = Extent()
+    for created, last in answers:
+        extent.told(created, last)
+    return extent
+
+
+def test_a_store_that_nobody_told_of_or_that_grows_did_not_go_back() -> None:
+    assert not told().went_back
+    grown = told(("a", 3), ("a", 3), ("a", 7))
+    assert not grown.went_back
+    assert grown.furthest == 7
+
+
+def test_a_store_that_ends_before_what_was_told_went_back_until_it_is_as_long_again() -> None:
+    assert told(("a", 7), ("a", 6)).went_back
+    assert told(("a", 7), ("a", 6)).furthest == 7
+    assert not told(("a", 7), ("a", 6), ("a", 7)).went_back
+
+
+def test_a_stream_that_was_made_anew_may_be_shorter() -> None:
+    assert not told(("a", 7), ("b", 3)).went_back
+    assert told(("a", 7), ("b", 3), ("b", 2)).furthest == 3
