@@ -52,7 +52,7 @@ class Confirmer:
         """Whether the store has a leader that could store something."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                await self._seat.mirror.state.ask()
+                await self._seat.bus.state.info()
         except StoreMissing:
             return True
         except (MeshError, TimeoutError):

@@ -56,7 +56,7 @@ class Controller:
         self.teller = Teller(self.mirror, bus.events)
         self.leader = Leader(Seat(bus, self.mirror, self.hearing, self.teller, clock, time, plan))
         office = Office(config.name, bus, self.mirror, clock, rng, memory)
-        self.elector = Elector(office, self._reign, lambda: self.hearing.suspicion.bars)
+        self.elector = Elector(office, self._reign, lambda: self.hearing.suspicion.rolled_back)
         self.elector.on_own_beat = self.hearing.own_beat
         self.desk = Desk(
             name=config.name,

@@ -10,20 +10,19 @@ the store is not to be trusted nothing is decided, nor before a look at it where
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import structlog
 from msgspec.structs import replace
 
 from bus import commits
-from bus.commits import Committed, Fence, Outcome, Put, Write
+from bus.commits import Committed, Fence, Outcome, Put
 from bus.logs import Waiting
 from bus.writer import Writer
 from controller.changes import Plan
 from controller.committing import fitting, still_too_large, too_large_alarms, writes_of
 from controller.confirming import Confirmer
 from controller.elector import Fenced
-from controller.proof import Proof
+from controller.proof import Proof, older
 from controller.readopting import Readopter
 from controller.seat import Seat
 from controller.world import Dirty, World
@@ -94,7 +93,7 @@ class Leader:
                 group.create_task(self._rounds(), name="rounds")
                 group.create_task(self._watch_store(), name="watch store")
                 group.create_task(self._readopter(epoch).run(), name="readopter")
-                group.create_task(Confirmer(self._seat, self._submit, epoch).run(), name="leases")
+                group.create_task(Confirmer(self._seat, self._writer.submit, epoch).run(), name="leases")
         except* Fenced:
             deposed = True
         finally:
@@ -103,7 +102,7 @@ class Leader:
             raise Fenced
 
     def _readopter(self, epoch: int) -> Readopter:
-        return Readopter(self._seat.bus, self._seat.mirror, self._seat.hearing, self._submit, epoch)
+        return Readopter(self._seat.bus, self._seat.mirror, self._seat.hearing, self._writer.submit, epoch)
 
     def world(self) -> World:
         """What is known now."""
@@ -150,14 +149,6 @@ class Leader:
         seat.hearing.begin(self._epoch)
         log.info("leader.observed", epoch=self._epoch, sequence=seat.mirror.sequence)
         return record
-
-    async def _submit(self, writes: Sequence[Write]) -> Outcome:
-        """Have something stored under the own fence; it may prove that the store is an older one."""
-        suspicion = self._seat.hearing.suspicion
-        before = suspicion.known()
-        outcome = await self._writer.submit(writes)
-        suspicion.stored(outcome, before)
-        return outcome
 
     # rounds
 
@@ -226,8 +217,10 @@ class Leader:
         if writes:
             with seat.hearing.pending.under_way():
                 sent = seat.clock.monotonic()
-                outcome = await self._submit(writes)
-                if isinstance(outcome, Committed) and self.frozen:
+                seen = seat.mirror.sequence
+                outcome = await self._writer.submit(writes)
+                if isinstance(outcome, Committed) and outcome.first <= seen:
+                    seat.mirror.state.distrust(older(outcome, seen))
                     return planned - started
                 if isinstance(outcome, Committed):
                     seat.hearing.confirmed(sent)
@@ -279,7 +272,7 @@ class Leader:
     async def _after_unknown(self) -> None:
         """Store something after what is in doubt, under a new fence, then look. Raises Fenced."""
         while True:
-            outcome = await self._submit([self._seat.cursor_write()])
+            outcome = await self._writer.submit([self._seat.cursor_write()])
             if isinstance(outcome, Committed):
                 self._waiting.over()
                 await self._resync("a round's outcome was unknown", outcome.sequence)

@@ -11,6 +11,7 @@ import asyncio
 
 import structlog
 
+from bus.commits import Committed
 from bus.logs import Waiting
 from controller.seat import Seat
 from schemas.errors import MeshError
@@ -37,21 +38,22 @@ class Proof:
     async def holds(self) -> bool:
         """Whether the store ends where it was seen to end, or later; asked if that is not known."""
         seat, asked = self._seat, self._seat.clock.monotonic()
-        if asked - self._shown_at <= PROVED_FOR and not seat.mirror.state.extent.went_back:
+        if asked - self._shown_at <= PROVED_FOR:
             return True
         seen = seat.mirror.sequence
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                info = await seat.mirror.state.ask()
+                info = await seat.bus.state.info()
             if info.last < seen:
                 await seat.mirror.state.resync(f"it ends at {info.last}, {seen} was seen")
         except (MeshError, TimeoutError) as error:
             self._waiting.tell(str(error) or "the store does not answer")
             return False
-        extent = seat.mirror.state.extent
-        if extent.went_back:
-            self._waiting.tell(f"it ends at {extent.last}, and was said to go to {extent.furthest}")
-            return False
         self._waiting.over()
         self.shown(asked)
         return not seat.frozen
+
+
+def older(outcome: Committed, seen: int) -> str:
+    """What a write proves that was stored where others had been seen; unnoticed, the store would outgrow them."""
+    return f"store.rolled_back: a write was stored at {outcome.first}, this controller has seen {seen} before"

@@ -1,10 +1,9 @@
-"""Whether this store is an old one, though the mirror has seen nothing of what it lost.
+"""Whether this store is an old one: an agent obeys, or another controller has seen, what the mirror does not show.
 
-An agent obeys, another controller has seen, or this one was told of what the mirror does not show: that is late, or the
-store was rolled back, and this controller was stopped, or cut off, when what is lost was written. The stream's leader
-tells which; but a server that led the stream, stalled and woke up tells of a shorter one for a while. What an agent
-obeys can't wait for that: it would be taken away. All else does, and until then it is doubtful whether all is known
-here (`controller.caution`). A write that is stored where others had been is proof at once: that server can store none.
+The mirror is late, or the store was rolled back, and this controller has not seen what was lost: it was stopped, or cut
+off, when that was written. The stream's leader tells which; but a server that led the stream, stalled and woke up tells
+of a shorter one for a while. What an agent obeys can't wait for that: it would be taken away. What another controller
+has seen does, and until then it is doubtful whether all is known here (`controller.caution`).
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import structlog
 
-from bus.commits import Committed, Outcome
 from bus.port import Bus
+from controller.follower import COMPARE_EVERY
 from controller.mirror import Mirror
 from controller.world import Dirty
 from schemas import subjects
@@ -35,12 +33,9 @@ PAUSE = 0.1
 RECHECK = 0.5
 """Seconds between two looks while it is in doubt."""
 
-LOOK_EVERY = 1.0
-"""Seconds between two looks at what this controller was told: they ask nobody."""
-
 SURE_AFTER = 5.0
-"""Seconds for which a store has to contradict what a controller has seen or was told: a nats-server that woke up from a
-stall told of the stream as it had been for 1.9 s (measured, with three servers on 2 busy CPUs)."""
+"""Seconds for which a store has to contradict what another controller has seen: a nats-server that woke up from a stall
+told of the stream as it had been for 1.9 s (measured, with three servers on 2 busy CPUs)."""
 
 log = structlog.get_logger()
 
@@ -63,15 +58,6 @@ class _Claim:
 NOTHING = _Claim(0, 0, "")
 
 
-class Known(NamedTuple):
-    """How far the store goes at least, by sequence."""
-
-    seen: int
-    """By the mirror."""
-    told: int
-    """By the stream's leader; 0: that may be another mesh's."""
-
-
 class Suspicion:
     """What others claim to know of the store, compared with the store."""
 
@@ -79,7 +65,7 @@ class Suspicion:
         self.rolled_back = ""
         """Why this store must be an old one; "" if no claim goes beyond it."""
         self.doubtful_since: float | None = None
-        """Loop time since which it contradicts what a controller has seen or was told; None: it does not."""
+        """Loop time since which it contradicts what another controller has seen; None: it does not."""
         self._bus = bus
         self._mirror = mirror
         self._obeyed = self._seen = NOTHING
@@ -87,8 +73,6 @@ class Suspicion:
         did not show then."""
         self._lacking = NOTHING
         """The last claim of a key's write that the mirror went past, and does not know."""
-        self._overwritten = NOTHING
-        """What was stored where others had been."""
         self._claimed = asyncio.Event()
         self._contradicted_since: float | None = None
         """Loop time since which each look, without a long break, found that."""
@@ -113,30 +97,6 @@ class Suspicion:
             self._lacking = _Claim(beat.generation, beat.lacks_at, said, beat.lacks)
             self._claimed.set()
 
-    @property
-    def bars(self) -> str:
-        """Why this controller does not stand for election; "" if it may."""
-        return self.rolled_back or self._told_of_more()
-
-    def known(self) -> Known:
-        """To be asked before something is written."""
-        state = self._mirror.state
-        return Known(self._mirror.sequence, 0 if state.trouble else state.extent.furthest)
-
-    def stored(self, outcome: Outcome, before: Known) -> None:
-        """What came of a write; `before`: what was known as it was sent."""
-        if not isinstance(outcome, Committed):
-            return
-        told_of = self._mirror.state.extent.stored(outcome.first, outcome.sequence, before.told)
-        if not told_of and outcome.first > before.seen:
-            return
-        mesh = self._mirror.records.mesh
-        why = f"a write was stored at {outcome.first}, this controller knew of {max(before)} before"
-        self._overwritten = _Claim(mesh.generation if mesh else 0, max(before), why)
-        self._judge(why)
-        if outcome.first <= before.seen:
-            self._mirror.state.distrust(self.rolled_back)
-
     def _goes_beyond(self, pair: tuple[int, int]) -> bool:
         mesh = self._mirror.records.mesh
         beyond = mesh is not None and pair > (mesh.generation, self._mirror.sequence)
@@ -149,8 +109,8 @@ class Suspicion:
         while True:
             await self._asked_for()
             try:
-                proof = await self._stands(self._overwritten) or await self._beyond(self._obeyed)
-                doubt = await self._beyond(self._seen) or await self._unknown(self._lacking) or await self._shorter()
+                proof = await self._beyond(self._obeyed)
+                doubt = await self._beyond(self._seen) or await self._unknown(self._lacking)
             except MeshError:
                 await asyncio.sleep(RETRY)
                 self._claimed.set()
@@ -163,33 +123,25 @@ class Suspicion:
         """Until there is something to look at."""
         claimed = False
         while not claimed:
-            in_doubt = self.doubtful_since is not None or bool(self.rolled_back)
             with suppress(TimeoutError):
-                async with asyncio.timeout(RECHECK if in_doubt else LOOK_EVERY):
+                async with asyncio.timeout(COMPARE_EVERY if self.doubtful_since is None else RECHECK):
                     claimed = await self._claimed.wait()
-            claimed = claimed or in_doubt or bool(self._told_of_more())
+            claimed = self._hear_store() or claimed or self.doubtful_since is not None
         self._claimed.clear()
 
-    async def _stands(self, claim: _Claim) -> str:
-        """Why the store is an old one until it is made anew; "": it was, or nothing is claimed."""
-        return "" if claim is NOTHING or await self._generation(claim) > claim.generation else claim.said
-
-    async def _shorter(self) -> str:
-        """Why the store ends before what this controller was told; "": it does not."""
-        if self._told_of_more():
-            await self._mirror.state.ask()
-        return self._told_of_more()
-
-    def _told_of_more(self) -> str:
-        extent = self._mirror.state.extent
-        told = f"this controller was told of {extent.furthest}, the store ends at {extent.last}"
-        return told if extent.went_back else ""
+    def _hear_store(self) -> bool:
+        """Whether this controller was told of more than the store has now."""
+        extent, mesh = self._mirror.state.extent, self._mirror.records.mesh
+        if mesh is None or not extent.went_back:
+            return False
+        self._seen = max(self._seen, _Claim(mesh.generation, extent.furthest, "this controller was told of"))
+        return True
 
     async def _beyond(self, claim: _Claim) -> str:
         """Why the store ends before what is claimed; "": it does not."""
         if claim is NOTHING:
             return ""
-        info = await self._mirror.state.ask()  # after the claim: what is written meanwhile is no contradiction
+        info = await self._bus.state.info()  # after the claim: what is written meanwhile is no contradiction
         ends = (await self._generation(claim), info.last)
         return f"{claim.said} {claim.pair}, the store ends at {ends}" if claim.pair > ends else ""
 
