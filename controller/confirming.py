@@ -8,11 +8,12 @@ A mesh at rest writes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 from bus import commits
-from bus.commits import Committed, Outcome, Write
+from bus.commits import Committed
 from controller.elector import Fenced
+from controller.proof import Submit
 from controller.seat import Seat
 from controller.standing import epoch_in
 from controller.world import Stored
@@ -25,8 +26,6 @@ ASK_EVERY = 1.0
 """Seconds between an answer and the next question."""
 ANSWER_WITHIN = 2.0
 """Seconds after which the store counts as silent."""
-
-Submit = Callable[[Sequence[Write]], Awaitable[Outcome]]
 
 
 class Confirmer:

@@ -100,7 +100,7 @@ class Follower:
             self._tell_behind()
             try:
                 known = self._sink.sequence  # what comes while it is asked may be more than it tells
-                info = await self._ask()
+                info = await self.ask()
                 seen = self._sink.sequence
                 if info.last < known or (info.last > seen and seen == behind) or self.trouble:
                     await self.resync("the server's last sequence differs")
@@ -118,7 +118,7 @@ class Follower:
         self.whole.doubt(asyncio.get_running_loop().time())
         await self._take_snapshot(why, at_least)
         with suppress(MeshError):  # `compare` asks again
-            await self._ask()
+            await self.ask()
 
     async def _take_snapshot(self, why: str, at_least: int) -> None:
         async with self._lock:
@@ -143,9 +143,9 @@ class Follower:
                 return
         raise Unreachable(f"no snapshot of {self.name} that shows sequence {max(at_least, self._sink.sequence)}")
 
-    async def _ask(self) -> StoreInfo:
+    async def ask(self) -> StoreInfo:
         """How far the store goes, by its leader. Raises Unreachable, StoreMissing: nobody knows what is missing."""
-        doubts, loop = self.whole.doubts, asyncio.get_running_loop()
+        doubts, loop, known = self.whole.doubts, asyncio.get_running_loop(), self.extent.furthest
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 info = await self._store.info()
@@ -155,7 +155,7 @@ class Follower:
                 raise
             raise Unreachable(f"{self.name} does not say how far it goes within {ANSWER_WITHIN:g} s") from None
         self.whole.told(info.last, doubts)
-        self.extent.told(info.created, info.last)
+        self.extent.told(info.created, info.last, known)
         self._is_whole()
         return info
 

@@ -22,7 +22,7 @@ from controller.changes import Plan
 from controller.committing import fitting, still_too_large, too_large_alarms, writes_of
 from controller.confirming import Confirmer
 from controller.elector import Fenced
-from controller.proof import Proof, older
+from controller.proof import Proof
 from controller.readopting import Readopter
 from controller.seat import Seat
 from controller.world import Dirty, World
@@ -87,13 +87,14 @@ class Leader:
         try:
             record = await self._observe()
             self._writer = Writer(self._seat.bus.state, Fence(epoch), encode(replace(record, since=epoch)))
+            self._proof.begin(self._writer.submit, epoch)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._writer.run(), name="writer")
                 group.create_task(self._seat.teller.run(), name="teller")
                 group.create_task(self._rounds(), name="rounds")
                 group.create_task(self._watch_store(), name="watch store")
                 group.create_task(self._readopter(epoch).run(), name="readopter")
-                group.create_task(Confirmer(self._seat, self._writer.submit, epoch).run(), name="leases")
+                group.create_task(Confirmer(self._seat, self._proof.submit, epoch).run(), name="leases")
         except* Fenced:
             deposed = True
         finally:
@@ -102,7 +103,7 @@ class Leader:
             raise Fenced
 
     def _readopter(self, epoch: int) -> Readopter:
-        return Readopter(self._seat.bus, self._seat.mirror, self._seat.hearing, self._writer.submit, epoch)
+        return Readopter(self._seat.bus, self._seat.mirror, self._seat.hearing, self._proof.submit, epoch)
 
     def world(self) -> World:
         """What is known now."""
@@ -217,10 +218,8 @@ class Leader:
         if writes:
             with seat.hearing.pending.under_way():
                 sent = seat.clock.monotonic()
-                seen = seat.mirror.sequence
-                outcome = await self._writer.submit(writes)
-                if isinstance(outcome, Committed) and outcome.first <= seen:
-                    seat.mirror.state.distrust(older(outcome, seen))
+                outcome = await self._proof.submit(writes)
+                if seat.hearing.suspicion.proven:
                     return planned - started
                 if isinstance(outcome, Committed):
                     seat.hearing.confirmed(sent)
@@ -272,7 +271,7 @@ class Leader:
     async def _after_unknown(self) -> None:
         """Store something after what is in doubt, under a new fence, then look. Raises Fenced."""
         while True:
-            outcome = await self._writer.submit([self._seat.cursor_write()])
+            outcome = await self._proof.submit([self._seat.cursor_write()])
             if isinstance(outcome, Committed):
                 self._waiting.over()
                 await self._resync("a round's outcome was unknown", outcome.sequence)

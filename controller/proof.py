@@ -8,10 +8,12 @@ answer is good for `PROVED_FOR` seconds, as long as followers take to notice (`c
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import structlog
 
-from bus.commits import Committed
+from bus.commits import Committed, Outcome, Write
 from bus.logs import Waiting
 from controller.seat import Seat
 from schemas.errors import MeshError
@@ -23,13 +25,37 @@ ANSWER_WITHIN = 1.0
 """Seconds that the store has to answer: then it is asked again, since a question to a server that died is lost."""
 
 
+Submit: TypeAlias = Callable[[Sequence[Write]], Awaitable[Outcome]]
+
+
 class Proof:
     """The leader's."""
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
+        self._submit: Submit | None = None
+        self._stored = 0
+        """The highest sequence of what was stored in this reign."""
         self._shown_at = float("-inf")
         self._waiting = Waiting(log, "store.not_seen")
+
+    def begin(self, submit: Submit, epoch: int) -> None:
+        """A reign begins, with what stores its writes."""
+        self._submit, self._stored = submit, epoch
+
+    async def submit(self, writes: Sequence[Write]) -> Outcome:
+        """Have something stored. What is stored where others had been proves that the store is an older one."""
+        assert self._submit is not None, "no reign has begun"
+        mirror, seen, stored = self._seat.mirror, self._seat.mirror.sequence, self._stored
+        outcome = await self._submit(writes)
+        if isinstance(outcome, Committed):
+            self._stored = max(self._stored, outcome.sequence)
+            if outcome.first <= max(seen, stored):
+                why = f"a write was stored at {outcome.first}, this controller has seen {max(seen, stored)} before"
+                self._seat.hearing.suspicion.prove(why)
+            if outcome.first <= seen:
+                mirror.state.distrust(self._seat.frozen)
+        return outcome
 
     def shown(self, at: float) -> None:
         """What was sent at that monotonic time was stored after all that has been seen."""
@@ -38,22 +64,20 @@ class Proof:
     async def holds(self) -> bool:
         """Whether the store ends where it was seen to end, or later; asked if that is not known."""
         seat, asked = self._seat, self._seat.clock.monotonic()
-        if asked - self._shown_at <= PROVED_FOR:
+        if asked - self._shown_at <= PROVED_FOR and not seat.mirror.state.extent.went_back:
             return True
         seen = seat.mirror.sequence
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                info = await seat.bus.state.info()
+                info = await seat.mirror.state.ask()
             if info.last < seen:
                 await seat.mirror.state.resync(f"it ends at {info.last}, {seen} was seen")
         except (MeshError, TimeoutError) as error:
             self._waiting.tell(str(error) or "the store does not answer")
             return False
+        if shrunk := seat.mirror.state.extent.shrunk:
+            self._waiting.tell(shrunk)
+            return False
         self._waiting.over()
         self.shown(asked)
         return not seat.frozen
-
-
-def older(outcome: Committed, seen: int) -> str:
-    """What a write proves that was stored where others had been seen; unnoticed, the store would outgrow them."""
-    return f"store.rolled_back: a write was stored at {outcome.first}, this controller has seen {seen} before"

@@ -6,16 +6,16 @@ elsewhere meanwhile is sorted out as after any node's return. Until then the nod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 import structlog
 
-from bus.commits import Outcome, Put, Write
+from bus.commits import Put
 from bus.port import Bus
 from controller.hearing import Hearing
 from controller.mirror import Mirror
 from controller.nodes import to_readopt
+from controller.proof import Submit
 from controller.world import Stored
 from schemas import subjects
 from schemas.assignment import Assignment
@@ -28,8 +28,6 @@ EVERY = 0.5
 TIMEOUT = 2.0
 
 log = structlog.get_logger()
-
-Submit = Callable[[Sequence[Write]], Awaitable[Outcome]]
 
 
 class Readopter:

@@ -53,14 +53,15 @@ class Candidate:
 
     async def may_stand(self) -> MeshRecord:
         """The store's identity. Raises StoreMissing, Refused (this store may not be led) or Unreachable."""
-        state, seen = self._office.bus.state, self._highest()  # what comes while it is asked is no older store
-        info = await state.info()
-        entry = await state.read(subjects.MESH)
+        follower, seen = self._office.mirror.state, self._highest()  # what comes while it is asked is no older store
+        info = await follower.ask()
+        entry = await self._office.bus.state.read(subjects.MESH)
         if entry is None or entry.value is None:
             raise StoreMissing("the state stream holds no `mesh` record: nothing is created in its place")
         mesh = decode(entry.value, MeshRecord)
         end = Highest(mesh_id=mesh.mesh_id, generation=mesh.generation, sequence=info.last)
-        why = refusal(seen, end) or self._office.mirror.trouble or self._barred()
+        shrunk = f"store.rolled_back: {follower.extent.shrunk}" if follower.extent.went_back else ""
+        why = refusal(seen, end) or self._office.mirror.trouble or self._barred() or shrunk
         if why:
             raise Refused(why)
         return mesh

@@ -1,9 +1,9 @@
-"""Whether this store is an old one: an agent obeys, or another controller has seen, what the mirror does not show.
+"""Whether this store is an old one: what others know, or this controller was told, goes beyond what the mirror shows.
 
-The mirror is late, or the store was rolled back, and this controller has not seen what was lost: it was stopped, or cut
-off, when that was written. The stream's leader tells which; but a server that led the stream, stalled and woke up tells
-of a shorter one for a while. What an agent obeys can't wait for that: it would be taken away. What another controller
-has seen does, and until then it is doubtful whether all is known here (`controller.caution`).
+That is late, or the store was rolled back, and this controller has not seen what was lost: it was stopped, or cut off,
+when that was written. The stream's leader tells which; but a server that led the stream, stalled and woke up tells of a
+shorter one for a while. What an agent obeys can't wait for that: it would be taken away. What another controller has
+seen does, and what this one was told; until then it is doubtful whether all is known here (`controller.caution`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import structlog
 
 from bus.port import Bus
-from controller.follower import COMPARE_EVERY
 from controller.mirror import Mirror
 from controller.world import Dirty
 from schemas import subjects
@@ -33,9 +32,12 @@ PAUSE = 0.1
 RECHECK = 0.5
 """Seconds between two looks while it is in doubt."""
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what this controller was told: they ask nobody."""
+
 SURE_AFTER = 5.0
-"""Seconds for which a store has to contradict what another controller has seen: a nats-server that woke up from a stall
-told of the stream as it had been for 1.9 s (measured, with three servers on 2 busy CPUs)."""
+"""Seconds for which a store has to contradict what a controller has seen or was told: a nats-server that woke up from a
+stall told of the stream as it had been for 1.9 s (measured, with three servers on 2 busy CPUs)."""
 
 log = structlog.get_logger()
 
@@ -65,7 +67,7 @@ class Suspicion:
         self.rolled_back = ""
         """Why this store must be an old one; "" if no claim goes beyond it."""
         self.doubtful_since: float | None = None
-        """Loop time since which it contradicts what another controller has seen; None: it does not."""
+        """Loop time since which it contradicts what a controller has seen or was told; None: it does not."""
         self._bus = bus
         self._mirror = mirror
         self._obeyed = self._seen = NOTHING
@@ -73,10 +75,24 @@ class Suspicion:
         did not show then."""
         self._lacking = NOTHING
         """The last claim of a key's write that the mirror went past, and does not know."""
+        self._proved = NOTHING
+        """What was stored where others had been."""
         self._claimed = asyncio.Event()
         self._contradicted_since: float | None = None
         """Loop time since which each look, without a long break, found that."""
         self._looked_at = 0.0
+
+    @property
+    def proven(self) -> bool:
+        """Whether a write has proved it: it stays an older store until it is made anew, however long it grows."""
+        return self._proved is not NOTHING
+
+    def prove(self, why: str) -> None:
+        """A write was stored where others had been."""
+        mesh = self._mirror.records.mesh
+        self._proved = _Claim(mesh.generation if mesh else 0, 0, why)
+        self._claimed.set()
+        self._judge(why)
 
     def hear_node(self, node: str, obeys: tuple[int, int]) -> None:
         """A node says which (generation, sequence) it obeys."""
@@ -110,38 +126,45 @@ class Suspicion:
             await self._asked_for()
             try:
                 proof = await self._beyond(self._obeyed)
-                doubt = await self._beyond(self._seen) or await self._unknown(self._lacking)
+                doubt = await self._beyond(self._seen) or await self._unknown(self._lacking) or await self._shorter()
             except MeshError:
                 await asyncio.sleep(RETRY)
                 self._claimed.set()
                 continue
             certain = self._certain(doubt)
-            self._judge(proof or certain)
+            self._judge(self._still_proved() or proof or certain)
             await asyncio.sleep(PAUSE)
+
+    def _still_proved(self) -> str:
+        """Why it is an older one, by a write; "": it was made anew since, or nothing is proved."""
+        mesh = self._mirror.records.mesh
+        if mesh is not None and mesh.generation > self._proved.generation:
+            self._proved = NOTHING
+        return self._proved.said
 
     async def _asked_for(self) -> None:
         """Until there is something to look at."""
         claimed = False
         while not claimed:
+            in_doubt = self.doubtful_since is not None
             with suppress(TimeoutError):
-                async with asyncio.timeout(COMPARE_EVERY if self.doubtful_since is None else RECHECK):
+                async with asyncio.timeout(RECHECK if in_doubt else LOOK_EVERY):
                     claimed = await self._claimed.wait()
-            claimed = self._hear_store() or claimed or self.doubtful_since is not None
+            claimed = claimed or in_doubt or self._mirror.state.extent.went_back
         self._claimed.clear()
 
-    def _hear_store(self) -> bool:
-        """Whether this controller was told of more than the store has now."""
-        extent, mesh = self._mirror.state.extent, self._mirror.records.mesh
-        if mesh is None or not extent.went_back:
-            return False
-        self._seen = max(self._seen, _Claim(mesh.generation, extent.furthest, "this controller was told of"))
-        return True
+    async def _shorter(self) -> str:
+        """Why the store ends before what this controller was told; "": it does not."""
+        state = self._mirror.state
+        if state.extent.went_back:
+            await state.ask()
+        return state.extent.shrunk
 
     async def _beyond(self, claim: _Claim) -> str:
         """Why the store ends before what is claimed; "": it does not."""
         if claim is NOTHING:
             return ""
-        info = await self._bus.state.info()  # after the claim: what is written meanwhile is no contradiction
+        info = await self._mirror.state.ask()  # after the claim: what is written meanwhile is no contradiction
         ends = (await self._generation(claim), info.last)
         return f"{claim.said} {claim.pair}, the store ends at {ends}" if claim.pair > ends else ""
 

@@ -12,7 +12,6 @@ from bus.commits import Committed, Put
 from bus.memory import MemoryBroker
 from bus.memory_stream import MemoryStream
 from bus.port import StoreInfo
-from controller.follower import COMPARE_EVERY
 from controller.mirror import Mirror
 from controller.suspicion import SURE_AFTER, Suspicion
 from schemas import subjects
@@ -149,28 +148,6 @@ def test_a_claim_is_taken_back_once_the_store_shows_it(seconds: float) -> None:
     run(story())
 
 
-def test_the_store_is_shorter_than_this_controller_was_told() -> None:
-    """Its mirror had got nothing of what is lost."""
-
-    async def story() -> None:
-        broker, before, later, end = gone_back()
-        async with suspicious(broker) as suspicion:
-            comparing = asyncio.create_task(suspicion._mirror.state.compare())
-            broker.roll_back(later)
-            await asyncio.sleep(COMPARE_EVERY + 0.5)
-            broker.roll_back(before)
-            await asyncio.sleep(SURE_AFTER)
-            assert suspicion.doubtful_since is not None
-            assert suspicion.rolled_back == ""
-            await asyncio.sleep(2 * COMPARE_EVERY)
-            says = f"this controller was told of (2, {end}), the store ends at (2, {end - 1})"
-            assert suspicion.rolled_back == f"store.rolled_back: {says}"
-            assert suspicion._mirror.sequence == end - 1
-            comparing.cancel()
-
-    run(story())
-
-
 def test_two_looks_with_a_long_silence_between_them_prove_nothing() -> None:
     """A server that had stalled told of an older store, nobody did for a while, and then another one does."""
 
@@ -197,14 +174,15 @@ def test_a_frozen_mesh_does_not_ask_at_every_heartbeat() -> None:
         broker = store_of("cursor.a")
         async with suspicious(broker) as suspicion:
             asked = 0
-            ask = suspicion._bus.state.info
+            store = suspicion._mirror.state._store
+            ask = store.info
 
             async def info() -> StoreInfo:
                 nonlocal asked
                 asked += 1
                 return await ask()
 
-            suspicion._bus.state.info = info  # type: ignore[method-assign]
+            store.info = info  # type: ignore[method-assign]
             for number in range(1000):
                 suspicion.hear_node(f"n{number}", (2, 1000))
                 await asyncio.sleep(0.002)
