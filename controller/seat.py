@@ -43,7 +43,7 @@ class Seat:
     @property
     def unseen_since(self) -> float | None:
         """Stream time since which it is known that something may be missing here; None: nothing is."""
-        known = [each for each in (self.mirror.unseen_since, self.hearing.suspicion.doubtful_since) if each is not None]
+        known = [each for each in (self.mirror.unseen_since, self.hearing.suspicion.unsure_since) if each is not None]
         return self.time.now() - (asyncio.get_running_loop().time() - min(known)) if known else None
 
     def cursor_write(self) -> Put:

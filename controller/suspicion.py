@@ -3,7 +3,8 @@
 That is late, or the store was rolled back, and this controller has not seen what was lost: it was stopped, or cut off,
 when that was written. The stream's leader tells which; but a server that led the stream, stalled and woke up tells of a
 shorter one for a while. What an agent obeys can't wait for that: it would be taken away. What another controller has
-seen does, and what this one was told; until then it is doubtful whether all is known here (`controller.caution`).
+seen does, and what this one was told; until then it is doubtful whether all is known here (`controller.caution`). So it
+is while others say that it is an old one, and nothing in it tells so any more.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from controller.mirror import Mirror
 from controller.world import Dirty
 from schemas import subjects
 from schemas.errors import MeshError
-from schemas.liveness import ControllerBeat
+from schemas.liveness import CONTROLLER_PERIOD, ControllerBeat
 from schemas.records import MeshRecord
 from schemas.wire import decode
 
@@ -31,6 +32,9 @@ PAUSE = 0.1
 
 RECHECK = 0.5
 """Seconds between two looks while it is in doubt."""
+
+WARNED_FOR = 3 * CONTROLLER_PERIOD
+"""Seconds for which it counts that another controller has said that the store was rolled back."""
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at what this controller was told: they ask nobody."""
@@ -75,12 +79,21 @@ class Suspicion:
         did not show then."""
         self._lacking = NOTHING
         """The last claim of a key's write that the mirror went past, and does not know."""
+        self._warned_since = self._warned_at = float("-inf")
+        """Loop time: since when, and until when, others have said that the store was rolled back."""
         self._proved = NOTHING
         """What was stored where others had been."""
         self._claimed = asyncio.Event()
         self._contradicted_since: float | None = None
         """Loop time since which each look, without a long break, found that."""
         self._looked_at = 0.0
+
+    @property
+    def unsure_since(self) -> float | None:
+        """Loop time since which it is doubtful whether all is known here; None: it is not."""
+        warned = asyncio.get_running_loop().time() - self._warned_at <= WARNED_FOR
+        known = [self._warned_since if warned else None, self.doubtful_since]
+        return min((each for each in known if each is not None), default=None)
 
     @property
     def proven(self) -> bool:
@@ -107,11 +120,20 @@ class Suspicion:
         mesh, said = self._mirror.records.mesh, f"controller {beat.name} has seen"
         if mesh is None or (beat.mesh_id, beat.generation) != (mesh.mesh_id, mesh.generation):
             return
+        if beat.trouble.startswith("store.rolled_back"):
+            self._warn()
         if self._goes_beyond((beat.generation, beat.sequence)):
             self._seen = max(self._seen, _Claim(beat.generation, beat.sequence, said))
         if beat.lacks and (self._mirror.records.sequence_of(beat.lacks) or 0) < beat.lacks_at:
             self._lacking = _Claim(beat.generation, beat.lacks_at, said, beat.lacks)
             self._claimed.set()
+
+    def _warn(self) -> None:
+        """Somebody may know what can't be seen in the store any more."""
+        now = asyncio.get_running_loop().time()
+        if now - self._warned_at > WARNED_FOR:
+            self._warned_since = now
+        self._warned_at = now
 
     def _goes_beyond(self, pair: tuple[int, int]) -> bool:
         mesh = self._mirror.records.mesh

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
 from bus.commits import Committed, Put
 from bus.memory import MemoryBroker
 from bus.memory_stream import MemoryStream
 from bus.port import StoreInfo
 from controller.mirror import Mirror
-from controller.suspicion import SURE_AFTER, Suspicion
+from controller.suspicion import SURE_AFTER, WARNED_FOR, Suspicion
 from schemas import subjects
 from schemas.errors import Refused
 from schemas.liveness import ControllerBeat
@@ -127,6 +128,47 @@ def test_no_claim(claim: ControllerBeat) -> None:
         assert await heard(broker, claim) == ""
 
     run(story())
+
+
+@pytest.mark.parametrize(
+    ("says", "generation", "warns"), [("rolled_back", 2, True), ("rolled_back", 1, False), ("missing", 2, False)]
+)
+def test_what_others_say_of_the_store_is_doubt_as_long_as_they_say_it(
+    says: str, generation: int, *, warns: bool
+) -> None:
+    """They may know what can't be seen in it any more; they may be wrong, too."""
+
+    async def story() -> None:
+        async with suspicious(store_of("cursor.a")) as suspicion:
+            began = asyncio.get_running_loop().time()
+            for _ in range(10):
+                suspicion.hear_controller(replace(beat(2, generation=generation), trouble=f"store.{says}: it is older"))
+                await asyncio.sleep(1)
+                assert suspicion.unsure_since == (began if warns else None)
+            assert suspicion.rolled_back == ""
+            await asyncio.sleep(WARNED_FOR)
+            assert suspicion.unsure_since is None
+
+    run(story())
+
+
+def test_a_leader_takes_nothing_down_while_another_controller_says_that_the_store_was_rolled_back() -> None:
+    async def scenario() -> None:
+        async with mesh_of(controllers=1, agents=2) as mesh:
+            await ready(mesh)
+            await mesh.deploy(ServiceDeploy(spec=spec("shop_web", "shop"), replicas=2))
+            await mesh.until(lambda: len(mesh.running("shop_web")) == 2)
+            said = replace(beat(3, generation=1), trouble="store.rolled_back: it is older")
+            core = mesh.broker.connect("controller-c3").core
+            for second in range(15):
+                await core.publish(subjects.controller("c3"), encode(said))
+                if second == 1:
+                    await mesh.ask("service.scale", ScaleServices(replicas={"shop_web": 1}))
+                await asyncio.sleep(1)
+            assert mesh.running("shop_web") == ["1", "2"]
+            await mesh.until(lambda: len(mesh.running("shop_web")) == 1)
+
+    run(scenario())
 
 
 @pytest.mark.parametrize("seconds", [SURE_AFTER - 1, SURE_AFTER + 2])
