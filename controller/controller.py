@@ -142,6 +142,7 @@ class Controller:
                 hostname=self.config.hostname,
                 version=self.config.version,
                 trouble=self.leader.frozen or self.elector.trouble,
+                distrusts=self.leader.frozen,
                 lacks=self.mirror.lacks[0],
                 lacks_at=self.mirror.lacks[1],
                 instance=self.namesakes.instance,

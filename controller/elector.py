@@ -243,6 +243,8 @@ class Elector:
             self._feed(rules.EpochShown(seen.new.holder, seen.new.number(seen.sequence)))
         elif seen.key == subjects.EPOCH and seen.new is None:
             self._feed(rules.Deposed("the store was made anew"))
+        elif seen.key == subjects.MESH:
+            self.trouble = ""  # that was another store, or another generation of it
 
     async def _remember(self) -> None:
         while True:

@@ -120,7 +120,7 @@ class Suspicion:
         mesh, said = self._mirror.records.mesh, f"controller {beat.name} has seen"
         if mesh is None or (beat.mesh_id, beat.generation) != (mesh.mesh_id, mesh.generation):
             return
-        if beat.trouble.startswith("store.rolled_back"):
+        if beat.distrusts.startswith("store.rolled_back"):
             self._warn()
         if self._goes_beyond((beat.generation, beat.sequence)):
             self._seen = max(self._seen, _Claim(beat.generation, beat.sequence, said))

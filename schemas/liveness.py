@@ -143,6 +143,8 @@ class ControllerBeat(Wire, frozen=True, kw_only=True):
     version: str = ""
     trouble: str = ""
     """Why it can't lead ("store.missing: ..."), in one line."""
+    distrusts: str = ""
+    """Why nothing may be decided on the store, as it knows now ("store.rolled_back: ...")."""
     lacks: str = ""
     """A key of which it has seen a later write than the store knows now: the store was rolled back. "": none."""
     lacks_at: Count = 0

@@ -142,7 +142,9 @@ def test_what_others_say_of_the_store_is_doubt_as_long_as_they_say_it(
         async with suspicious(store_of("cursor.a")) as suspicion:
             began = asyncio.get_running_loop().time()
             for _ in range(10):
-                suspicion.hear_controller(replace(beat(2, generation=generation), trouble=f"store.{says}: it is older"))
+                suspicion.hear_controller(
+                    replace(beat(2, generation=generation), distrusts=f"store.{says}: it is older")
+                )
                 await asyncio.sleep(1)
                 assert suspicion.unsure_since == (began if warns else None)
             assert suspicion.rolled_back == ""
@@ -158,7 +160,7 @@ def test_a_leader_takes_nothing_down_while_another_controller_says_that_the_stor
             await ready(mesh)
             await mesh.deploy(ServiceDeploy(spec=spec("shop_web", "shop"), replicas=2))
             await mesh.until(lambda: len(mesh.running("shop_web")) == 2)
-            said = replace(beat(3, generation=1), trouble="store.rolled_back: it is older")
+            said = replace(beat(3, generation=1), distrusts="store.rolled_back: it is older")
             core = mesh.broker.connect("controller-c3").core
             for second in range(15):
                 await core.publish(subjects.controller("c3"), encode(said))

@@ -285,3 +285,23 @@ def test_a_leader_whose_own_writes_were_lost_finds_that_by_the_next_one(grown: i
             assert leader.frozen.startswith("store.rolled_back: a write was stored at")
 
     run(scenario())
+
+
+def test_why_a_controller_did_not_stand_is_not_said_of_a_store_that_was_made_anew() -> None:
+    """A recovery waits for all to be well with it."""
+
+    async def scenario() -> None:
+        async with mesh_of(controllers=2, agents=1) as mesh:
+            await ready(mesh)
+            leader = await mesh.led()
+            other = next(each for each in mesh.controllers.values() if each is not leader)
+            other.elector.trouble = "store.rolled_back: it is older"
+            await asyncio.sleep(5)
+            assert other.elector.trouble
+            mesh.broker.state.commit(
+                "operator", [Put(subjects.MESH, encode(MeshRecord(mesh_id="m1", generation=2)))], None
+            )
+            await asyncio.sleep(1)
+            assert other.elector.trouble == ""
+
+    run(scenario())
