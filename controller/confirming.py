@@ -64,6 +64,8 @@ class Confirmer:
             await asyncio.sleep(CONFIRM_EVERY)
             if not _leases_wanted(seat.mirror.records.assignments.values()):
                 continue
+            if seat.mirror.state.extent.went_back and not seat.frozen:
+                continue  # a write would fill the place of what was lost
             sent = seat.clock.monotonic()
             if await (self._leads_still() if seat.frozen else self._writes()):
                 seat.hearing.confirmed(sent)

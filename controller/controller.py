@@ -52,7 +52,7 @@ class Controller:
         self.bus = bus
         self.mirror = Mirror(bus)
         time = StreamTime(clock)
-        self.hearing = Hearing(bus, self.mirror, clock, time)
+        self.hearing = Hearing(bus, self.mirror, clock, time, config.name)
         self.teller = Teller(self.mirror, bus.events)
         self.leader = Leader(Seat(bus, self.mirror, self.hearing, self.teller, clock, time, plan))
         office = Office(config.name, bus, self.mirror, clock, rng, memory)

@@ -65,7 +65,7 @@ class _Beat:
 class Hearing:
     """What this controller has heard. `epoch` is set while it leads, and then heartbeats are answered."""
 
-    def __init__(self, bus: Bus, mirror: Mirror, clock: Clock, time: StreamTime) -> None:
+    def __init__(self, bus: Bus, mirror: Mirror, clock: Clock, time: StreamTime, own: str = "") -> None:
         self.epoch = 0
         self.pending = Pending(clock)
         self.on_controller: Callable[[ControllerBeat], None] = lambda _: None
@@ -79,7 +79,7 @@ class Hearing:
         self._own_at = 0.0
         self._confirmed_at = float("-inf")
         self._hearing_since = 0.0
-        self.suspicion = Suspicion(bus, mirror)
+        self.suspicion = Suspicion(bus, mirror, own)
         self._levels = Levels(lambda: mirror.records)
 
     async def run(self) -> None:

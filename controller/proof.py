@@ -35,7 +35,7 @@ class Proof:
         self._seat = seat
         self._submit: Submit | None = None
         self._stored = 0
-        """The highest sequence of what was stored in this reign."""
+        """The highest sequence of what `submit` has stored in this reign."""
         self._shown_at = float("-inf")
         self._waiting = Waiting(log, "store.not_seen")
 

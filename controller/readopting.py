@@ -44,7 +44,8 @@ class Readopter:
         """Look now and then, for ever."""
         while True:
             await asyncio.sleep(EVERY)
-            if self._mirror.trouble or self._hearing.suspicion.rolled_back:
+            doubtful = self._mirror.trouble or self._hearing.suspicion.rolled_back
+            if doubtful or self._mirror.state.extent.went_back:
                 continue
             await self._look()
 

@@ -65,14 +65,14 @@ NOTHING = _Claim(0, 0, "")
 
 
 class Suspicion:
-    """What others claim to know of the store, compared with the store."""
+    """What others claim to know of the store, compared with the store. `own`: this controller's name."""
 
-    def __init__(self, bus: Bus, mirror: Mirror) -> None:
+    def __init__(self, bus: Bus, mirror: Mirror, own: str = "") -> None:
         self.rolled_back = ""
         """Why this store must be an old one; "" if no claim goes beyond it."""
         self.doubtful_since: float | None = None
         """Loop time since which it contradicts what a controller has seen or was told; None: it does not."""
-        self._bus = bus
+        self._bus, self._own = bus, own
         self._mirror = mirror
         self._obeyed = self._seen = NOTHING
         """The highest (generation, sequence) that an agent obeys, that another controller has seen, and that the mirror
@@ -120,19 +120,20 @@ class Suspicion:
         mesh, said = self._mirror.records.mesh, f"controller {beat.name} has seen"
         if mesh is None or (beat.mesh_id, beat.generation) != (mesh.mesh_id, mesh.generation):
             return
-        if beat.distrusts.startswith("store.rolled_back"):
-            self._warn()
+        if beat.distrusts.startswith("store.rolled_back") and beat.name != self._own:
+            self._warn(beat.name, beat.distrusts)
         if self._goes_beyond((beat.generation, beat.sequence)):
             self._seen = max(self._seen, _Claim(beat.generation, beat.sequence, said))
         if beat.lacks and (self._mirror.records.sequence_of(beat.lacks) or 0) < beat.lacks_at:
             self._lacking = _Claim(beat.generation, beat.lacks_at, said, beat.lacks)
             self._claimed.set()
 
-    def _warn(self) -> None:
+    def _warn(self, name: str, why: str) -> None:
         """Somebody may know what can't be seen in the store any more."""
         now = asyncio.get_running_loop().time()
         if now - self._warned_at > WARNED_FOR:
             self._warned_since = now
+            log.warning("store.distrusted", controller_name=name, why=why)
         self._warned_at = now
 
     def _goes_beyond(self, pair: tuple[int, int]) -> bool:

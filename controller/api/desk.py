@@ -128,7 +128,7 @@ class Desk:
         Raises Unreachable, StoreMissing, Refused; TimedOut, also where the request has come too late.
         """
         self._check_mirror()
-        trouble = self.leader.frozen
+        trouble = self.leader.frozen or self.mirror.state.extent.shrunk
         if trouble:
             raise Refused(f"nothing is written to this store: {trouble}", hint="see meshctl status")
         info = await self._info()

@@ -150,6 +150,9 @@ def test_what_others_say_of_the_store_is_doubt_as_long_as_they_say_it(
             assert suspicion.rolled_back == ""
             await asyncio.sleep(WARNED_FOR)
             assert suspicion.unsure_since is None
+            suspicion._own = "c3"
+            suspicion.hear_controller(replace(beat(2), distrusts="store.rolled_back: so it was just now"))
+            assert suspicion.unsure_since is None
 
     run(story())
 

@@ -18,8 +18,9 @@ from controller.controller import Controller
 from controller.follower import COMPARE_EVERY
 from controller.suspicion import SURE_AFTER, Suspicion
 from schemas import subjects
+from schemas.errors import Refused
 from schemas.records import MeshRecord, ServiceRecord
-from schemas.serviceapi import ServiceDeploy
+from schemas.serviceapi import ScaleServices, ServiceDeploy
 from schemas.wire import encode
 from tests.sim.loop import run
 from tests.unit.controller_shell.pretend import Mesh, mesh_of, ready, spec
@@ -172,8 +173,8 @@ async def deaf(mesh: Mesh, leader: Controller) -> AsyncIterator[None]:
     lost = mesh.broker.lose(mesh.broker.state.republished + ">", receiver=f"controller-{leader.config.name}")
     shown = leader.mirror.sequence
     yield
-    end = mesh.broker.state.existing().last
-    await mesh.until(lambda: leader.mirror.state.extent.furthest == end)
+    await leader.mirror.state.ask()
+    assert leader.mirror.state.extent.furthest == mesh.broker.state.existing().last
     assert leader.mirror.sequence == shown
     mesh.broker.faults.remove(lost)
 
@@ -283,6 +284,37 @@ def test_a_leader_whose_own_writes_were_lost_finds_that_by_the_next_one(grown: i
                 put(mesh.broker, "cursor.b")
             await asyncio.sleep(30)
             assert leader.frozen.startswith("store.rolled_back: a write was stored at")
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.7, 1.4, 2.1, 2.8])
+def test_nothing_fills_the_place_of_what_was_lost_while_the_store_is_shorter_than_was_told(offset: float) -> None:
+    """Neither leases, nor an order for another service; what stands in the older store is not carried out."""
+
+    async def scenario() -> None:
+        async with mesh_of(controllers=1, agents=2) as mesh:
+            await ready(mesh)
+            leased = spec("shop_db", "shop")
+            leased = replace(leased, task=replace(leased.task, stop_after=20.0))
+            web = ServiceDeploy(spec=spec("shop_web", "shop"), replicas=2)
+            await mesh.deploy(web, ServiceDeploy(spec=leased, replicas=1))
+            await mesh.until(lambda: len(mesh.running("shop_web")) == 2)
+            leader = await mesh.led()
+            await asyncio.sleep(10 + offset)
+            record = leader.mirror.records.services["shop_web"].record
+            async with deaf(mesh, leader):
+                write(mesh, replace(record, replicas=1))
+                older = mesh.broker.checkpoint()
+                write(mesh, record)
+            mesh.broker.roll_back(older)
+            await leader.mirror.state.ask()
+            assert leader.mirror.state.extent.went_back
+            with pytest.raises(Refused, match="this controller was told of"):
+                await mesh.ask("service.scale", ScaleServices(replicas={"shop_db": 2}))
+            await mesh.until(lambda: leader.leader.frozen.startswith("store.rolled_back"))
+            await asyncio.sleep(20)
+            assert mesh.running("shop_web") == ["1", "2"]
 
     run(scenario())
 
