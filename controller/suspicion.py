@@ -133,7 +133,7 @@ class Suspicion:
         now = asyncio.get_running_loop().time()
         if now - self._warned_at > WARNED_FOR:
             self._warned_since = now
-            log.warning("store.distrusted", controller_name=name, why=why)
+            log.warning("store.distrusted", by=name, why=why)
         self._warned_at = now
 
     def _goes_beyond(self, pair: tuple[int, int]) -> bool:
