@@ -84,6 +84,7 @@ def _cause_unwanted(work: Work, round_: Round, task: Task) -> str:
 def retire_doubles(work: Work, round_: Round) -> None:
     """After a node came back: keep the replacement if it is up, else the original, and end the others."""
     for slot in work.wanted:
+        _end_replaced(work, round_, slot)
         candidates = work.candidates(slot)
         if len(candidates) < 2 or surging(work, slot):
             continue
@@ -99,6 +100,18 @@ def retire_doubles(work: Work, round_: Round) -> None:
             if task is not kept:
                 why = f"the slot is filled by {kept.id} on {kept.node}"
                 end_task(work, round_, task, why, f"node.back/{task.node}")
+
+
+def _end_replaced(work: Work, round_: Round, slot: str) -> None:
+    """What must not run twice and is not up gives way to what was made since on another node, while that may run."""
+    tasks = work.tasks(slot)
+    for index, task in enumerate(tasks):
+        if not task.alone or task.life != "pending" or task.fixed:
+            continue
+        for newer in tasks[index + 1 :]:
+            if newer.node != task.node and (newer.live or newer.held_until > round_.now):
+                end_task(work, round_, task, f"{newer.id} on {newer.node} has replaced it", f"node.back/{task.node}")
+                break
 
 
 def _leave_it_alone(work: Work, round_: Round, candidates: list[Task]) -> None:

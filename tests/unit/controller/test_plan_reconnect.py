@@ -7,7 +7,7 @@ import pytest
 
 from schemas.assignment import Applied
 from schemas.spec import OnReconnect, ServiceSpec
-from tests.unit.controller.model import Mesh, service_spec
+from tests.unit.controller.model import Mesh, service_spec, three_nodes
 
 BOTH: tuple[OnReconnect, ...] = ("keep-replacement", "keep-original")
 
@@ -104,6 +104,51 @@ def test_what_is_to_stay_can_be_changed_while_the_node_is_away_and_replaces_noth
     mesh.settle()
     assert mesh.running() == {"1": "n1", "2": "n2", "3": "n3"}
     assert {slot: filled_by(mesh, slot) for slot in ("1", "2")} == before
+
+
+def lost_before_it_ran() -> tuple[Mesh, str]:
+    """What must not run twice is still to start on n3, which is cut off, and its replacement on n1; the latter's id."""
+    spec = spec_of("keep-replacement")
+    mesh = three_nodes()
+    mesh.change_node("n2", availability="pause")
+    mesh.agents["n1"].slow = mesh.agents["n3"].slow = True
+    mesh.change_node("n1", availability="pause")
+    mesh.deploy(msgspec.structs.replace(spec, task=msgspec.structs.replace(spec.task, stop_after=10.0)))
+    mesh.step()
+    mesh.change_node("n1", availability="active")
+    mesh.cut("n3")
+    mesh.run(40)
+    assert mesh.assigned()["1"] == ["n1", "n3"]
+    (replacement,) = [task for task in mesh.assignments["n1"].record.tasks if task.service == "web"]
+    return mesh, replacement.id
+
+
+def test_an_original_that_never_ran_starts_beside_no_replacement_if_it_must_not_run_twice() -> None:
+    """With the verdict that its node is back it could have a lease again, and start while the replacement ends."""
+    mesh, replacement = lost_before_it_ran()
+    mesh.heal("n3")
+    mesh.step()
+    assert [task.desired for task in mesh.assignments["n3"].record.tasks] == ["shutdown"]
+    mesh.agents["n1"].slow = mesh.agents["n3"].slow = False
+    mesh.settle()
+    assert mesh.assigned()["1"] == ["n1"]
+    assert filled_by(mesh, "1") == [replacement]
+
+
+def test_nor_beside_one_on_a_node_that_was_lost_just_before_and_may_still_run_it() -> None:
+    mesh, replacement = lost_before_it_ran()
+    mesh.agents["n1"].slow = False
+    mesh.settle()
+    mesh.cut("n1")
+    mesh.run(4)
+    mesh.heal("n3")
+    mesh.step()
+    mesh.agents["n3"].slow = False
+    mesh.settle()
+    assert filled_by(mesh, "1") == [replacement], "its lease has not run out"
+    mesh.agents["n1"].tasks = {}
+    mesh.run(40)
+    assert mesh.running()["1"] == "n3", "another one after its time"
 
 
 def test_what_an_agent_without_its_notes_does_not_show_has_not_ended() -> None:
