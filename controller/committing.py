@@ -1,8 +1,10 @@
 """A round's changes as writes, in an order in which every prefix is safe; `bus.writer` stores them fenced.
 
 A round that fits is one transaction. One that does not is cut between records by the writer, so the order counts:
-verdicts and brake, then progress (the histories of slots before their tasks are forgotten), then assignments that only
-take away, then those that add. So a slot's next task is never stored before its last one was taken away.
+verdicts "down" and brake, then progress (the histories of slots before their tasks are forgotten), then assignments
+that only take away, then those that add, then verdicts of nodes that are up. So a slot's next task is never stored
+before its last one was taken away; and a node that comes back has no lease before it is stored that what was replaced
+meanwhile is to end.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def _write(change: Change) -> Write:
 
 def _rank(change: Change, assignments: Mapping[str, Stored[Assignment]]) -> int:
     match change:
-        case PutLiveness() | PutBrake() | PutRebalance():
+        case PutLiveness():
+            return 0 if change.record.verdict == "down" else 4
+        case PutBrake() | PutRebalance():
             return 0
         case PutAllocation() | PutEndpoints() | PutPublish():
             return 1
@@ -69,7 +73,7 @@ def _rank(change: Change, assignments: Mapping[str, Stored[Assignment]]) -> int:
         case PutAssignment():
             return 3 if _adds(change, assignments) else 2
         case DropRollout() | DropNode() | DropAllocation() | DropEndpoints() | DropStackGood() | PutStackGood():
-            return 4
+            return 5
         case _:
             assert_never(change)
 

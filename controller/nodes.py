@@ -35,6 +35,9 @@ class NodeView:
     expected: bool = False
     """It was ready for the leader before, and its first heartbeat for this one is not late yet: it is open soon. What
     would go there waits for it, else all that is new after a takeover went to the node that was heard first."""
+    back: bool = False
+    """It was down up to this round: what must not run twice has had no lease there since, and gets none before this
+    round is stored."""
 
     @property
     def facts(self) -> NodeFacts:
@@ -131,8 +134,23 @@ def _view(world: World, name: str, verdict: Judged | None) -> NodeView:
         and (heard is None or (settled and not _lately_in_trouble(heard)))
     )
     return NodeView(
-        name, record, verdict.status, observation, settled, verdict.answers, gone, lease_from, uncovered, expected
+        name,
+        record,
+        verdict.status,
+        observation,
+        settled,
+        verdict.answers,
+        gone,
+        lease_from,
+        uncovered,
+        expected,
+        back=not down and _was_down(world, name),
     )
+
+
+def _was_down(world: World, node: str) -> bool:
+    known = world.liveness.get(node)
+    return known is not None and known.verdict == "down"
 
 
 def _ready_before(verdict: Judged) -> bool:

@@ -103,15 +103,18 @@ def retire_doubles(work: Work, round_: Round) -> None:
 
 
 def _end_replaced(work: Work, round_: Round, slot: str) -> None:
-    """What must not run twice and is not up gives way to what was made since on another node, while that may run."""
-    tasks = work.tasks(slot)
-    for index, task in enumerate(tasks):
-        if not task.alone or task.life != "pending" or task.fixed:
+    """What must not run twice and is not up ends as its node comes back and has no lease yet, if another may run."""
+    for task in work.candidates(slot):
+        if not task.alone or task.life != "pending" or task.fixed or not round_.nodes[task.node].back:
             continue
-        for newer in tasks[index + 1 :]:
-            if newer.node != task.node and (newer.live or newer.held_until > round_.now):
-                end_task(work, round_, task, f"{newer.id} on {newer.node} has replaced it", f"node.back/{task.node}")
-                break
+        other = next((other for other in work.tasks(slot) if _may_run(other, round_)), None)
+        if other is not None:
+            end_task(work, round_, task, f"{other.id} on {other.node} has replaced it", f"node.back/{task.node}")
+
+
+def _may_run(task: Task, round_: Round) -> bool:
+    """Whether it has a lease, or may still have one."""
+    return (task.live and not round_.nodes[task.node].back) or task.held_until > round_.now
 
 
 def _leave_it_alone(work: Work, round_: Round, candidates: list[Task]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -149,6 +151,24 @@ def test_nor_beside_one_on_a_node_that_was_lost_just_before_and_may_still_run_it
     mesh.agents["n1"].tasks = {}
     mesh.run(40)
     assert mesh.running()["1"] == "n3", "another one after its time"
+
+
+@pytest.mark.parametrize("state", [{}, {"health": "starting"}, {"not_ready": "the probe timed out"}])
+def test_what_runs_and_is_not_up_stays_when_a_replacement_that_never_ran_comes_back(state: dict[str, Any]) -> None:
+    mesh, _ = lost_before_it_ran()
+    mesh.cut("n1")
+    mesh.run(40)
+    mesh.heal("n3")
+    mesh.agents["n3"].slow = False
+    mesh.run(4)
+    (original,) = mesh.agents["n3"].live
+    mesh.agents["n3"].slow = True
+    mesh.agents["n3"].tasks[original.id] = msgspec.structs.replace(original, **state)
+    mesh.step()
+    mesh.heal("n1")
+    mesh.step()
+    assert [task.desired for task in mesh.assignments["n1"].record.tasks] == ["shutdown"]
+    assert [task.desired for task in mesh.assignments["n3"].record.tasks] == ["running"]
 
 
 def test_what_an_agent_without_its_notes_does_not_show_has_not_ended() -> None:

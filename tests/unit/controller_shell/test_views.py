@@ -184,9 +184,10 @@ def test_a_rounds_writes_come_in_an_order_in_which_every_prefix_is_safe() -> Non
         PutRollout(RolloutRecord(service="web")),
         PutBrake(BrakeRecord(engaged=True)),
         PutLiveness(LivenessRecord(node="n1", verdict="ready")),
+        PutLiveness(LivenessRecord(node="n2", verdict="down")),
     )
     keys = [write.key for write in writes_of(changes, {"n1": Stored(stands, 1)})]
-    assert keys == ["brake", "liveness.n1", "rollout.web", "desired.n1", "desired.n2", "rollout.gone"]
+    assert keys == ["brake", "liveness.n2", "rollout.web", "desired.n1", "desired.n2", "liveness.n1", "rollout.gone"]
 
 
 def test_a_store_that_lost_what_is_remembered_may_not_be_led() -> None:
