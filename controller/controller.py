@@ -58,6 +58,7 @@ class Controller:
         office = Office(config.name, bus, self.mirror, clock, rng, memory)
         self.elector = Elector(office, self._reign, lambda: self.hearing.suspicion.rolled_back)
         self.elector.on_own_beat = self.hearing.own_beat
+        self.elector.on_rival = self.hearing.suspicion.hear_rival
         self.desk = Desk(
             name=config.name,
             bus=bus,

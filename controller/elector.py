@@ -52,6 +52,8 @@ class Elector:
     def __init__(self, office: Office, reign: Reign, barred: Callable[[], str] = lambda: "") -> None:
         self.on_own_beat: Callable[[], None] = lambda: None
         """Called when the own "I lead" has come back over the bus."""
+        self.on_rival: Callable[[LeaderBeat], None] = lambda _: None
+        """Called when another one says of the very epoch of this leader that it leads it."""
         self.trouble = ""
         self._office = office
         self._reign = reign
@@ -226,8 +228,8 @@ class Elector:
                 if mesh is not None and beat.mesh_id not in ("", mesh.mesh_id):
                     continue
                 self._line_heard_at = self._now()
-                if self.leads and (beat.holder, beat.epoch) == (self._office.name, self.election.epoch):
-                    self.on_own_beat()
+                if self.leads and beat.epoch == self.election.epoch:
+                    self.on_own_beat() if beat.holder == self._office.name else self.on_rival(beat)
                 if beat.epoch >= self.election.epoch and not beat.stepping_down:
                     self._heard_at = self._now()
                 self._feed(rules.BeatHeard(beat.holder, beat.epoch, beat.stepping_down))

@@ -20,7 +20,7 @@ from controller.mirror import Mirror
 from controller.world import Dirty
 from schemas import subjects
 from schemas.errors import MeshError
-from schemas.liveness import CONTROLLER_PERIOD, ControllerBeat
+from schemas.liveness import CONTROLLER_PERIOD, ControllerBeat, LeaderBeat
 from schemas.records import MeshRecord
 from schemas.wire import decode
 
@@ -82,7 +82,7 @@ class Suspicion:
         self._warned_since = self._warned_at = float("-inf")
         """Loop time: since when, and until when, others have said that the store was rolled back."""
         self._proved = NOTHING
-        """What was stored where others had been."""
+        """What proves that two writes were stored at one place."""
         self._claimed = asyncio.Event()
         self._contradicted_since: float | None = None
         """Loop time since which each look, without a long break, found that."""
@@ -97,11 +97,11 @@ class Suspicion:
 
     @property
     def proven(self) -> bool:
-        """Whether a write has proved it: it stays an older store until it is made anew, however long it grows."""
+        """Whether two writes at one place have proved it: it stays so until it is made anew, however long it grows."""
         return self._proved is not NOTHING
 
     def prove(self, why: str) -> None:
-        """A write was stored where others had been."""
+        """Two writes were stored at one place."""
         mesh = self._mirror.records.mesh
         self._proved = _Claim(mesh.generation if mesh else 0, 0, why)
         self._claimed.set()
@@ -127,6 +127,12 @@ class Suspicion:
         if beat.lacks and (self._mirror.records.sequence_of(beat.lacks) or 0) < beat.lacks_at:
             self._lacking = _Claim(beat.generation, beat.lacks_at, said, beat.lacks)
             self._claimed.set()
+
+    def hear_rival(self, beat: LeaderBeat) -> None:
+        """Another one leads the own epoch. One of both takeovers was lost: no store takes two writes at one place."""
+        mesh = self._mirror.records.mesh
+        if mesh is not None and (beat.mesh_id, beat.generation) == (mesh.mesh_id, mesh.generation):
+            self.prove(f"controller {beat.holder} leads epoch {beat.epoch}, too")
 
     def _warn(self, name: str, why: str) -> None:
         """Somebody may know what can't be seen in the store any more."""
@@ -159,7 +165,7 @@ class Suspicion:
             await asyncio.sleep(PAUSE)
 
     def _still_proved(self) -> str:
-        """Why it is an older one, by a write; "": it was made anew since, or nothing is proved."""
+        """Why it is an older one, by two writes at one place; "": it was made anew since, or nothing is proved."""
         mesh = self._mirror.records.mesh
         if mesh is not None and mesh.generation > self._proved.generation:
             self._proved = NOTHING

@@ -14,6 +14,7 @@ from bus.memory_stream import MemoryStream
 from controller.controller import Controller
 from schemas import subjects
 from schemas.errors import Refused
+from schemas.liveness import LeaderBeat
 from schemas.records import MeshRecord, ServiceRecord
 from schemas.serviceapi import ScaleServices, ServiceDeploy
 from schemas.wire import encode
@@ -186,5 +187,34 @@ def test_why_a_controller_did_not_stand_is_not_said_of_a_store_that_was_made_ane
             )
             await asyncio.sleep(1)
             assert other.elector.trouble == ""
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("epoch", "generation", "proof"), [(0, 0, True), (-1, 0, False), (0, 1, False)], ids=["same", "lower", "anew"]
+)
+def test_a_leader_whose_epoch_another_one_leads_too_knows_that_a_takeover_was_lost(
+    epoch: int, generation: int, *, proof: bool
+) -> None:
+    """The store went back to just before the takeover, and another one took over in that, at the same place."""
+
+    async def scenario() -> None:
+        async with mesh_of(controllers=1, agents=2) as mesh:
+            leader = await two_run(mesh)
+            known = leader.mirror.records.mesh
+            assert known is not None
+            beat = LeaderBeat(
+                holder="c9",
+                epoch=leader.elector.election.epoch + epoch,
+                mesh_id=known.mesh_id,
+                generation=known.generation + generation,
+            )
+            await mesh.broker.connect("controller-c9").core.publish(subjects.LEADER, encode(beat))
+            await asyncio.sleep(1)
+            frozen = leader.leader.frozen
+            assert frozen.startswith("store.rolled_back: controller c9 leads epoch") if proof else not frozen
+            await asyncio.sleep(20)
+            assert leader.leader.frozen == frozen, "it stands until the store is made anew"
 
     run(scenario())
