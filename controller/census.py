@@ -48,7 +48,8 @@ class Task:
     alone: bool = False
     """It must never run twice: nothing is made beside it."""
     held_until: float = 0.0
-    """Stream time before which it may still run though it is lost; for ever, where only a person can know."""
+    """Stream time before which it may still run by an old lease, though it is lost, or was until this round; for ever,
+    where only a person can know."""
 
     @property
     def candidate(self) -> bool:
@@ -127,7 +128,8 @@ def _assigned(
         life = life_of(view, task, seen)
         spec = specs.get(task.spec)
         alone = spec is not None and spec.stop_after > 0
-        held = held_until(view, spec) if life == "lost" and spec is not None else 0.0
+        may_run = life == "lost" or (view.back and life != "ended")
+        held = held_until(view, spec) if may_run and spec is not None else 0.0
         target = "" if view.leaving or alone else moving.get(task.id, "")
         leaving = view.leaving or bool(target)
         yield Task(

@@ -1,10 +1,10 @@
 """A round's changes as writes, in an order in which every prefix is safe; `bus.writer` stores them fenced.
 
 A round that fits is one transaction. One that does not is cut between records by the writer, so the order counts:
-verdicts "down" and brake, then progress (the histories of slots before their tasks are forgotten), then assignments
-that only take away, then those that add, then verdicts of nodes that are up. So a slot's next task is never stored
-before its last one was taken away; and a node that comes back has no lease before it is stored that what was replaced
-meanwhile is to end.
+verdicts "down" and the brake's engaging, then progress (the histories of slots before their tasks are forgotten), then
+assignments that only take away, then those that add, then verdicts of nodes that are up, then the brake's release. So a
+slot's next task is never stored before its last one was taken away; a node that comes back has no lease before it is
+stored that what was replaced meanwhile is to end; and no brake is off before it is stored which nodes are back.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def _rank(change: Change, assignments: Mapping[str, Stored[Assignment]]) -> int:
     match change:
         case PutLiveness():
             return 0 if change.record.verdict == "down" else 4
-        case PutBrake() | PutRebalance():
+        case PutBrake():
+            return 0 if change.record.engaged else 5
+        case PutRebalance():
             return 0
         case PutAllocation() | PutEndpoints() | PutPublish():
             return 1

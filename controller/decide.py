@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from controller.alone import end_replaced
 from controller.brake import decide_brake
 from controller.caution import Caution
 from controller.census import Census, take_census
@@ -110,9 +111,12 @@ def _of(service: str) -> Iterator[None]:
 
 
 def _decide(world: World, seen: Survey, wanted: frozenset[str], now: float, broken: Mapping[str, Fault]) -> Decided:
-    census = take_census(world, seen.nodes, wanted, seen.moving.tasks)
+    names = wanted | broken.keys()
+    census = take_census(world, seen.nodes, names, seen.moving.tasks)
     caution = Caution(world.unseen_since, now)
     round_ = Round(now, seen.nodes, Draft(world), Mint(world.epoch, world.minted), seen.brake.engaged, caution)
+    for name in sorted(names):
+        end_replaced(census.of(name), round_)
     works = tuple(_opened(world, name, census) for name in sorted(wanted))
     for work in works:
         work.targets = {slot: node for (service, slot), node in seen.moving.targets.items() if service == work.name}

@@ -29,9 +29,10 @@ class NodeView:
     gone: bool = False
     """Nothing of it runs, and never will again: removed while down, or confirmed dead."""
     lease_from: float = 0.0
-    """Of a node that is down: the stream time after which no heartbeat of it was answered with a lease."""
+    """Of a node that is down, or was until this round: the stream time after which no heartbeat of it was answered with
+    a lease."""
     uncovered: str = ""
-    """Of a node that is down: why it can't be relied on to stop by itself what must not run twice."""
+    """Of such a node: why it can't be relied on to stop by itself what must not run twice."""
     expected: bool = False
     """It was ready for the leader before, and its first heartbeat for this one is not late yet: it is open soon. What
     would go there waits for it, else all that is new after a takeover went to the node that was heard first."""
@@ -126,6 +127,10 @@ def _view(world: World, name: str, verdict: Judged | None) -> NodeView:
     silent = verdict.record if down else None
     lease_from = max(silent.since, heard.at if heard is not None else 0.0, world.took_over) if silent else 0.0
     uncovered = silent.uncovered if silent else ""
+    known = world.liveness.get(name)
+    back = not down and known is not None and known.verdict == "down"
+    if back and known is not None:
+        lease_from, uncovered = known.since, known.uncovered
     expected = (
         _ready_before(verdict)
         and observation is not None
@@ -144,13 +149,8 @@ def _view(world: World, name: str, verdict: Judged | None) -> NodeView:
         lease_from,
         uncovered,
         expected,
-        back=not down and _was_down(world, name),
+        back=back,
     )
-
-
-def _was_down(world: World, node: str) -> bool:
-    known = world.liveness.get(node)
-    return known is not None and known.verdict == "down"
 
 
 def _ready_before(verdict: Judged) -> bool:

@@ -84,7 +84,6 @@ def _cause_unwanted(work: Work, round_: Round, task: Task) -> str:
 def retire_doubles(work: Work, round_: Round) -> None:
     """After a node came back: keep the replacement if it is up, else the original, and end the others."""
     for slot in work.wanted:
-        _end_replaced(work, round_, slot)
         candidates = work.candidates(slot)
         if len(candidates) < 2 or surging(work, slot):
             continue
@@ -100,21 +99,6 @@ def retire_doubles(work: Work, round_: Round) -> None:
             if task is not kept:
                 why = f"the slot is filled by {kept.id} on {kept.node}"
                 end_task(work, round_, task, why, f"node.back/{task.node}")
-
-
-def _end_replaced(work: Work, round_: Round, slot: str) -> None:
-    """What must not run twice and is not up ends as its node comes back and has no lease yet, if another may run."""
-    for task in work.candidates(slot):
-        if not task.alone or task.life != "pending" or task.fixed or not round_.nodes[task.node].back:
-            continue
-        other = next((other for other in work.tasks(slot) if _may_run(other, round_)), None)
-        if other is not None:
-            end_task(work, round_, task, f"{other.id} on {other.node} has replaced it", f"node.back/{task.node}")
-
-
-def _may_run(task: Task, round_: Round) -> bool:
-    """Whether it has a lease, or may still have one."""
-    return (task.live and not round_.nodes[task.node].back) or task.held_until > round_.now
 
 
 def _leave_it_alone(work: Work, round_: Round, candidates: list[Task]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
+from controller.rolling import begin
 from schemas.assignment import Applied
 from schemas.spec import OnReconnect, ServiceSpec
 from tests.unit.controller.model import Mesh, service_spec, three_nodes
@@ -29,7 +30,7 @@ def lost(on_reconnect: OnReconnect, *, slow: bool = False) -> Mesh:
 
 
 def spec_of(on_reconnect: OnReconnect, image: str = "web:1") -> ServiceSpec:
-    return msgspec.structs.replace(service_spec(image=image), on_reconnect=on_reconnect)
+    return replace(service_spec(image=image), on_reconnect=on_reconnect)
 
 
 def filled_by(mesh: Mesh, slot: str = "3") -> list[str]:
@@ -78,7 +79,7 @@ def test_an_original_that_is_not_up_gives_way_to_a_replacement_that_is(on_reconn
     away = mesh.agents["n3"]
     away.slow = True
     (task,) = away.live
-    away.tasks[task.id] = msgspec.structs.replace(task, state="starting")
+    away.tasks[task.id] = replace(task, state="starting")
     mesh.heal("n3")
     mesh.step()
     away.slow = False
@@ -115,7 +116,7 @@ def lost_before_it_ran() -> tuple[Mesh, str]:
     mesh.change_node("n2", availability="pause")
     mesh.agents["n1"].slow = mesh.agents["n3"].slow = True
     mesh.change_node("n1", availability="pause")
-    mesh.deploy(msgspec.structs.replace(spec, task=msgspec.structs.replace(spec.task, stop_after=10.0)))
+    mesh.deploy(replace(spec, task=replace(spec.task, stop_after=10.0)))
     mesh.step()
     mesh.change_node("n1", availability="active")
     mesh.cut("n3")
@@ -153,6 +154,45 @@ def test_nor_beside_one_on_a_node_that_was_lost_just_before_and_may_still_run_it
     assert mesh.running()["1"] == "n3", "another one after its time"
 
 
+def test_of_two_whose_nodes_come_back_at_once_the_replacement_stays_that_may_have_run_on() -> None:
+    """Its node was silent for less than the lease lasts."""
+    mesh, replacement = lost_before_it_ran()
+    mesh.agents["n1"].tasks[replacement] = replace(
+        mesh.agents["n1"].tasks[replacement], state="running", health="starting"
+    )
+    mesh.run(1)
+    mesh.cut("n1")
+    mesh.run(4)
+    assert {mesh.liveness[node].verdict for node in ("n1", "n3")} == {"down"}
+    mesh.heal("n1", "n3")
+    mesh.step()
+    assert [task.desired for task in mesh.assignments["n1"].record.tasks] == ["running"]
+    assert [task.desired for task in mesh.assignments["n3"].record.tasks] == ["shutdown"]
+
+
+@pytest.mark.parametrize("cause", ["fault", "no revision"])
+def test_nor_as_its_service_can_not_be_decided_about_just_then(cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verdict that the node is back is stored all the same."""
+    mesh, _ = lost_before_it_ran()
+    revisions = dict(mesh.revisions)
+    with monkeypatch.context() as patch:
+        patch.setattr("controller.decide.begin", begin if cause != "fault" else broken)
+        if cause != "fault":
+            mesh.revisions.clear()
+        mesh.heal("n3")
+        mesh.step()
+    assert mesh.liveness["n3"].verdict == "ready"
+    assert [task.desired for task in mesh.assignments["n3"].record.tasks] == ["shutdown"]
+    mesh.revisions.update(revisions)
+    mesh.agents["n1"].slow = mesh.agents["n3"].slow = False
+    mesh.run(10)
+    assert mesh.running()["1"] == "n1"
+
+
+def broken(*_: object) -> None:
+    raise ValueError("a bug")
+
+
 @pytest.mark.parametrize("state", [{}, {"health": "starting"}, {"not_ready": "the probe timed out"}])
 def test_what_runs_and_is_not_up_stays_when_a_replacement_that_never_ran_comes_back(state: dict[str, Any]) -> None:
     mesh, _ = lost_before_it_ran()
@@ -163,7 +203,7 @@ def test_what_runs_and_is_not_up_stays_when_a_replacement_that_never_ran_comes_b
     mesh.run(4)
     (original,) = mesh.agents["n3"].live
     mesh.agents["n3"].slow = True
-    mesh.agents["n3"].tasks[original.id] = msgspec.structs.replace(original, **state)
+    mesh.agents["n3"].tasks[original.id] = replace(original, **state)
     mesh.step()
     mesh.heal("n1")
     mesh.step()

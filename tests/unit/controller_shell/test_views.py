@@ -182,12 +182,13 @@ def test_a_rounds_writes_come_in_an_order_in_which_every_prefix_is_safe() -> Non
         PutAssignment("n2", Assignment(node="n2", epoch=1, tasks=(assigned("1-2", "1"),))),
         PutAssignment("n1", Assignment(node="n1", epoch=1)),
         PutRollout(RolloutRecord(service="web")),
-        PutBrake(BrakeRecord(engaged=True)),
         PutLiveness(LivenessRecord(node="n1", verdict="ready")),
         PutLiveness(LivenessRecord(node="n2", verdict="down")),
     )
-    keys = [write.key for write in writes_of(changes, {"n1": Stored(stands, 1)})]
-    assert keys == ["brake", "liveness.n2", "rollout.web", "desired.n1", "desired.n2", "liveness.n1", "rollout.gone"]
+    order = ["liveness.n2", "rollout.web", "desired.n1", "desired.n2", "liveness.n1", "rollout.gone"]
+    engaged, released = (PutBrake(BrakeRecord(engaged=engaged)) for engaged in (True, False))
+    for brake, keys in ((engaged, ["brake", *order]), (released, [*order[:-1], "brake", order[-1]])):
+        assert [write.key for write in writes_of((*changes, brake), {"n1": Stored(stands, 1)})] == keys
 
 
 def test_a_store_that_lost_what_is_remembered_may_not_be_led() -> None:
