@@ -17,17 +17,20 @@ from controller.slots import Round
 def end_replaced(slots: Mapping[str, list[Task]], round_: Round) -> None:
     """Of one service: what is not up ends as its node comes back, if another task of its slot may run.
 
-    Of two whose nodes come back, after so short a time that both may run, the older one ends.
+    A node that was away for so short a time that nothing can have been made in the task's place was looked at when it
+    came back before: then only what fills the slot beside it counts, not what is lost or ends.
     """
     for tasks in slots.values():
         for index, task in enumerate(tasks):
             if not task.alone or task.life != "pending" or task.fixed or not round_.nodes[task.node].back:
                 continue
-            other = next((other for other in tasks if other.node != task.node and _may_run(other, round_)), None)
+            sole = round_.now < task.sole_until
+            others = (other for other in tasks if other.node != task.node and (other.candidate or not sole))
+            other = next((other for other in others if _may_run(other, round_)), None)
             if other is not None:
-                why = f"{other.id} on {other.node} has replaced it"
+                why = f"the slot is filled by {other.id} on {other.node}"
                 ended = round_.draft.end(task, why, f"node.back/{task.node}")
-                tasks[index] = replace(task, assigned=ended, life="ending", held_until=0.0)
+                tasks[index] = replace(task, assigned=ended, life="ending")
 
 
 def _may_run(task: Task, round_: Round) -> bool:

@@ -50,6 +50,8 @@ class Task:
     held_until: float = 0.0
     """Stream time before which it may still run by an old lease, though it is lost, or was until this round; for ever,
     where only a person can know."""
+    sole_until: float = 0.0
+    """Stream time before which nothing can have been made in its place while its node was away that is back now."""
 
     @property
     def candidate(self) -> bool:
@@ -130,6 +132,7 @@ def _assigned(
         alone = spec is not None and spec.stop_after > 0
         may_run = life == "lost" or (view.back and life != "ended")
         held = held_until(view, spec) if may_run and spec is not None else 0.0
+        sole = expiry(view, spec) if view.back and alone and spec is not None else 0.0
         target = "" if view.leaving or alone else moving.get(task.id, "")
         leaving = view.leaving or bool(target)
         yield Task(
@@ -146,6 +149,7 @@ def _assigned(
             target,
             alone=alone,
             held_until=held,
+            sole_until=sole,
         )
 
 
@@ -153,8 +157,11 @@ def held_until(view: NodeView, spec: TaskSpec) -> float:
     """The stream time from which on a lost task can be relied on to have ended, if it must not run twice."""
     if not spec.stop_after:
         return 0.0
-    if view.uncovered:
-        return inf
+    return inf if view.uncovered else expiry(view, spec)
+
+
+def expiry(view: NodeView, spec: TaskSpec) -> float:
+    """The stream time from which on the node's last lease is over, and what ran by it has ended."""
     return view.lease_from + replaceable_after(spec.stop_after, spec.container.stop_grace)
 
 

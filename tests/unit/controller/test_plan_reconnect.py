@@ -170,6 +170,52 @@ def test_of_two_whose_nodes_come_back_at_once_the_replacement_stays_that_may_hav
     assert [task.desired for task in mesh.assignments["n3"].record.tasks] == ["shutdown"]
 
 
+def starts_slowly(mesh: Mesh, node: str) -> str:
+    """The task there runs, and its health is not known yet."""
+    (task,) = mesh.agents[node].live
+    mesh.agents[node].tasks[task.id] = replace(task, state="running", health="starting")
+    mesh.step()
+    return task.id
+
+
+@pytest.mark.parametrize("elsewhere", ["another leader", "its agent ends", "it is ending"])
+def test_a_short_cut_ends_nothing_over_a_task_that_it_has_replaced_long_ago(elsewhere: str) -> None:
+    """What is lost is held anew by another leader, or for ever once its agent was heard to end."""
+    mesh, _ = lost_before_it_ran()
+    replacement = starts_slowly(mesh, "n1")
+    match elsewhere:
+        case "another leader":
+            mesh.took_over = mesh.now
+        case "its agent ends":
+            mesh.liveness["n3"] = replace(mesh.liveness["n3"], uncovered="its agent has ended")
+        case _:
+            mesh.heal("n3")
+            mesh.step()
+            assert [task.desired for task in mesh.assignments["n3"].record.tasks] == ["shutdown"]
+    mesh.cut("n1")
+    mesh.run(4)
+    assert mesh.liveness["n1"].verdict == "down"
+    mesh.heal("n1")
+    mesh.step()
+    assert [(task.id, task.desired) for task in mesh.assignments["n1"].record.tasks] == [(replacement, "running")]
+
+
+def test_of_two_that_may_both_run_by_now_none_stays() -> None:
+    """The original runs since its node came back; the replacement's agent has ended, and what it runs is not known."""
+    mesh, _ = lost_before_it_ran()
+    mesh.cut("n1")
+    mesh.run(40)
+    mesh.heal("n3")
+    mesh.step()
+    starts_slowly(mesh, "n3")
+    mesh.cut("n3")
+    mesh.run(4)
+    mesh.liveness["n1"] = replace(mesh.liveness["n1"], uncovered="its agent has ended")
+    mesh.heal("n1", "n3")
+    mesh.step()
+    assert [task.desired for node in ("n1", "n3") for task in mesh.assignments[node].record.tasks] == ["shutdown"] * 2
+
+
 @pytest.mark.parametrize("cause", ["fault", "no revision"])
 def test_nor_as_its_service_can_not_be_decided_about_just_then(cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The verdict that the node is back is stored all the same."""
