@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.engine.memory_life import Life
-from agent.network.leaving import LINGER
+from agent.network.leaving import LINGER, PROMPT_EVERY
 from agent.network.networking import Networking
 from bus.memory import EPOCH_OF_LOOPS
 from schemas import subjects
@@ -17,6 +17,9 @@ from tests.sim.machines import Node
 from tests.sim.world import World
 
 PREFIX = "mesh."
+ANSWERED_BEFORE = LINGER + 2 * PROMPT_EVERY
+"""Seconds before a stop signal by which the leader may have answered who holds what: the way of the answer, and the
+agent's next look at it, come on top of what the task lingers."""
 
 
 class NetworkWatch:
@@ -52,7 +55,7 @@ class NetworkWatch:
     def _known_ready(self) -> set[str]:
         """Those that were ready when the leader was asked who holds what, a while before the stop: one that is
         down by then is not waited for."""
-        entries, asked = self._world.broker.state.existing().entries, EPOCH_OF_LOOPS + self._world.now - LINGER
+        entries, asked = self._world.broker.state.existing().entries, EPOCH_OF_LOOPS + self._world.now - ANSWERED_BEFORE
         stored = {name: entries.get(subjects.liveness_key(name)) for name in self._world.ready()}
         return {name for name, entry in stored.items() if entry is not None and entry.at <= asked}
 

@@ -36,7 +36,7 @@ class Kept:
     node: str
     task: AssignedTask
     canary: bool
-    """Its service has one, which stands elsewhere where a node is silent."""
+    """Its service has one, which stands elsewhere where a node is silent, or is drained."""
 
     def __str__(self) -> str:
         return f"{self.task.id} of {self.task.service} on {self.node} ran before the store was made anew, and"
@@ -92,7 +92,6 @@ class RunningOn:
         """Somebody wants something else now, or a node is found silent."""
         noun, _, name = write.key.partition(".")
         moved: set[str] = set()
-        silent = noun == "liveness"
         if noun == "liveness" and isinstance(write, Put) and decode(write.value, LivenessRecord).verdict != "ready":
             noun = "node"
         elif noun == "rollout" and isinstance(write, Put) and decode(write.value, RolloutRecord).update.left:
@@ -102,7 +101,7 @@ class RunningOn:
         for container in list(self.firm):
             each = self.kept[container]
             its = {"service": each.task.service, "node": each.node}
-            if its.get(noun) == name or each.task.id in moved or (silent and noun == "node" and each.canary):
+            if its.get(noun) == name or each.task.id in moved or (noun == "node" and each.canary):
                 self.firm.discard(container)
 
 
