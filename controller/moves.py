@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from controller.policies import policy_of
 from controller.world import Stored, World
 from schemas.assignment import AssignedTask
 from schemas.rebalance import Move, MoveProgress, RebalanceRecord
@@ -165,9 +166,12 @@ def _watched_until(world: World, moves: Iterable[MoveProgress], service: str) ->
 
 
 def _policy(world: World, service: str) -> UpdatePolicy:
-    rollout = world.rollouts.get(service)
-    revision = world.revisions.get((service, rollout.revision)) if rollout is not None else None
-    return revision.spec.update if revision is not None else UpdatePolicy()
+    stored, rollout = world.services.get(service), world.rollouts.get(service)
+    if stored is None or rollout is None:
+        return UpdatePolicy()
+    revision = world.revisions.get((service, rollout.revision))
+    own = revision.spec if revision is not None else None
+    return policy_of(world, stored.record, rollout.update, own) or UpdatePolicy()
 
 
 def _is_up(world: World, tasks: Mapping[str, tuple[str, AssignedTask]], move: Move) -> bool:

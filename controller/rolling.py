@@ -12,11 +12,11 @@ from __future__ import annotations
 import msgspec
 
 from controller.census import Task
+from controller.policies import policy_of
 from controller.work import Past, Work
 from controller.world import World
 from schemas.observation import EndedTask
 from schemas.records import Turn, UpdateProgress
-from schemas.spec import ServiceSpec
 
 ACTIVE = frozenset({"updating", "rollback_started"})
 HALTED = frozenset({"paused", "rollback_paused"})
@@ -166,13 +166,9 @@ def complete(work: Work) -> None:
 
 
 def set_policy(work: Work, world: World) -> None:
-    """Whose words count: of a roll-back those of the revision that is left, else those of the one wanted."""
-    left = work.update.left or (work.record.back_from if not work.record.paused else 0)
+    """Whose words count, and which revision is the last good one."""
     own = work.spec
-    leaving = world.revisions.get((work.name, left)) if left else None
-    spec: ServiceSpec | None = leaving.spec if leaving is not None else own
-    if spec is not None:
-        work.policy = spec.rollback if left else spec.update
+    work.policy = policy_of(world, work.record, work.update, own) or work.policy
     if work.policy.order == "start-first" and _runs_alone(work):
         work.policy = msgspec.structs.replace(work.policy, order="stop-first")
     work.past = None

@@ -161,7 +161,13 @@ class Desk:
             raise Unreachable("this controller has no view of the store yet", hint="try again")
 
     async def _store(self, batch: list[Write]) -> Outcome:
+        seen = self.mirror.sequence
         outcome = await self.bus.state.commit(batch)
+        if isinstance(outcome, Committed) and outcome.first <= seen:
+            self.hearing.suspicion.prove(
+                f"a request was stored at {outcome.first}, this controller has seen {seen} before"
+            )
+            self.mirror.state.distrust(self.leader.frozen)
         if isinstance(outcome, Busy):
             await asyncio.sleep(BUSY_WAIT)
         if isinstance(outcome, Unknown):

@@ -226,6 +226,24 @@ def test_a_replacement_that_fails_ends_its_move_and_nothing_is_lost() -> None:
     assert stage.fewest == 6
 
 
+def test_after_a_roll_back_the_words_of_the_revision_that_was_left_count() -> None:
+    """Its rollback_config says how many may be down; as of every step until the next deploy."""
+    stage = stage_of(UpdatePolicy(order="stop-first", parallelism=3, monitor=1.0), 12)
+    left = web("web:2", update=UpdatePolicy(order="stop-first", parallelism=1, monitor=1.0))
+    stage.deploy(left, 12)
+    stage.until(lambda: stage.rollout.revision == 2 and stage.rollout.phase == "done")
+    stage.mesh.change_service("web", target=1, deploy=3, back_from=2)
+    stage.until(lambda: stage.rollout.revision == 1 and stage.rollout.phase == "done")
+    stage.mesh.add_node("n4")
+    stage.run(2)
+    found = moves(stage.mesh)
+    assert len(found) == 3
+    order(stage.mesh, found)
+    stage.fewest = 1000
+    stage.until(lambda: finished(stage.mesh))
+    assert stage.fewest == 11
+
+
 def test_a_task_that_is_no_more_is_not_moved() -> None:
     stage = stage_of(START_FIRST)
     found = moves(stage.mesh)

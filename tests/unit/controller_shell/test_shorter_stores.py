@@ -218,3 +218,21 @@ def test_a_leader_whose_epoch_another_one_leads_too_knows_that_a_takeover_was_lo
             assert leader.leader.frozen == frozen, "it stands until the store is made anew"
 
     run(scenario())
+
+
+def test_a_request_that_is_stored_where_a_write_was_seen_proves_an_older_store() -> None:
+    """What the leader stores next stands after it, and proves nothing any more."""
+
+    async def scenario() -> None:
+        async with mesh_of(controllers=1, agents=2) as mesh:
+            leader = (await two_run(mesh)).leader
+            older = mesh.broker.checkpoint()
+            assert isinstance(await leader._proof.submit([leader._seat.cursor_write()]), Committed)
+            await leader._seat.mirror.reached(older.last + 1)
+            mesh.broker.roll_back(older)
+            await mesh.ask("service.scale", ScaleServices(replicas={"shop_web": 1}))
+            await asyncio.sleep(20)
+            assert leader.frozen.startswith("store.rolled_back: a request was stored at")
+            assert mesh.running("shop_web") == ["1", "2"]
+
+    run(scenario())
