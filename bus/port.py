@@ -117,7 +117,12 @@ class Store(Protocol):
     """One stream of records by key, in one total order."""
 
     async def commit(self, batch: Sequence[Write], fence: Fence | None = None) -> Outcome:
-        """Store all of the batch or nothing. Raises ValueError over the limits or with a key twice."""
+        """Store all of the batch or nothing.
+
+        Raises:
+            ValueError: over the limits, or a key twice.
+            Refused: the store takes no such write, or none at all now: it is full, or its files can't be written.
+        """
         ...
 
     async def read(self, key: str) -> Entry | None:

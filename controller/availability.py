@@ -6,7 +6,7 @@ alone bounds what an update takes down, and moving a task off a node takes nothi
 
 from __future__ import annotations
 
-from controller.rolling import is_up
+from controller.rolling import is_up, occupied
 from controller.work import Work
 
 DIGITS = 6
@@ -28,3 +28,10 @@ def spare(work: Work) -> int | None:
     if borne is None:
         return None
     return borne - sum(not is_up(work, slot) and not work.over(slot) for slot in work.wanted)
+
+
+def taken_down(work: Work, slot: str, now: float) -> int:
+    """How many slots beside this one take their turn, or are down though nothing keeps them from a place."""
+    away = work.elsewhere.union(work.unplaced, work.update.turns, {slot})
+    down = sum(not is_up(work, other) and not work.over(other) for other in work.wanted if other not in away)
+    return occupied(work, now) + down

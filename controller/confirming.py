@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+import structlog
+
 from bus import commits
 from bus.commits import Committed
+from bus.logs import Waiting
 from controller.elector import Fenced
 from controller.proof import Submit
 from controller.seat import Seat
@@ -21,6 +24,8 @@ from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.errors import MeshError, StoreMissing
 from schemas.leases import CONFIRM_EVERY
+
+log = structlog.get_logger()
 
 ASK_EVERY = 1.0
 """Seconds between an answer and the next question."""
@@ -35,6 +40,7 @@ class Confirmer:
         self._seat = seat
         self._submit = submit
         self._epoch = epoch
+        self._waiting = Waiting(log, "leases.unconfirmed")
 
     async def run(self) -> None:
         """Ask and confirm for ever. Raises `controller.elector.Fenced`, in a group."""
@@ -72,20 +78,25 @@ class Confirmer:
 
     async def _writes(self) -> bool:
         """Whether the store has taken a write of this leader. Raises Fenced."""
-        outcome = await self._submit([self._seat.cursor_write()])
+        try:
+            outcome = await self._submit([self._seat.cursor_write()])
+        except MeshError as error:  # it takes none now: it is full, or its files can't be written
+            self._waiting.tell(error.message, epoch=self._epoch)
+            return False
         if isinstance(outcome, commits.Fenced):
             raise Fenced
         return isinstance(outcome, Committed)
 
     async def _leads_still(self) -> bool:
-        """Whether the store shows no other leader."""
+        """Whether the store shows no other leader. One of the same epoch took over where this takeover was lost."""
         try:
             entry = await self._seat.bus.state.read(subjects.EPOCH)
         except StoreMissing:
             return True
         except MeshError:
             return False
-        return epoch_in(entry)[0] <= self._epoch
+        number, holder = epoch_in(entry)
+        return number < self._epoch or (number == self._epoch and holder == self._seat.name)
 
 
 def _leases_wanted(assignments: Iterable[Stored[Assignment]]) -> bool:

@@ -54,7 +54,7 @@ class Controller:
         time = StreamTime(clock)
         self.hearing = Hearing(bus, self.mirror, clock, time, config.name)
         self.teller = Teller(self.mirror, bus.events)
-        self.leader = Leader(Seat(bus, self.mirror, self.hearing, self.teller, clock, time, plan))
+        self.leader = Leader(Seat(config.name, bus, self.mirror, self.hearing, self.teller, clock, time, plan))
         office = Office(config.name, bus, self.mirror, clock, rng, memory)
         self.elector = Elector(office, self._reign, lambda: self.hearing.suspicion.rolled_back)
         self.elector.on_own_beat = self.hearing.own_beat

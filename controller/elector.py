@@ -192,9 +192,12 @@ class Elector:
 
     async def _give_away(self, epoch: int) -> None:
         """Nobody leads from here on."""
-        outcome = await self._candidate.give_away(epoch)
+        try:
+            said = type(await self._candidate.give_away(epoch)).__name__
+        except MeshError as error:  # whoever follows takes over from the epoch as it stands
+            said = error.message
         await self._say(epoch, stepping_down=True)
-        log.info("leadership.handed_over", epoch=epoch, outcome=type(outcome).__name__)
+        log.info("leadership.handed_over", epoch=epoch, outcome=said)
 
     # the own line
 

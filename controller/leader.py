@@ -167,6 +167,12 @@ class Leader:
                 await asyncio.sleep(min(planning, LONGEST_PAUSE))
             except Fenced:
                 raise
+            except MeshError as error:
+                why = f"nothing can be stored now: {error.message}"
+                self._waiting.tell(why, epoch=self._epoch)
+                self.alarms = (*(each for each in self.alarms if each.text != why), Reason(text=why))
+                await asyncio.sleep(RETRY)
+                self._seat.mirror.mark(Dirty(everything=True))
             except Exception:
                 log.exception("round.failed", epoch=self._epoch)
                 await asyncio.sleep(1.0)

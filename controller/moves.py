@@ -9,8 +9,10 @@ All of it stands in the `rebalance` record, so any leader goes on with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -25,9 +27,13 @@ AT_ONCE = 20
 """Tasks of all services that are being moved at the same time."""
 
 PATIENCE = 300.0
-"""Seconds after which a move that does not get on is given up."""
+"""Seconds after which a move that does not get on is given up; beyond the stop grace of a task that is to end, and
+beyond what its service is watched for."""
 
 STOPPED = "stopped by an operator"
+
+Placed: TypeAlias = Mapping[str, tuple[str, AssignedTask]]
+"""Task -> the node that it is assigned to, and what it is."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ def follow_moves(world: World, now: float) -> Moving:
     order = world.orders.get(record.order)
     stopped = order is None or order.sequence != record.sequence
     tasks = {task.id: (node, task) for node, stored in world.assignments.items() for task in stored.record.tasks}
-    moves = [_advanced(world, tasks, each, now) for each in record.moves]
+    ends = _patience(world, tasks, record.moves)
+    moves = [_advanced(world, tasks, each, now, ends(each)) for each in record.moves]
     if stopped:
         moves = [_skipped(each, STOPPED, now) if each.state in ("waiting", "moving") else each for each in moves]
     else:
@@ -72,7 +79,7 @@ def follow_moves(world: World, now: float) -> Moving:
         record,
         tasks={each.move.task: each.move.target for each in moving},
         targets={(each.move.service, each.move.slot): each.move.target for each in moving},
-        wake_at=_wake_at(world, moves, now) if active else None,
+        wake_at=_wake_at(world, tasks, moves, now) if active else None,
         open_orders=_waiting(world, record if active else None),
     )
 
@@ -103,9 +110,7 @@ def _waiting(world: World, record: RebalanceRecord | None) -> frozenset[str]:
     return frozenset(each.record.id for each in _orders(world) if each.sequence > known)
 
 
-def _advanced(
-    world: World, tasks: Mapping[str, tuple[str, AssignedTask]], each: MoveProgress, now: float
-) -> MoveProgress:
+def _advanced(world: World, tasks: Placed, each: MoveProgress, now: float, given_up_at: float) -> MoveProgress:
     """The move, with what has become of it."""
     move = each.move
     if each.state not in ("waiting", "moving"):
@@ -118,17 +123,36 @@ def _advanced(
     if each.state == "waiting":
         if not stays:
             return _skipped(each, "its task is no more", now)
-        return _skipped(each, _late(world, move), now) if now >= each.at + PATIENCE else each
+        return _skipped(each, _late(world, move), now) if now >= given_up_at else each
     rollout = world.rollouts.get(move.service)
     if stays and rollout is not None and _failed_since(rollout, move.slot, each.at):
         return _skipped(each, "its replacement failed", now)
-    if stays and now >= each.at + PATIENCE:
-        return _skipped(each, f"it found no place or did not come up within {PATIENCE:g} s", now)
-    if old is None and _is_up(world, tasks, move):
+    late = now >= given_up_at
+    if stays:
+        why = f"it found no place or did not come up within {PATIENCE:g} s"
+        return _skipped(each, why, now) if late else each
+    if (old is None or late) and _is_up(world, tasks, move):
         return replace(each, state="done", at=now)
-    if old is None and now >= each.at + PATIENCE:
-        return _skipped(each, "its task ended, and the next is not up", now)
-    return each
+    why = "its task ended, and the next is not up" if old is None else "its task has not ended"
+    return _skipped(each, why, now) if late else each
+
+
+def _patience(world: World, tasks: Placed, moves: Iterable[MoveProgress]) -> Callable[[MoveProgress], float]:
+    """Tells of a move when it is given up, in stream time. One that waits is not while others move."""
+    moves = tuple(moves)
+    moving = any(each.state == "moving" for each in moves)
+    last = inf if moving else max((each.at for each in moves), default=0.0)
+    services = {each.move.service for each in moves if each.state == "waiting"}
+    begins = {service: max(last, _watched_until(world, moves, service)) for service in services}
+
+    def ends(each: MoveProgress) -> float:
+        if each.state == "waiting":
+            return begins[each.move.service] + PATIENCE
+        node, old = tasks.get(each.move.task, ("", None))
+        spec = world.assignments[node].record.specs.get(old.spec) if old is not None else None
+        return each.at + (spec.container.stop_grace if spec is not None else 0.0) + PATIENCE
+
+    return ends
 
 
 def _begun(world: World, moves: list[MoveProgress], now: float) -> list[MoveProgress]:
@@ -174,7 +198,7 @@ def _policy(world: World, service: str) -> UpdatePolicy:
     return policy_of(world, stored.record, rollout.update, own) or UpdatePolicy()
 
 
-def _is_up(world: World, tasks: Mapping[str, tuple[str, AssignedTask]], move: Move) -> bool:
+def _is_up(world: World, tasks: Placed, move: Move) -> bool:
     """Whether the slot has a task that is up, wherever."""
     for node, task in tasks.values():
         if (task.service, task.slot, task.desired) == (move.service, move.slot, "running"):
@@ -200,8 +224,9 @@ def _skipped(each: MoveProgress, why: str, now: float) -> MoveProgress:
     return replace(each, state="skipped", at=now, why=why)
 
 
-def _wake_at(world: World, moves: list[MoveProgress], now: float) -> float:
-    times = [each.at + PATIENCE for each in moves if each.state in ("waiting", "moving")]
+def _wake_at(world: World, tasks: Placed, moves: list[MoveProgress], now: float) -> float | None:
+    ends = _patience(world, tasks, moves)
+    times = [ends(each) for each in moves if each.state in ("waiting", "moving")]
     waiting = {each.move.service for each in moves if each.state == "waiting"}
-    times += [until for name in sorted(waiting) if (until := _watched_until(world, moves, name)) > now]
-    return min(times)
+    times += [_watched_until(world, moves, name) for name in sorted(waiting)]
+    return min((at for at in times if at > now), default=None)

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from controller.availability import spare
+from controller.availability import spare, taken_down
 from controller.census import Task
 from controller.placement import Group
 from controller.preparing import lacking
-from controller.rolling import is_up, moves
+from controller.rolling import is_up, limit, moves
 from controller.slots import ENDING, Round, end_task, place_task
-from controller.work import Past, Work
+from controller.work import TURN, Past, Work
 
 Grouped = Callable[[Past | None], Group]
 """The identical tasks of the wanted spec, or of a past one, as a group to place."""
@@ -85,10 +85,13 @@ def _replace(work: Work, round_: Round, group: Group, task: Task, past: Past | N
 
 
 def _carry(work: Work, round_: Round, group: Group, task: Task, past: Past | None) -> None:
-    """A rebalance: to its target and nowhere else, and only if nothing that is promised is lost by it."""
+    """A rebalance: to its target and nowhere else, and only if nothing that is promised is lost by it: its policy may
+    be another than when it began, or another slot be down by now."""
     slot = work.volume_slot(task.slot, past.spec if past is not None else work.spec)
     if not group.fits(slot, task.target):
         work.waits[task.slot] = f"stays on {_where(round_, task)}: there is no room on node {task.target} now"
+    elif _taken(work, round_, task) >= limit(work):
+        work.waits[task.slot] = f"stays on {_where(round_, task)}: {TURN}"
     elif work.policy.order == "start-first":
         place_task(work, round_, group, task.slot, past)
     elif (left := spare(work)) is not None and left < 1:
@@ -98,6 +101,13 @@ def _carry(work: Work, round_: Round, group: Group, task: Task, past: Past | Non
     elif not _holds_back(work, round_, task):
         _leave(work, round_, task)
         work.waits[task.slot] = ENDING
+
+
+def _taken(work: Work, round_: Round, task: Task) -> int:
+    """How many slots it would share the service's parallelism with: doubled with start-first, else down."""
+    if work.policy.order == "start-first":
+        return sum(len(work.candidates(slot)) > 1 for slot in work.wanted)
+    return taken_down(work, task.slot, round_.now) if task.life == "up" else 0
 
 
 def _holds_back(work: Work, round_: Round, task: Task) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from controller.liveness import Judged, Status
 from controller.world import Heard, World
@@ -121,16 +122,9 @@ def _view(world: World, name: str, verdict: Judged | None) -> NodeView:
         and (observation.instance, observation.boot) == (heard.instance, heard.boot)
         and not unknown
     )
-    down = verdict.status == "down"
     confirmed = verdict.record is not None and verdict.record.ended
-    gone = down and (record.removed or confirmed)
-    silent = verdict.record if down else None
-    lease_from = max(silent.since, heard.at if heard is not None else 0.0, world.took_over) if silent else 0.0
-    uncovered = silent.uncovered if silent else ""
-    known = world.liveness.get(name)
-    back = not down and known is not None and known.verdict == "down"
-    if back and known is not None:
-        lease_from, uncovered = known.since, known.uncovered
+    gone = verdict.status == "down" and (record.removed or confirmed)
+    lease = _lease_of(world, name, verdict)
     expected = (
         _ready_before(verdict)
         and observation is not None
@@ -146,11 +140,30 @@ def _view(world: World, name: str, verdict: Judged | None) -> NodeView:
         settled,
         verdict.answers,
         gone,
-        lease_from,
-        uncovered,
+        lease.since,
+        lease.uncovered,
         expected,
-        back=back,
+        back=lease.back,
     )
+
+
+class _Lease(NamedTuple):
+    """What is known of the leases on a node that is down, or was until this round."""
+
+    since: float = 0.0
+    uncovered: str = ""
+    back: bool = False
+
+
+def _lease_of(world: World, name: str, verdict: Judged) -> _Lease:
+    known, heard = world.liveness.get(name), world.heard.get(name)
+    if verdict.status != "down":
+        back = known is not None and known.verdict == "down"
+        return _Lease(known.since, known.uncovered, back) if back and known is not None else _Lease()
+    silent = verdict.record
+    if silent is None:
+        return _Lease()
+    return _Lease(max(silent.since, heard.at if heard is not None else 0.0, world.took_over), silent.uncovered)
 
 
 def _ready_before(verdict: Judged) -> bool:

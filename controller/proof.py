@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 import structlog
 
-from bus.commits import Committed, Outcome, Write
+from bus.commits import Committed, Outcome, Unknown, Write
 from bus.logs import Waiting
+from bus.writer import split
 from controller.seat import Seat
 from schemas.errors import MeshError
 
@@ -23,6 +24,9 @@ log = structlog.get_logger()
 PROVED_FOR = 2.0
 ANSWER_WITHIN = 1.0
 """Seconds that the store has to answer: then it is asked again, since a question to a server that died is lost."""
+
+
+NOTHING_WRITTEN: Outcome = Unknown("nothing was written")
 
 
 Submit: TypeAlias = Callable[[Sequence[Write]], Awaitable[Outcome]]
@@ -44,17 +48,22 @@ class Proof:
         self._submit, self._stored = submit, epoch
 
     async def submit(self, writes: Sequence[Write]) -> Outcome:
-        """Have something stored. What is stored where others had been proves that the store is an older one."""
+        """Have something stored, in parts where it is too much for one (`bus.writer.split`); the last one's outcome.
+        What is stored where others had been proves that the store is an older one: then no more of it is sent.
+
+        Raises what `bus.writer.Writer.submit` does.
+        """
         assert self._submit is not None, "no reign has begun"
-        mirror, seen, stored = self._seat.mirror, self._seat.mirror.sequence, self._stored
-        outcome = await self._submit(writes)
-        if isinstance(outcome, Committed):
+        suspicion, outcome = self._seat.hearing.suspicion, NOTHING_WRITTEN
+        for part in split(writes):
+            seen, own = self._seat.mirror.sequence, self._stored  # others submit meanwhile
+            outcome = await self._submit(part)
+            if not isinstance(outcome, Committed):
+                break
+            suspicion.hear_stored("a write", outcome.first, seen, own)
             self._stored = max(self._stored, outcome.sequence)
-            if outcome.first <= max(seen, stored):
-                why = f"a write was stored at {outcome.first}, this controller has seen {max(seen, stored)} before"
-                self._seat.hearing.suspicion.prove(why)
-            if outcome.first <= seen:
-                mirror.state.distrust(self._seat.frozen)
+            if suspicion.proven:
+                break
         return outcome
 
     def shown(self, at: float) -> None:

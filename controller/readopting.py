@@ -72,7 +72,11 @@ class Readopter:
         provisional = stored.record if stored else Assignment(node=node, epoch=self._epoch)
         record = readopted(provisional, view.assignment, generation, self._epoch)
         expected = stored.sequence if stored else None
-        outcome = await self._submit([Put(subjects.desired_key(node), encode(record), expected)])
+        try:
+            outcome = await self._submit([Put(subjects.desired_key(node), encode(record), expected)])
+        except MeshError as error:
+            log.warning("assignment.not_readopted", node=node, why=error.message)
+            return
         log.info("assignment.readopted", node=node, tasks=len(record.tasks), outcome=type(outcome).__name__)
 
 

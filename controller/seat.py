@@ -25,8 +25,9 @@ Planner: TypeAlias = Callable[[World, Dirty, float], Plan]
 
 @dataclass(frozen=True)
 class Seat:
-    """What a leader works with."""
+    """What a leader works with. `name`: its own."""
 
+    name: str
     bus: Bus
     mirror: Mirror
     hearing: Hearing

@@ -100,6 +100,14 @@ class Suspicion:
         """Whether two writes at one place have proved it: it stays so until it is made anew, however long it grows."""
         return self._proved is not NOTHING
 
+    def hear_stored(self, what: str, first: int, seen: int, own: int = 0) -> None:
+        """`what` was stored at `first`, sent when the mirror showed the store up to `seen`, and this controller had
+        written up to `own`. In a store that is not an older one it stands after both."""
+        if first <= max(seen, own):
+            self.prove(f"{what} was stored at {first}, this controller has seen {max(seen, own)} before")
+        if first <= seen:
+            self._mirror.state.distrust(self._mirror.trouble or self.rolled_back)
+
     def prove(self, why: str) -> None:
         """Two writes were stored at one place."""
         mesh = self._mirror.records.mesh

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controller.availability import spare
+from controller.availability import spare, taken_down
 from controller.census import Task
 from controller.ledger import Ledger
 from controller.placement import Group, Holder
@@ -159,10 +159,7 @@ def _may_begin(work: Work, round_: Round, slot: str, *, up: bool) -> bool:
     """Whether one more slot may have its turn. Where a task that is up ends, slots that are down count, too."""
     if not moves(work) or (canary(work) and reached(work) >= canary(work)):
         return False
-    busy = occupied(work, round_.now)
-    if up:
-        away = work.elsewhere.union(work.unplaced, work.update.turns, {slot})
-        busy += sum(not is_up(work, other) and not work.over(other) for other in work.wanted if other not in away)
+    busy = taken_down(work, slot, round_.now) if up else occupied(work, round_.now)
     return busy < limit(work)
 
 

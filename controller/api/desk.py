@@ -106,6 +106,7 @@ class Desk:
                 return made.answer, self.mirror.sequence
             if name := done_before_others(self.records, (record for _, record in made.records), self.asked):
                 raise Conflict(f"this was done before, and {name} has been changed since", hint="look at it")
+            seen = self.mirror.sequence  # before anything is compared with it
             try:
                 batch = [await self._compared(key, remembering(self.records, record)) for key, record in made.records]
             except Behind:
@@ -116,6 +117,7 @@ class Desk:
                 raise Refused(f"too much for one request: {error}", hint="do it in smaller parts") from error
             outcome = await self._store(batch)
             if isinstance(outcome, Committed):
+                self._check_place(outcome, seen)
                 return made.answer, outcome.sequence
             why = str(getattr(outcome, "why", ""))
             if pinned and isinstance(outcome, Conflicted):
@@ -161,18 +163,20 @@ class Desk:
             raise Unreachable("this controller has no view of the store yet", hint="try again")
 
     async def _store(self, batch: list[Write]) -> Outcome:
-        seen = self.mirror.sequence
         outcome = await self.bus.state.commit(batch)
-        if isinstance(outcome, Committed) and outcome.first <= seen:
-            self.hearing.suspicion.prove(
-                f"a request was stored at {outcome.first}, this controller has seen {seen} before"
-            )
-            self.mirror.state.distrust(self.leader.frozen)
         if isinstance(outcome, Busy):
             await asyncio.sleep(BUSY_WAIT)
         if isinstance(outcome, Unknown):
             return await self._look(batch)
         return outcome
+
+    def _check_place(self, outcome: Committed, seen: int) -> None:
+        """What stands where others had been is in an older store. Raises TimedOut: nobody knows what becomes of it."""
+        suspicion = self.hearing.suspicion
+        suspicion.hear_stored("a request", outcome.first, seen)
+        if suspicion.proven:
+            text = f"it may or may not be done, and may or may not be lost: {suspicion.rolled_back}"
+            raise TimedOut(text, hint="see meshctl status; once the store is made anew, look whether it stands")
 
     async def _look(self, batch: list[Write]) -> Outcome:
         """What became of a batch of unknown outcome, by its first record. Raises TimedOut."""

@@ -139,10 +139,15 @@ class PromiseWatch:
             tasks = [(node, task.id) for node, task in self._shown.running(service) if task.slot == slot]
             waits = not tasks and self._world.now - at > ROOM
             over = any(self._shown.was_up(id_) for _, id_ in tasks) or self._shown.fell.get((service, slot), 0.0) > at
-            away = any(not self._shown.ready(node) for node, _ in tasks)
+            away = any(not self._shown.ready(node) for node, _ in tasks) or self._waits_for_lease(service, slot)
             if waits or over or away or (not tasks and self._did_its_work(rollout, slot)):
                 del taken[slot]
         return set(taken)
+
+    def _waits_for_lease(self, service: str, slot: str) -> bool:
+        """Whether what must not run twice is to end on a node that is down: nothing follows for a while."""
+        ending = (node for node, task in self._shown.ending(service) if task.slot == slot)
+        return service in self._world.alone and any(self._shown.down(node) for node in ending)
 
     def _did_its_work(self, rollout: RolloutRecord, slot: str) -> bool:
         """Whether its work is done as it is wanted now, and what was of another revision has ended: nothing follows."""

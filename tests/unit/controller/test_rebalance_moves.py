@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from controller.moves import PATIENCE
 from schemas.rebalance import RebalanceRecord
 from schemas.spec import Dependency, UpdatePolicy
 from tests.unit.controller.model import Mesh, service_spec
@@ -118,6 +121,101 @@ def test_after_a_roll_back_the_words_of_the_revision_that_was_left_count() -> No
     stage.fewest = 1000
     stage.until(lambda: finished(stage.mesh))
     assert stage.fewest == 11
+
+
+def slow(stage: Stage, *, slow: bool = True) -> None:
+    """New tasks stay `starting`, old ones `stopping`."""
+    for agent in stage.mesh.agents.values():
+        agent.slow = slow
+
+
+def ending_on(stage: Stage) -> list[str]:
+    """The nodes with tasks that are to end."""
+    tasks = ((node, task) for node, stored in stage.mesh.assignments.items() for task in stored.record.tasks)
+    return [node for node, task in tasks if task.desired == "shutdown"]
+
+
+def test_a_move_whose_node_dies_while_its_task_is_stopped_is_done_elsewhere() -> None:
+    """Its task never ends as far as anybody sees; each round's wake still lies ahead (`Stage.step`)."""
+    stage = stage_of(STOP_FIRST)
+    order(stage.mesh, moves(stage.mesh))
+    slow(stage)
+    stage.until(lambda: bool(ending_on(stage)))
+    stage.mesh.kill(*ending_on(stage))
+    slow(stage, slow=False)
+    stage.run(PATIENCE + 30)
+    assert not _record(stage).active
+    assert states(stage.mesh) == ["done", "done"]
+    assert len(stage.mesh.running()) == 6
+
+
+def test_a_task_that_takes_longer_to_end_than_its_grace_is_not_waited_for_for_ever() -> None:
+    stage = stage_of(STOP_FIRST)
+    order(stage.mesh, moves(stage.mesh))
+    slow(stage)
+    stage.until(lambda: bool(ending_on(stage)))
+    took = stage.until(lambda: states(stage.mesh)[0] == "skipped", seconds=2 * PATIENCE)
+    assert took == pytest.approx(PATIENCE + 10.0, abs=1.0), "it had 10 s to end"
+    assert _record(stage).moves[0].why == "its task has not ended"
+    stage.run(PATIENCE + 10)
+    assert not _record(stage).active
+
+
+def test_moves_wait_for_as_long_as_others_get_on() -> None:
+    """Ten waves, each watched for a minute: far longer than a move that does not get on is given."""
+    stage = stage_of(UpdatePolicy(order="stop-first", parallelism=1, monitor=60.0), 30)
+    order(stage.mesh, moves(stage.mesh))
+    stage.until(lambda: finished(stage.mesh), seconds=1500)
+    assert states(stage.mesh) == ["done"] * 10
+    assert spread(stage.mesh) == [10, 10, 10]
+
+
+def test_moves_of_a_service_that_does_not_go_on_are_given_up() -> None:
+    stage = stage_of(STOP_FIRST)
+    found = moves(stage.mesh)
+    stage.mesh.change_service("web", paused=True)
+    stage.run(1)
+    order(stage.mesh, found)
+    stage.run(PATIENCE - 5)
+    assert _record(stage).active
+    stage.run(10)
+    assert {each.why for each in _record(stage).moves} == {"the service is paused"}
+
+
+@pytest.mark.parametrize(("kind", "fewest", "most"), [("stop-first", 11, 12), ("start-first", 12, 13)])
+def test_a_wave_is_carried_out_as_the_policy_of_now_allows(kind: Any, fewest: int, most: int) -> None:
+    """Three at a time was the word; they wait for their new node, and a deploy says one at a time."""
+    stage = stage_of(UpdatePolicy(order=kind, parallelism=3, monitor=1.0), 12)
+    order(stage.mesh, moves(stage.mesh))
+    stage.mesh.change_node("n3", availability="pause")
+    stage.run(5)
+    stage.deploy(web("web:1", update=UpdatePolicy(order=kind, parallelism=1, monitor=1.0)), 12)
+    stage.run(5)
+    assert states(stage.mesh).count("moving") == 3
+    stage.mesh.change_node("n3", availability="active")
+    stage.until(lambda: finished(stage.mesh))
+    stage.run(5)
+    assert states(stage.mesh) == ["done"] * 4
+    assert (stage.fewest, stage.most) == (fewest, most)
+
+
+def test_a_slot_that_is_down_by_now_counts_for_a_wave_that_has_begun() -> None:
+    stage = stage_of(STOP_FIRST, 12)
+    order(stage.mesh, moves(stage.mesh))
+    stage.mesh.change_node("n3", availability="pause")
+    stage.run(5)
+    moved = {each.move.task for each in _record(stage).moves}
+    (other, task) = next(
+        (agent, id_) for agent in stage.mesh.agents.values() for id_ in agent.tasks if id_ not in moved
+    )
+    other.tasks[task] = msgspec.structs.replace(other.tasks[task], health="starting")
+    stage.run(1)
+    stage.mesh.change_node("n3", availability="active")
+    stage.run(20)
+    assert stage.fewest == 11
+    other.tasks[task] = msgspec.structs.replace(other.tasks[task], health="")
+    stage.until(lambda: finished(stage.mesh))
+    assert (states(stage.mesh), stage.fewest) == (["done"] * 4, 11)
 
 
 def test_a_task_that_is_no_more_is_not_moved() -> None:

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec.structs import replace
 
-from bus.commits import Committed, Put
+from bus.commits import BATCH_MESSAGES, Committed, Put
 from bus.memory_stream import MemoryStream
+from controller.confirming import Confirmer
 from controller.controller import Controller
 from schemas import subjects
-from schemas.errors import Refused
+from schemas.errors import Refused, TimedOut
 from schemas.liveness import LeaderBeat
-from schemas.records import MeshRecord, ServiceRecord
+from schemas.records import EpochRecord, MeshRecord, ServiceRecord
 from schemas.serviceapi import ScaleServices, ServiceDeploy
 from schemas.wire import encode
 from tests.sim.loop import run
@@ -220,8 +221,9 @@ def test_a_leader_whose_epoch_another_one_leads_too_knows_that_a_takeover_was_lo
     run(scenario())
 
 
-def test_a_request_that_is_stored_where_a_write_was_seen_proves_an_older_store() -> None:
-    """What the leader stores next stands after it, and proves nothing any more."""
+@pytest.mark.parametrize("faults", [[], ["unknown-stored"]], ids=["acknowledged", "of unknown outcome"])
+def test_a_request_that_is_stored_where_a_write_was_seen_proves_an_older_store(faults: list[str]) -> None:
+    """What the leader stores next stands after it, and proves nothing any more. Nobody is told that it is done."""
 
     async def scenario() -> None:
         async with mesh_of(controllers=1, agents=2) as mesh:
@@ -230,9 +232,53 @@ def test_a_request_that_is_stored_where_a_write_was_seen_proves_an_older_store()
             assert isinstance(await leader._proof.submit([leader._seat.cursor_write()]), Committed)
             await leader._seat.mirror.reached(older.last + 1)
             mesh.broker.roll_back(older)
-            await mesh.ask("service.scale", ScaleServices(replicas={"shop_web": 1}))
+            mesh.broker.faults.next_commits.extend(faults)
+            with pytest.raises(TimedOut, match="may or may not be done, and may or may not be lost"):
+                await mesh.ask("service.scale", ScaleServices(replicas={"shop_web": 1}))
             await asyncio.sleep(20)
             assert leader.frozen.startswith("store.rolled_back: a request was stored at")
             assert mesh.running("shop_web") == ["1", "2"]
+
+    run(scenario())
+
+
+def test_the_first_part_of_what_is_too_much_for_one_batch_proves_it_too() -> None:
+    """The last of it stands after all that was seen; nothing follows the part that proves it."""
+
+    async def scenario() -> None:
+        async with mesh_of(controllers=1, agents=2) as mesh:
+            leader = (await two_run(mesh)).leader
+            older = mesh.broker.checkpoint()
+            for number in range(5):
+                put(mesh.broker, f"cursor.lost{number}")
+            await leader._seat.mirror.reached(older.last + 5)
+            mesh.broker.roll_back(older)
+            many = [Put(f"cursor.{number}", b"{}") for number in range(BATCH_MESSAGES + 50)]
+            outcome = await leader._proof.submit(many)
+            assert isinstance(outcome, Committed)
+            assert leader.frozen.startswith("store.rolled_back: a write was stored at")
+            assert mesh.broker.state.existing().last < older.last + BATCH_MESSAGES + 5
+
+    run(scenario())
+
+
+def test_a_leader_whose_takeover_was_lost_gives_no_leases_beside_who_took_over_in_its_place() -> None:
+    """While the store is not to be trusted it does, as long as the store shows no other leader."""
+
+    async def scenario() -> None:
+        async with mesh_of(controllers=1, agents=1) as mesh:
+            older = mesh.broker.checkpoint()
+            leader = await mesh.led()
+            epoch = leader.elector.election.epoch
+            confirmer = Confirmer(leader.leader._seat, leader.leader._proof.submit, epoch)
+            assert await confirmer._leads_still()
+            mesh.broker.roll_back(older)
+            assert await confirmer._leads_still()
+            while mesh.broker.state.existing().last < epoch - 1:
+                put(mesh.broker, "cursor.b")
+            rival = encode(EpochRecord(mesh_id="m1", holder="c9", nonce="n", why="nobody led"))
+            mesh.broker.state.commit("controller-c9", (Put(subjects.EPOCH, rival),), None)
+            assert mesh.broker.state.existing().last == epoch
+            assert not await confirmer._leads_still()
 
     run(scenario())
