@@ -138,8 +138,9 @@ class Membership:
 
     async def _welcome(self, joined: Joined) -> None:
         if not self.identity.mesh_id:
-            self.identity = Identity(instance=self.identity.instance, mesh_id=joined.mesh_id)
-            await self._files.write(FILE, encode(self.identity))
+            identity = Identity(instance=self.identity.instance, mesh_id=joined.mesh_id)
+            await self._files.write(FILE, encode(identity))  # first: on a full disk it is tried again
+            self.identity = identity
         log.info("membership.confirmed", node=self._node, mesh=joined.mesh_id)
         self.confirmed, self.refused = True, ""
         self.known.set()

@@ -9,6 +9,7 @@ import msgspec
 
 from bus.users import Credentials
 from schemas.errors import NotFound, UsageError
+from schemas.wire import UNDECODABLE
 
 
 class CredentialsFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +33,7 @@ def read_credentials(path: Path, name: str = "") -> Credentials:
         raise NotFound(f"no credentials file {path}") from None
     except OSError as error:
         raise UsageError(f"can't read the credentials file {path}: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise UsageError(f"{path} is no credentials file: {error}") from error
     if not content.servers:
         raise UsageError(f"{path} names no servers")

@@ -17,7 +17,7 @@ from bus.memory_wire import SERVER, Link, MemoryWire
 from bus.permissions import check_controller, check_publish, check_read, check_subscribe, node_of
 from bus.port import Entry, Gap, Snapshot, StoreInfo, Watch
 from schemas.clock import Clock
-from schemas.errors import StoreMissing, Unreachable
+from schemas.errors import Refused, StoreMissing, Unreachable
 
 R = TypeVar("R")
 
@@ -42,6 +42,8 @@ class StoreHub:
         self.paused_until = 0.0
         self.stored_late = False
         """Whether what could not be stored in time is stored when the pause is over."""
+        self.full = False
+        """Whether it has no room: each commit is refused."""
         self.leaderless = False
         """Whether nobody answers for the stream's leader until then."""
         self._clock = clock
@@ -272,6 +274,8 @@ class MemoryStore:
         return False
 
     def _judge(self, batch: Sequence[Write], fence: Fence | None, fault: CommitFault | None) -> Outcome:
+        if self._hub.full:
+            raise Refused("the store refuses a write: insufficient resources")
         if fault == "busy":
             return Busy("another write is in flight")
         if fault == "unknown-not-stored":

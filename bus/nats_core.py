@@ -12,6 +12,7 @@ from bus.nats_line import Line
 from bus.nats_listening import Listener
 from bus.permissions import check_publish, check_subscribe
 from bus.port import CLOSED, Message, Subscription
+from schemas.wire import UNDECODABLE
 
 ADVISORIES = "$SYS.ACCOUNT.*.DISCONNECT"
 ADVISORY_LIMIT = 16_384
@@ -79,7 +80,7 @@ class NatsAdvisories(NatsSubscription):
     def _deliver(self, message: Msg) -> None:
         try:
             told = msgspec.json.decode(message.data, type=_Disconnect)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             return
         if told.client.user:
             closed = CLOSED if told.reason in CLOSED_BY_CLIENT else b""

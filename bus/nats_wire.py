@@ -14,6 +14,7 @@ from bus.commits import Delete, Fence, Write
 from bus.port import Entry, LoggedEvent, StoreInfo
 from schemas.errors import BadMessage, MeshError, Refused, StoreMissing, Unreachable
 from schemas.subjects import EPOCH
+from schemas.wire import UNDECODABLE
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
@@ -208,5 +209,5 @@ def _stored_parts(headers: Mapping[str, str] | None) -> tuple[str, int, float] |
 def _decode(data: bytes, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise BadMessage(f"an answer that JetStream does not give: {error}") from error

@@ -28,7 +28,7 @@ from controller.streamtime import StreamTime
 from controller.teller import Teller
 from schemas import subjects
 from schemas.clock import Clock
-from schemas.errors import Conflict, Unreachable
+from schemas.errors import Conflict, MeshError
 from schemas.liveness import CONTROLLER_PERIOD, ControllerBeat
 from schemas.wire import encode
 
@@ -73,6 +73,7 @@ class Controller:
         )
         self.namesakes = Namesakes(config.name, f"{rng.getrandbits(64):016x}", clock)
         self.hearing.on_controller = self.namesakes.heard
+        self._memory = memory
         self._stopping = asyncio.Event()
 
     @property
@@ -81,7 +82,13 @@ class Controller:
         return self.elector.leads
 
     async def run(self) -> None:
-        """Take part until `stop`. Raises Conflict where an older one of the same name runs."""
+        """Take part until `stop`.
+
+        Raises:
+            Conflict: an older one of the same name runs.
+            BadMessage: what was remembered is no such thing (`controller.highest`).
+        """
+        await self._memory.load()
         log.info("controller.started", name=self.config.name, version=self.config.version)
         refusal: Conflict | None = None
         try:
@@ -151,7 +158,7 @@ class Controller:
             )
             try:
                 await self.bus.core.publish(subjects.controller(self.config.name), encode(beat))
-            except Unreachable:
+            except MeshError:
                 log.debug("presence.unsent")
             await asyncio.sleep(CONTROLLER_PERIOD)
 

@@ -187,7 +187,7 @@ class Elector:
         )
         try:
             await self._office.bus.core.publish(subjects.LEADER, encode(beat))
-        except Unreachable:
+        except MeshError:
             log.debug("beat.unsent", epoch=epoch)
 
     async def _give_away(self, epoch: int) -> None:

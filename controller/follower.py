@@ -88,7 +88,7 @@ class Follower:
                 await self._follow()
             except StoreMissing as error:
                 self._say(f"store.missing: {error.message}")
-            except Unreachable as error:
+            except MeshError as error:
                 log.info("mirror.retried", store=self.name, why=error.message)
             await asyncio.sleep(RETRY)
 

@@ -23,7 +23,7 @@ from controller.suspicion import Suspicion
 from controller.world import Dirty, Heard
 from schemas import subjects
 from schemas.clock import Clock
-from schemas.errors import BadMessage, Unreachable
+from schemas.errors import BadMessage, MeshError
 from schemas.leases import CONFIRMED_FOR
 from schemas.liveness import (
     CONTROLLER_PERIOD,
@@ -171,7 +171,7 @@ class Hearing:
             return
         try:
             await self._bus.core.respond(message, encode(self._answer(heartbeat, refused)))
-        except Unreachable:
+        except MeshError:
             log.debug("heartbeat.unanswered", node=heartbeat.node)
 
     def _refusal(self, heartbeat: Heartbeat) -> str:

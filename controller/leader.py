@@ -10,12 +10,13 @@ the store is not to be trusted nothing is decided, nor before a look at it where
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 from msgspec.structs import replace
 
 from bus import commits
-from bus.commits import Committed, Fence, Outcome, Put
+from bus.commits import Committed, Fence, Outcome, Put, Write
 from bus.logs import Waiting
 from bus.writer import Writer
 from controller.changes import Plan
@@ -44,6 +45,10 @@ MIRROR_WAIT = 2.0
 """Seconds that the mirror has to show a round's commit before a snapshot is taken instead."""
 
 RETRY = 0.2
+
+REFUSED_PAUSE = 0.5
+"""Seconds until what the store refused is tried again."""
+
 CURSOR_EVERY = 5.0
 """Seconds at most between an event being told and the cursor saying so."""
 
@@ -167,12 +172,6 @@ class Leader:
                 await asyncio.sleep(min(planning, LONGEST_PAUSE))
             except Fenced:
                 raise
-            except MeshError as error:
-                why = f"nothing can be stored now: {error.message}"
-                self._waiting.tell(why, epoch=self._epoch)
-                self.alarms = (*(each for each in self.alarms if each.text != why), Reason(text=why))
-                await asyncio.sleep(RETRY)
-                self._seat.mirror.mark(Dirty(everything=True))
             except Exception:
                 log.exception("round.failed", epoch=self._epoch)
                 await asyncio.sleep(1.0)
@@ -224,7 +223,7 @@ class Leader:
         if writes:
             with seat.hearing.pending.under_way():
                 sent = seat.clock.monotonic()
-                outcome = await self._proof.submit(writes)
+                outcome = await self._store(writes)
                 if seat.hearing.suspicion.proven:
                     return planned - started
                 if isinstance(outcome, Committed):
@@ -261,6 +260,17 @@ class Leader:
             commit_ms=round(took[1] * 1000, 1),
         )
 
+    async def _store(self, writes: Sequence[Write]) -> Outcome:
+        """As `Proof.submit` does. Where the store refuses a part (it has no room), those before it are stored: that
+        counts as unknown, so that nothing is decided before the mirror shows them."""
+        try:
+            return await self._proof.submit(writes)
+        except MeshError as error:
+            why = f"nothing can be stored now: {error.message}"
+            self.alarms = (*(each for each in self.alarms if each.text != why), Reason(text=why))
+            await asyncio.sleep(REFUSED_PAUSE)
+            return commits.Unknown(error.message)
+
     async def _settle(self, outcome: Outcome) -> bool:
         """Wait until the mirror shows what became of it; True: it is stored. Raises Fenced."""
         if isinstance(outcome, Committed):
@@ -277,7 +287,7 @@ class Leader:
     async def _after_unknown(self) -> None:
         """Store something after what is in doubt, under a new fence, then look. Raises Fenced."""
         while True:
-            outcome = await self._proof.submit([self._seat.cursor_write()])
+            outcome = await self._store([self._seat.cursor_write()])
             if isinstance(outcome, Committed):
                 self._waiting.over()
                 await self._resync("a round's outcome was unknown", outcome.sequence)

@@ -9,7 +9,7 @@ All of it stands in the `rebalance` record, so any leader goes on with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import TypeAlias
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from controller.policies import policy_of
 from controller.world import Stored, World
 from schemas.assignment import AssignedTask
-from schemas.rebalance import Move, MoveProgress, RebalanceRecord
+from schemas.rebalance import Move, MoveProgress, MoveState, RebalanceRecord
 from schemas.records import OrderRecord, RolloutRecord
 from schemas.spec import UpdatePolicy
 
@@ -137,22 +137,42 @@ def _advanced(world: World, tasks: Placed, each: MoveProgress, now: float, given
     return _skipped(each, why, now) if late else each
 
 
-def _patience(world: World, tasks: Placed, moves: Iterable[MoveProgress]) -> Callable[[MoveProgress], float]:
-    """Tells of a move when it is given up, in stream time. One that waits is not while others move."""
-    moves = tuple(moves)
-    moving = any(each.state == "moving" for each in moves)
-    last = inf if moving else max((each.at for each in moves), default=0.0)
-    services = {each.move.service for each in moves if each.state == "waiting"}
-    begins = {service: max(last, _watched_until(world, moves, service)) for service in services}
+def _patience(world: World, tasks: Placed, moves: Sequence[MoveProgress]) -> Callable[[MoveProgress], float]:
+    """Tells of a move when it is given up, in stream time. One that waits is not while others move; one that moves has
+    its time from when the last one of its service was over, or its own task had ended."""
+    last = inf if any(each.state == "moving" for each in moves) else max((each.at for each in moves), default=0.0)
+    over, done = _last(moves, "done", "skipped"), _last(moves, "done")
 
     def ends(each: MoveProgress) -> float:
+        service = each.move.service
         if each.state == "waiting":
-            return begins[each.move.service] + PATIENCE
+            return max(last, _watched_until(world, done, service)) + PATIENCE
+        since = max(each.at, over.get(service, 0.0))
         node, old = tasks.get(each.move.task, ("", None))
-        spec = world.assignments[node].record.specs.get(old.spec) if old is not None else None
-        return each.at + (spec.container.stop_grace if spec is not None else 0.0) + PATIENCE
+        if old is None:
+            return max(since, _ended_at(world, each.move)) + PATIENCE
+        if old.desired == "running":
+            return since + PATIENCE
+        spec = world.assignments[node].record.specs.get(old.spec)
+        return since + (spec.container.stop_grace if spec is not None else 0.0) + PATIENCE
 
     return ends
+
+
+def _last(moves: Iterable[MoveProgress], *states: MoveState) -> dict[str, float]:
+    """Service -> when the last of its moves came to one of these states."""
+    found: dict[str, float] = {}
+    for each in moves:
+        if each.state in states:
+            found[each.move.service] = max(each.at, found.get(each.move.service, 0.0))
+    return found
+
+
+def _ended_at(world: World, move: Move) -> float:
+    """When its task was seen ended; 0.0: nobody saw that."""
+    rollout = world.rollouts.get(move.service)
+    history = rollout.slots.get(move.slot) if rollout is not None else None
+    return next((each.at for each in (history.ended if history is not None else ()) if each.id == move.task), 0.0)
 
 
 def _begun(world: World, moves: list[MoveProgress], now: float) -> list[MoveProgress]:
@@ -160,12 +180,11 @@ def _begun(world: World, moves: list[MoveProgress], now: float) -> list[MoveProg
     under_way = Counter(each.move.service for each in moves if each.state == "moving")
     free = AT_ONCE - under_way.total()
     begun: Counter[str] = Counter()
+    done = _last(moves, "done")
     found: list[MoveProgress] = []
     for each in moves:
         service = each.move.service
-        turn = (
-            each.state == "waiting" and free > 0 and not under_way[service] and _may_begin(world, moves, service, now)
-        )
+        turn = each.state == "waiting" and free > 0 and not under_way[service] and _may_begin(world, done, service, now)
         if turn and begun[service] < max(1, _policy(world, service).parallelism):
             begun[service] += 1
             free -= 1
@@ -174,19 +193,18 @@ def _begun(world: World, moves: list[MoveProgress], now: float) -> list[MoveProg
     return found
 
 
-def _may_begin(world: World, moves: Iterable[MoveProgress], service: str, now: float) -> bool:
+def _may_begin(world: World, done: Mapping[str, float], service: str, now: float) -> bool:
     """Whether the service runs as a whole, and has done so for as long as its policy watches a new task."""
     stored, rollout = world.services.get(service), world.rollouts.get(service)
     if stored is None or stored.record.paused or rollout is None:
         return False
     whole = rollout.phase == "done" and rollout.intent == stored.sequence
-    return whole and now >= _watched_until(world, moves, service)
+    return whole and now >= _watched_until(world, done, service)
 
 
-def _watched_until(world: World, moves: Iterable[MoveProgress], service: str) -> float:
+def _watched_until(world: World, done: Mapping[str, float], service: str) -> float:
     policy = _policy(world, service)
-    last = max((each.at for each in moves if each.move.service == service and each.state == "done"), default=0.0)
-    return last + max(policy.monitor, policy.delay) if last else 0.0
+    return done[service] + max(policy.monitor, policy.delay) if service in done else 0.0
 
 
 def _policy(world: World, service: str) -> UpdatePolicy:
@@ -228,5 +246,6 @@ def _wake_at(world: World, tasks: Placed, moves: list[MoveProgress], now: float)
     ends = _patience(world, tasks, moves)
     times = [ends(each) for each in moves if each.state in ("waiting", "moving")]
     waiting = {each.move.service for each in moves if each.state == "waiting"}
-    times += [_watched_until(world, moves, name) for name in sorted(waiting)]
+    done = _last(moves, "done")
+    times += [_watched_until(world, done, name) for name in sorted(waiting)]
     return min((at for at in times if at > now), default=None)

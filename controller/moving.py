@@ -16,7 +16,7 @@ from controller.availability import spare, taken_down
 from controller.census import Task
 from controller.placement import Group
 from controller.preparing import lacking
-from controller.rolling import is_up, limit, moves
+from controller.rolling import is_alone, is_up, limit, moves
 from controller.slots import ENDING, Round, end_task, place_task
 from controller.work import TURN, Past, Work
 
@@ -106,7 +106,7 @@ def _carry(work: Work, round_: Round, group: Group, task: Task, past: Past | Non
 def _taken(work: Work, round_: Round, task: Task) -> int:
     """How many slots it would share the service's parallelism with: doubled with start-first, else down."""
     if work.policy.order == "start-first":
-        return sum(len(work.candidates(slot)) > 1 for slot in work.wanted)
+        return sum(not is_alone(work, slot) for slot in work.wanted)
     return taken_down(work, task.slot, round_.now) if task.life == "up" else 0
 
 

@@ -74,8 +74,8 @@ class Readopter:
         expected = stored.sequence if stored else None
         try:
             outcome = await self._submit([Put(subjects.desired_key(node), encode(record), expected)])
-        except MeshError as error:
-            log.warning("assignment.not_readopted", node=node, why=error.message)
+        except (MeshError, ValueError) as error:  # the latter: it is too large
+            log.warning("assignment.not_readopted", node=node, why=str(error))
             return
         log.info("assignment.readopted", node=node, tasks=len(record.tasks), outcome=type(outcome).__name__)
 

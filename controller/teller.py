@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 
 import structlog
 
@@ -48,12 +49,20 @@ class Teller:
             return
         if seen.sequence <= self._mirror.records.cursor.sequence:
             return
-        for event in events_of(seen, self._mirror.records):
+        for event in self._events_of(seen):
             if len(self._backlog) >= BACKLOG:
                 lost = self._backlog.popleft()
                 log.error("event.lost", id=lost[1].id, kind=lost[1].kind, why="too many events wait to be told")
             self._backlog.append((seen.sequence, event))
             self._more.set()
+
+    def _events_of(self, seen: Seen) -> Iterable[Event]:
+        """What it is told as. Nothing, where that fails: it must not keep the mirror from going on."""
+        try:
+            return events_of(seen, self._mirror.records)
+        except Exception:
+            log.exception("record.not_told", key=seen.key, sequence=seen.sequence)
+            return ()
 
     async def run(self) -> None:
         """Tell what there is and what comes, for ever (a leader's business)."""

@@ -217,6 +217,8 @@ def _noted(seen: Seen, record: StackGoodRecord | RebalanceRecord, id_: str, at: 
         return ()
     if isinstance(record, RebalanceRecord):
         return _rebalance(seen, record, id_, at)
+    if not record.good:
+        return ()
     return (Event(id=id_, kind="stack.done", at=at, revision=record.good[-1], data={"stack": record.stack}),)
 
 

@@ -14,7 +14,7 @@ import msgspec
 from schemas import subjects
 from schemas.errors import BadMessage, MeshError
 from schemas.records import MeshRecord
-from schemas.wire import Count, Seconds, Wire, decode, encode
+from schemas.wire import UNDECODABLE, Count, Seconds, Wire, decode, encode
 
 FORMAT = "dockmesh-backup"
 VERSION = 1
@@ -87,7 +87,7 @@ def record_of(key: str, value: bytes, sequence: int, at: float) -> BackupRecord:
     try:
         msgspec.json.decode(value)
         plain = value == value.strip() and b"\n" not in value and b"\r" not in value
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         plain = False
     if plain:
         return BackupRecord(key=key, sequence=sequence, at=max(0.0, at), value=msgspec.Raw(value))

@@ -11,6 +11,9 @@ from schemas.wire import Wire, decode, encode
 
 T = TypeVar("T")
 
+LONGEST = 10_000
+"""Characters of an error's text: it may quote what was asked for, and an answer over the bus's limit can't be sent."""
+
 
 class Fault(Wire, frozen=True, kw_only=True):
     """An error on the wire."""
@@ -33,8 +36,9 @@ def reply_with(body: object) -> bytes:
 
 
 def reply_error(error: MeshError) -> bytes:
-    """The bytes of an answer that says no."""
-    return encode(Reply(error=Fault(code=error.code, message=error.message, hint=error.hint)))
+    """The bytes of an answer that says no; its text is cut after `LONGEST`."""
+    message = error.message if len(error.message) <= LONGEST else f"{error.message[:LONGEST]}..."
+    return encode(Reply(error=Fault(code=error.code, message=message, hint=error.hint)))
 
 
 def open_reply(data: bytes, kind: type[T]) -> T:

@@ -39,6 +39,10 @@ _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="sorted")
 
 
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no JSON, not of that shape, or nested a thousand times."""
+
+
 @cache
 def _decoder(kind: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(cast("Any", kind))
@@ -57,7 +61,7 @@ def decode(data: bytes, kind: type[T]) -> T:
     """
     try:
         return cast("T", _decoder(kind).decode(data))  # type: ignore[arg-type]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         name = getattr(kind, "__name__", str(kind))
         raise BadMessage(f"not a {name}: {error}") from error
 

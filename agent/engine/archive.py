@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from schemas.errors import BadMessage
+from schemas.wire import UNDECODABLE
 
 BLOCK = 512
 KEEP_MEMBER = 256 * 1024
@@ -132,7 +133,7 @@ def _digest(config: str) -> str:
 def _json(data: bytes | None) -> object:
     try:
         return msgspec.json.decode(data) if data is not None else None
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return None
 
 

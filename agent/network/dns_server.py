@@ -24,6 +24,8 @@ AT_ONCE = 256
 """Questions by UDP that are being forwarded at the same time; more are refused."""
 PLAIN = 512
 """Bytes of an answer by UDP to who does not say that it takes more."""
+LONGEST = 253
+"""Bytes of a name (RFC 1035, section 2.3.4, without its outer lengths): a longer one can't even be answered."""
 IP_FREEBIND = 15
 
 
@@ -104,6 +106,8 @@ class _Server:
             return None
         asked = question.questions[0]
         kind = QTYPE.get(asked.qtype)
+        if len(asked.qname) > LONGEST:
+            return None
         name = str(asked.qname)
         reply = self._resolve(asker, name, str(kind))
         match reply:

@@ -45,7 +45,7 @@ class Resolvers:
     async def _addresses(self) -> tuple[str, ...]:
         def work() -> tuple[str, ...]:
             try:
-                lines = [line.split() for line in self._configuration.read_text().splitlines()]
+                lines = [line.split() for line in self._configuration.read_text(errors="replace").splitlines()]
             except OSError:
                 return ()
             named = (words[1] for words in lines if len(words) > 1 and words[0] == "nameserver")

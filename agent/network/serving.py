@@ -34,7 +34,8 @@ class NameServers:
             self._changed.set()
 
     async def run(self) -> None:
-        """Serve for ever."""
+        """Serve for ever, anew if it has failed before."""
+        self._stops.clear()
         async with asyncio.TaskGroup() as group:
             while True:
                 for address in self._stops.keys() - self._wanted:
@@ -55,4 +56,8 @@ class NameServers:
             except OSError as error:
                 self.troubles[address] = f"names are not answered on {address}: {error.strerror or error}"
                 log.warning("names.not_served", address=address, error=str(error))
+                await sleep_unless(stop, RETRY)
+            except Exception as error:  # a fault in answering one must not end names for all
+                self.troubles[address] = f"names are not answered on {address}: {error}"
+                log.exception("names.failed", address=address)
                 await sleep_unless(stop, RETRY)

@@ -34,7 +34,7 @@ from controller.api import (
 from controller.api.desk import Desk
 from schemas import subjects
 from schemas.api import REQUESTS
-from schemas.errors import BadMessage, Internal, MeshError, Refused, Unreachable
+from schemas.errors import BadMessage, Internal, MeshError, Refused
 from schemas.memberapi import AGENT_REQUESTS
 from schemas.replies import reply_error, reply_with
 from schemas.requests import Command
@@ -130,8 +130,8 @@ class Server:
             answer = reply_error(Internal(f"{self._desk.name} failed: {type(error).__name__}: {error}"))
         try:
             await self._desk.bus.core.respond(message, answer)
-        except Unreachable:
-            log.info("request.unanswered", subject=message.subject)
+        except MeshError as error:
+            log.info("request.unanswered", subject=message.subject, why=error.message)
 
     async def _for_people(self, message: Message) -> object:
         name = message.subject.removeprefix("mesh.api.")

@@ -70,6 +70,7 @@ def service_spec(
     affinity: tuple[str, ...] = (),
     avoids: tuple[str, ...] = (),
     platform: str = "",
+    stop_grace: float = 10.0,
 ) -> ServiceSpec:
     """A service; constraints as "key==value" or "key!=value"."""
     mounts = (Mount(kind="volume", target="/data", source=volume, external=external),) if volume else ()
@@ -79,6 +80,7 @@ def service_spec(
         task=TaskSpec(
             container=ContainerSpec(
                 image=image,
+                stop_grace=stop_grace,
                 mounts=mounts,
                 platform=platform,
                 ports=tuple(port if isinstance(port, Port) else Port(target=80, published=port) for port in ports),

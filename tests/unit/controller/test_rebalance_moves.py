@@ -17,13 +17,14 @@ from tests.unit.controller.rolling import Stage, web
 from tests.unit.controller.test_rebalance import START_FIRST, STOP_FIRST, moves, order, show, spread, states
 
 
-def stage_of(policy: UpdatePolicy, replicas: int = 6) -> Stage:
+def stage_of(policy: UpdatePolicy, replicas: int = 6, *, stop_grace: float = 10.0) -> Stage:
+    """A service on two nodes, and a third one."""
     mesh = Mesh()
     for name in ("n1", "n2"):
         mesh.add_node(name)
     mesh.round()
     stage = Stage(mesh=mesh)
-    stage.deploy(web("web:1", update=policy), replicas)
+    stage.deploy(web("web:1", update=policy, stop_grace=stop_grace), replicas)
     stage.until(lambda: "web" in mesh.rollouts and stage.rollout.phase == "done")
     mesh.add_node("n3")
     stage.run(2)
@@ -161,6 +162,67 @@ def test_a_task_that_takes_longer_to_end_than_its_grace_is_not_waited_for_for_ev
     assert not _record(stage).active
 
 
+def test_a_task_has_its_grace_to_end_and_the_next_one_its_own_time_to_come_up() -> None:
+    stage = stage_of(STOP_FIRST, stop_grace=600.0)
+    order(stage.mesh, moves(stage.mesh))
+    slow(stage)
+    stage.until(lambda: bool(ending_on(stage)))
+    stage.run(PATIENCE + 100)
+    for name, agent in stage.mesh.agents.items():
+        agent.slow = name == "n3"  # the old one ends, and the next one starts slowly
+    stage.run(PATIENCE - 50)
+    assert states(stage.mesh) == ["moving", "waiting"]
+    slow(stage, slow=False)
+    stage.until(lambda: finished(stage.mesh))
+    assert states(stage.mesh) == ["done", "done"]
+    assert spread(stage.mesh) == [2, 2, 2]
+
+
+def test_a_task_that_stays_is_given_no_grace() -> None:
+    stage = stage_of(STOP_FIRST, stop_grace=3600.0)
+    order(stage.mesh, moves(stage.mesh))
+    stage.mesh.change_node("n3", availability="pause")
+    stage.run(2 * PATIENCE + 10)
+    assert states(stage.mesh) == ["skipped", "skipped"]
+    assert _record(stage).moves[0].why.startswith("it found no place or did not come up within 300 s")
+
+
+def wave_of_before(kind: Any) -> Stage:
+    """Three moves of a service have begun at once; since then its policy says one at a time. Now there is room."""
+    stage = stage_of(UpdatePolicy(order=kind, parallelism=3, monitor=1.0), 12)
+    order(stage.mesh, moves(stage.mesh))
+    stage.mesh.change_node("n3", availability="pause")
+    stage.run(5)
+    stage.deploy(web("web:1", update=UpdatePolicy(order=kind, parallelism=1, monitor=1.0)), 12)
+    stage.run(5)
+    assert states(stage.mesh).count("moving") == 3
+    stage.mesh.change_node("n3", availability="active")
+    return stage
+
+
+def test_of_a_wave_that_goes_one_by_one_each_has_its_time() -> None:
+    """Each takes 160 s to come up."""
+    stage = wave_of_before("start-first")
+    for _ in range(4):
+        slow(stage)
+        stage.run(160)
+        slow(stage, slow=False)
+        stage.run(0.4)
+    stage.until(lambda: finished(stage.mesh))
+    assert states(stage.mesh) == ["done"] * 4
+
+
+def test_a_task_that_takes_long_to_end_still_counts_beside_the_next_ones() -> None:
+    stage = wave_of_before("start-first")
+    for name, agent in stage.mesh.agents.items():
+        agent.slow = name != "n3"
+    stage.run(20)
+    assert stage.most == 13
+    slow(stage, slow=False)
+    stage.until(lambda: finished(stage.mesh))
+    assert (stage.most, states(stage.mesh)) == (13, ["done"] * 4)
+
+
 def test_moves_wait_for_as_long_as_others_get_on() -> None:
     """Ten waves, each watched for a minute: far longer than a move that does not get on is given."""
     stage = stage_of(UpdatePolicy(order="stop-first", parallelism=1, monitor=60.0), 30)
@@ -184,15 +246,8 @@ def test_moves_of_a_service_that_does_not_go_on_are_given_up() -> None:
 
 @pytest.mark.parametrize(("kind", "fewest", "most"), [("stop-first", 11, 12), ("start-first", 12, 13)])
 def test_a_wave_is_carried_out_as_the_policy_of_now_allows(kind: Any, fewest: int, most: int) -> None:
-    """Three at a time was the word; they wait for their new node, and a deploy says one at a time."""
-    stage = stage_of(UpdatePolicy(order=kind, parallelism=3, monitor=1.0), 12)
-    order(stage.mesh, moves(stage.mesh))
-    stage.mesh.change_node("n3", availability="pause")
-    stage.run(5)
-    stage.deploy(web("web:1", update=UpdatePolicy(order=kind, parallelism=1, monitor=1.0)), 12)
-    stage.run(5)
-    assert states(stage.mesh).count("moving") == 3
-    stage.mesh.change_node("n3", availability="active")
+    """Three at a time was the word when they began."""
+    stage = wave_of_before(kind)
     stage.until(lambda: finished(stage.mesh))
     stage.run(5)
     assert states(stage.mesh) == ["done"] * 4

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from dnslib import QTYPE, RCODE, RR, TXT, DNSRecord
+from structlog.testing import capture_logs
 
+from agent.network import serving
 from agent.network.dns_server import serve_names
 from agent.network.forwarding import Resolvers
 from agent.network.names import Answer, Forward, Reply
+from agent.network.serving import NameServers
 
 HERE = "127.0.53.1"
 """Of this machine, and nobody else's: ports are free there by UDP and TCP alike."""
@@ -128,3 +134,87 @@ async def test_where_no_resolver_answers_that_is_told_at_once(tmp_path: Path) ->
     async with served(await free_port(), tmp_path) as front:
         found = DNSRecord.parse(await front.ask(question(LONG, "TXT"), "tcp") or b"")
         assert found.header.rcode == RCODE.SERVFAIL
+
+
+async def ask_of(data: bytes, port: int) -> DNSRecord | None:
+    """By UDP, whatever bytes these are; None: nobody answers."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.setblocking(False)
+        asker.connect((HERE, port))
+        try:
+            await loop.sock_sendall(asker, data)
+            async with asyncio.timeout(1.0):
+                return DNSRecord.parse(await loop.sock_recv(asker, 2000))
+        except (OSError, TimeoutError):
+            return None
+
+
+async def test_a_question_that_can_not_even_be_answered_ends_nothing(tmp_path: Path) -> None:
+    """Its name is longer than names are; no resolver answers, and a refusal would have to repeat it."""
+    labels = (b"\x3f" + b"a" * 63) * 4
+    long = struct.pack(">HHHHHH", 1, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", 1, 1)
+    async with served(await free_port(), tmp_path) as front:
+        assert await ask_of(long, front._port) is None
+        await asyncio.sleep(0.5)
+        assert await ask_of(question("web", "A"), front._port) is not None
+
+
+async def test_a_configuration_of_another_encoding_is_read(tmp_path: Path) -> None:
+    configuration = tmp_path / "resolv.conf"
+    configuration.write_bytes(b"# g\xe9n\xe9r\xe9 par dhcp\nnameserver " + HERE.encode() + b"\n")
+    async with upstream() as behind:
+        assert await Resolvers(configuration, behind.port).ask(question(LONG, "TXT"), "udp")
+
+
+class Failing:
+    """A machine whose name servers fail once they serve, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.serving: list[str] = []
+
+    @asynccontextmanager
+    async def serve_names(self, address: str, resolve: object) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            self.serving.append(address)
+            if self.times:
+                self.times -= 1
+                group.create_task(self._fail())
+            yield
+            self.serving.remove(address)
+
+    async def _fail(self) -> None:
+        self.serving.clear()
+        raise ValueError("a question that nobody thought of")
+
+
+async def test_a_name_server_that_fails_is_begun_anew_and_the_others_answer_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "RETRY", 0.05)
+    machine = Failing(2)
+    servers = NameServers(machine, resolve)  # type: ignore[arg-type]
+    servers.on({"10.192.1.1"})
+    with capture_logs() as told:  # printed, a traceback would read files
+        task = asyncio.create_task(servers.run())
+        async with asyncio.timeout(5):
+            while machine.times or not machine.serving:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+    assert [each["event"] for each in told] == ["names.failed"] * 2
+    assert servers.troubles == {}
+    assert machine.serving == ["10.192.1.1"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_name_servers_that_are_run_anew_serve_what_they_served() -> None:
+    machine = Failing(0)
+    servers = NameServers(machine, resolve)  # type: ignore[arg-type]
+    servers.on({"10.192.1.1"})
+    for _ in range(2):
+        task = asyncio.create_task(servers.run())
+        await asyncio.sleep(0.05)
+        assert machine.serving == ["10.192.1.1"]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        machine.serving.clear()
