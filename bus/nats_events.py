@@ -24,7 +24,7 @@ from bus.nats_listening import Listener
 from bus.nats_wire import MESSAGE_ID, PENDING, STATUS, Fault, ack_of, error_of, event_of, info_of, rfc3339
 from bus.permissions import check_controller, check_publish
 from bus.port import EventReader, From, LoggedEvent, Store, StoreInfo
-from schemas.errors import BadMessage, MeshError, Unreachable
+from schemas.errors import BadMessage, Unreachable
 from schemas.subjects import EVENT_ALL, EVENT_STREAM
 
 TIMEOUT = 5.0
@@ -104,7 +104,7 @@ class NatsEventReader:
         while not self._ready:
             try:
                 pending = await self._fetch()
-            except MeshError:
+            except (Unreachable, BadMessage):
                 await asyncio.sleep(RETRY_AFTER)
                 continue
             if not self._ready and not pending:
@@ -114,7 +114,7 @@ class NatsEventReader:
     async def confirm(self, sequence: int) -> None:
         """See `bus.port.EventReader`."""
         if self._start.cursor and sequence > self._confirmed:
-            with contextlib.suppress(MeshError):
+            with contextlib.suppress(Unreachable):
                 await save_cursor(self._state, self._start.cursor, sequence)
                 self._confirmed = sequence
 
@@ -198,7 +198,7 @@ class NatsEventReader:
         try:
             for listener in self._listeners:
                 await self._line.listen(listener)
-            with contextlib.suppress(MeshError):
+            with contextlib.suppress(Unreachable):
                 self._place = await self._first_place()
         except BaseException:
             await self._line.unlisten(*self._listeners)

@@ -46,8 +46,8 @@ MIRROR_WAIT = 2.0
 
 RETRY = 0.2
 
-REFUSED_PAUSE = 0.5
-"""Seconds until what the store refused is tried again."""
+REFUSED_PAUSE = (0.5, 5.0)
+"""Least and most seconds until what the store refused is tried again; doubled each time."""
 
 CURSOR_EVERY = 5.0
 """Seconds at most between an event being told and the cursor saying so."""
@@ -74,6 +74,7 @@ class Leader:
         self._faults: dict[str, str] = {}
         """Service -> why deciding about it failed in the last round."""
         self._cursor_due = 0.0
+        self._refused_pause = REFUSED_PAUSE[0]
         self._proof = Proof(seat)
         self._writer = Writer(seat.bus.state)
         self._waiting = Waiting(log, "leader.waited")
@@ -229,6 +230,7 @@ class Leader:
                 if isinstance(outcome, Committed):
                     seat.hearing.confirmed(sent)
                     self._proof.shown(sent)
+                    self._refused_pause = REFUSED_PAUSE[0]
                 self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
                 if not await self._settle(outcome):
                     return planned - started
@@ -268,7 +270,8 @@ class Leader:
         except MeshError as error:
             why = f"nothing can be stored now: {error.message}"
             self.alarms = (*(each for each in self.alarms if each.text != why), Reason(text=why))
-            await asyncio.sleep(REFUSED_PAUSE)
+            await asyncio.sleep(self._refused_pause)
+            self._refused_pause = min(2 * self._refused_pause, REFUSED_PAUSE[1])
             return commits.Unknown(error.message)
 
     async def _settle(self, outcome: Outcome) -> bool:

@@ -138,15 +138,26 @@ def _advanced(world: World, tasks: Placed, each: MoveProgress, now: float, given
 
 
 def _patience(world: World, tasks: Placed, moves: Sequence[MoveProgress]) -> Callable[[MoveProgress], float]:
-    """Tells of a move when it is given up, in stream time. One that waits is not while others move; one that moves has
-    its time from when the last one of its service was over, or its own task had ended."""
-    last = inf if any(each.state == "moving" for each in moves) else max((each.at for each in moves), default=0.0)
+    """Tells of a move when it is given up, in stream time. One that waits is not while others move, nor is one that
+    waits for its turn in a wave while another of its service has it; then it has its time from when the last one was
+    over, or its own task had ended."""
+    moving = [each for each in moves if each.state == "moving"]
+    last = inf if moving else max((each.at for each in moves), default=0.0)
     over, done = _last(moves, "done", "skipped"), _last(moves, "done")
+    filled = Counter((task.service, task.slot) for _, task in tasks.values() if task.desired == "running")
+
+    def has_turn(move: Move) -> bool:
+        _, old = tasks.get(move.task, ("", None))
+        return old is None or old.desired != "running" or filled[move.service, move.slot] > 1
+
+    turns = {each.move.service for each in moving if has_turn(each.move)}
 
     def ends(each: MoveProgress) -> float:
         service = each.move.service
         if each.state == "waiting":
             return max(last, _watched_until(world, done, service)) + PATIENCE
+        if service in turns and not has_turn(each.move):
+            return inf
         since = max(each.at, over.get(service, 0.0))
         node, old = tasks.get(each.move.task, ("", None))
         if old is None:

@@ -13,11 +13,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
 
+import structlog
 from dnslib import AAAA, QTYPE, RCODE, RR, A, DNSError, DNSRecord
 
 from agent.network.forwarding import Resolvers, Way
 from agent.network.names import Answer, Forward, Unknown
 from agent.network.port import Resolve
+
+log = structlog.get_logger()
 
 PORT = 53
 AT_ONCE = 256
@@ -25,7 +28,9 @@ AT_ONCE = 256
 PLAIN = 512
 """Bytes of an answer by UDP to who does not say that it takes more."""
 LONGEST = 253
-"""Bytes of a name (RFC 1035, section 2.3.4, without its outer lengths): a longer one can't even be answered."""
+LONGEST_LABEL = 63
+"""Bytes of a name, and of what stands between two of its dots (RFC 1035, section 2.3.4; the name without its outer
+lengths): a longer one can't even be answered."""
 IP_FREEBIND = 15
 
 
@@ -86,9 +91,12 @@ class _Server:
         elif len(self._forwarding) < AT_ONCE:
 
             async def forward() -> None:
-                answered = await self._forward(data, question, "udp")
-                if not transport.is_closing():
-                    transport.sendto(answered, asker)
+                try:
+                    answered = await self._forward(data, question, "udp")
+                    if not transport.is_closing():
+                        transport.sendto(answered, asker)
+                except Exception:  # one question must not end the answers to all others
+                    log.exception("dns.not_answered", asker=asker[0])
 
             task = self._group.create_task(forward())
             self._forwarding.add(task)
@@ -106,7 +114,7 @@ class _Server:
             return None
         asked = question.questions[0]
         kind = QTYPE.get(asked.qtype)
-        if len(asked.qname) > LONGEST:
+        if len(asked.qname) > LONGEST or any(len(label) > LONGEST_LABEL for label in asked.qname.label):
             return None
         name = str(asked.qname)
         reply = self._resolve(asker, name, str(kind))

@@ -38,7 +38,7 @@ class Resolvers:
                 try:
                     async with asyncio.timeout(LIMIT):
                         return await by(address, self._port, question)
-                except (OSError, asyncio.IncompleteReadError) as error:
+                except (OSError, asyncio.IncompleteReadError, ValueError) as error:  # the last: it is no address
                     log.debug("dns.not_forwarded", resolver=address, way=way, error=str(error))
         return None
 

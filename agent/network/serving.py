@@ -57,7 +57,9 @@ class NameServers:
                 self.troubles[address] = f"names are not answered on {address}: {error.strerror or error}"
                 log.warning("names.not_served", address=address, error=str(error))
                 await sleep_unless(stop, RETRY)
-            except Exception as error:  # a fault in answering one must not end names for all
+            except Exception as error:
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise  # a group that fails while it is cancelled tells only of the failure
                 self.troubles[address] = f"names are not answered on {address}: {error}"
                 log.exception("names.failed", address=address)
                 await sleep_unless(stop, RETRY)

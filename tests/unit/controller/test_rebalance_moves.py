@@ -212,6 +212,18 @@ def test_of_a_wave_that_goes_one_by_one_each_has_its_time() -> None:
     assert states(stage.mesh) == ["done"] * 4
 
 
+def test_of_a_wave_that_goes_one_by_one_none_is_given_up_before_its_turn() -> None:
+    """The first one's replacement never comes up: the others are tried after it."""
+    stage = wave_of_before("start-first")
+    slow(stage)
+    stage.run(PATIENCE + 20)
+    assert sorted(states(stage.mesh)) == ["moving", "moving", "skipped", "waiting"]
+    slow(stage, slow=False)
+    stage.until(lambda: finished(stage.mesh))
+    assert sorted(states(stage.mesh)) == ["done", "done", "done", "skipped"]
+    assert stage.most == 13
+
+
 def test_a_task_that_takes_long_to_end_still_counts_beside_the_next_ones() -> None:
     stage = wave_of_before("start-first")
     for name, agent in stage.mesh.agents.items():

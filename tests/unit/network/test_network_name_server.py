@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from agent.network import serving
 from agent.network.dns_server import serve_names
-from agent.network.forwarding import Resolvers
+from agent.network.forwarding import Resolvers, Way
 from agent.network.names import Answer, Forward, Reply
 from agent.network.serving import NameServers
 
@@ -150,14 +150,44 @@ async def ask_of(data: bytes, port: int) -> DNSRecord | None:
             return None
 
 
-async def test_a_question_that_can_not_even_be_answered_ends_nothing(tmp_path: Path) -> None:
-    """Its name is longer than names are; no resolver answers, and a refusal would have to repeat it."""
-    labels = (b"\x3f" + b"a" * 63) * 4
-    long = struct.pack(">HHHHHH", 1, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", 1, 1)
+@pytest.mark.parametrize("labels", [[b"a" * 63] * 4, [b"a" * 100, b"com"]], ids=["long name", "long label"])
+async def test_a_question_that_can_not_even_be_answered_ends_nothing(labels: list[bytes], tmp_path: Path) -> None:
+    """No resolver answers, and a refusal would have to repeat its name."""
+    name = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+    packet = struct.pack(">HHHHHH", 1, 0x0100, 1, 0, 0, 0) + name + struct.pack(">HH", 1, 1)
     async with served(await free_port(), tmp_path) as front:
-        assert await ask_of(long, front._port) is None
+        assert await ask_of(packet, front._port) is None
         await asyncio.sleep(0.5)
         assert await ask_of(question("web", "A"), front._port) is not None
+
+
+async def test_a_name_of_just_the_longest_length_is_answered(tmp_path: Path) -> None:
+    name = ".".join(["a" * 63] * 3 + ["a" * 61])
+    async with served(await free_port(), tmp_path) as front:
+        refused = await ask_of(question(name, "A"), front._port)
+        assert refused is not None
+        assert (refused.header.rcode, len(refused.questions[0].qname)) == (RCODE.SERVFAIL, 253)
+
+
+async def test_a_fault_in_answering_one_question_ends_no_other(tmp_path: Path) -> None:
+    class Failing(Resolvers):
+        async def ask(self, question: bytes, way: Way) -> bytes | None:
+            raise RuntimeError("nobody thought of it")
+
+    port = await free_port()
+    with capture_logs() as told:  # printed, a traceback would read files
+        async with serve_names(HERE, resolve, random.Random(1), Failing(), port):
+            assert await ask_of(question("elsewhere.example", "A"), port) is None
+            assert await ask_of(question("web", "A"), port) is not None
+    assert [each["event"] for each in told] == ["dns.not_answered"]
+
+
+@pytest.mark.parametrize("odd", [b"127.0.0.9\xa0", b"a..b", b"127.0.0.9\0"])
+async def test_a_resolver_that_has_no_address_is_passed_over(odd: bytes, tmp_path: Path) -> None:
+    configuration = tmp_path / "resolv.conf"
+    configuration.write_bytes(b"nameserver " + odd + b"\nnameserver " + HERE.encode() + b"\n")
+    async with upstream() as behind:
+        assert await Resolvers(configuration, behind.port).ask(question(LONG, "TXT"), "udp")
 
 
 async def test_a_configuration_of_another_encoding_is_read(tmp_path: Path) -> None:
@@ -205,6 +235,22 @@ async def test_a_name_server_that_fails_is_begun_anew_and_the_others_answer_on(m
     assert machine.serving == ["10.192.1.1"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_name_servers_end_as_they_are_told_also_while_one_fails(turns: int) -> None:
+    machine = Failing(1)
+    servers = NameServers(machine, resolve)  # type: ignore[arg-type]
+    servers.on({"10.192.1.1"})
+    with capture_logs():
+        task = asyncio.create_task(servers.run())
+        while not machine.serving:
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        async with asyncio.timeout(2):
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_name_servers_that_are_run_anew_serve_what_they_served() -> None:
