@@ -7,13 +7,24 @@ end: so a task that the same round tells to stop leaves the endpoints with it, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network
 
 from controller.draft import Draft
 from controller.nodes import NodeView
-from schemas.network import AllocationRecord, Attachment, Backend, EndpointsRecord, Publication, PublishRecord
+from schemas.network import (
+    AllocationRecord,
+    Attachment,
+    Backend,
+    EndpointsRecord,
+    Publication,
+    PublishRecord,
+    is_address,
+)
 from schemas.observation import ObservedTask
 from schemas.ports import Port
 from schemas.spec import ServiceSpec
+from schemas.task_ids import lineage
 
 LAST_PORT = 65_535
 PASSES = 4
@@ -29,21 +40,40 @@ OWNERS_TOLD = 3
 
 
 def backends_of(
-    services: frozenset[str], nodes: Mapping[str, NodeView], draft: Draft
+    services: frozenset[str],
+    nodes: Mapping[str, NodeView],
+    draft: Draft,
+    allocations: Mapping[str, AllocationRecord],
 ) -> dict[tuple[str, str], tuple[Backend, ...]]:
-    """(network, service) -> the tasks that take connections there, in order."""
+    """(network, service) -> the tasks that take connections there, in order.
+
+    Only tasks that are the node's by its assignment, with addresses out of its own range: what else an agent tells is
+    its own affair, and would stand in every other node's rules.
+    """
     found: dict[tuple[str, str], list[Backend]] = {}
     for name, view in nodes.items():
         if view.observation is None or view.status == "down" or view.gone or not view.settled:
             continue
         asked = [task for task in view.observation.tasks if task.service in services]
-        ending = {task.id for task in draft.tasks(name) if task.desired == "shutdown"} if asked else set[str]()
+        assigned = list(draft.tasks(name)) if asked else []
+        ending = {task.id for task in assigned if task.desired == "shutdown"}
+        named = {(task.service, lineage(task.id)) for task in assigned}
         for task in asked:
-            if task.addresses and task.up and _stays(task, ending):
+            if (task.service, lineage(task.id)) in named and task.up and _stays(task, ending):
                 for network, address in task.addresses.items():
+                    allocation = allocations.get(network)
+                    held = allocation.nodes.get(name) if allocation is not None else None
+                    if held is None or not _lies_in(address, held.range):
+                        continue
                     backend = Backend(task=task.id, node=name, address=address)
                     found.setdefault((network, task.service), []).append(backend)
     return {key: tuple(sorted(each, key=lambda backend: backend.task)) for key, each in found.items()}
+
+
+@lru_cache(maxsize=100_000)
+def _lies_in(address: str, within: str) -> bool:
+    """Whether it is an address of that range."""
+    return is_address(address) and IPv4Address(address) in IPv4Network(within)
 
 
 def _stays(task: ObservedTask, ending: set[str]) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from bus.port import CLOSED, Bus, Message
+from controller.intake import tidy_heartbeat
 from controller.levels import Levels
 from controller.mirror import Mirror
 from controller.passing import passes_on
@@ -154,7 +155,7 @@ class Hearing:
         async with self._bus.core.subscribe(subjects.HEARTBEAT_ALL, limit=16_384) as messages:
             async for message in messages:
                 try:
-                    heartbeat = decode(message.data, Heartbeat)
+                    heartbeat = tidy_heartbeat(decode(message.data, Heartbeat))
                 except BadMessage as error:
                     log.warning("message.refused", subject=message.subject, why=error.message)
                     continue

@@ -153,7 +153,7 @@ def _endpoints(
     specs: Mapping[str, ServiceSpec],
     allocations: Mapping[str, AllocationRecord],
 ) -> Iterator[PutEndpoints]:
-    backends = backends_of(frozenset(specs), nodes, decided.draft)
+    backends = backends_of(frozenset(specs), nodes, decided.draft, allocations)
     for key, record in endpoints_of(specs, allocations, backends).items():
         if record != world.endpoints.get(key):
             yield PutEndpoints(record)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from bus.port import Entry
+from controller.intake import tidy_observation
 from controller.network_news import NetworkNews
 from controller.world import Stored
 from schemas import subjects
@@ -271,4 +272,4 @@ def observed_of(entry: Entry) -> Observation | Garbage | None:
         return Garbage(entry.key, entry.sequence, error.message)
     if observation.node != entry.key:
         return Garbage(entry.key, entry.sequence, f"an observation of {observation.node}")
-    return observation
+    return tidy_observation(observation)

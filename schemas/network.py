@@ -7,6 +7,7 @@ so that IPv6 can come without another record; anything but 4 is refused by the a
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -21,6 +22,15 @@ TUNNEL_OVERHEAD = 50
 
 FIRST_VNI, LAST_VNI = 1000, 4095
 """Numbers of the mesh's networks: from 4096 on they would meet those of Swarm."""
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IPv4 address as `ipaddress` writes it: what is to stand in a packet filter's rules has to be."""
+    try:
+        return str(IPv4Address(text)) == text
+    except ValueError:
+        return False
+
 
 EndpointMode = Literal["vip", "dnsrr"]
 PortNumber = Annotated[int, Meta(ge=1, le=65535)]

@@ -10,7 +10,7 @@ from agent.network.model import View
 from bus.port import Entry
 from schemas import subjects
 from schemas.liveness import digest_of
-from schemas.network import AllocationRecord, EndpointsRecord, PublishRecord
+from schemas.network import AllocationRecord, EndpointsRecord, PublishRecord, is_address
 from schemas.wire import decode
 
 
@@ -39,8 +39,18 @@ def with_entry(view: View, entry: Entry) -> View:
         return msgspec.structs.replace(view, allocations=allocations, endpoints=endpoints, sequences=sequences)
     endpoints = {key: each for key, each in view.endpoints.items() if key != name}
     if entry.value is not None:
-        endpoints[name] = decode(entry.value, EndpointsRecord)
+        endpoints[name] = _sound(decode(entry.value, EndpointsRecord))
     return msgspec.structs.replace(view, endpoints=endpoints, sequences=sequences)
+
+
+def sound(view: View) -> View:
+    """The view without what is no address: whoever wrote that, it does not come into this machine's rules."""
+    return msgspec.structs.replace(view, endpoints={key: _sound(each) for key, each in view.endpoints.items()})
+
+
+def _sound(record: EndpointsRecord) -> EndpointsRecord:
+    backends = tuple(each for each in record.backends if is_address(each.address))
+    return record if len(backends) == len(record.backends) else msgspec.structs.replace(record, backends=backends)
 
 
 def of_generation(view: View, generation: int) -> View:

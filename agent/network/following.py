@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from agent.files import Files
-from agent.network.entries import backends_in, networks_in, of_generation, with_entry, without
+from agent.network.entries import backends_in, networks_in, of_generation, sound, with_entry, without
 from agent.network.followed import AT_ONCE, PUBLISHED, Desk, Followed
 from agent.network.model import View
 from bus.logs import Waiting
@@ -74,7 +74,7 @@ class Following:
         """Take over what an earlier process had."""
         try:
             data = await self._files.read(FILE)
-            self.view = decode(data, View) if data else self.view
+            self.view = sound(decode(data, View)) if data else self.view
             self.loaded = data is not None
         except (OSError, BadMessage) as error:
             log.error("networks.not_read", error=str(error))

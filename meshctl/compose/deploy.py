@@ -12,7 +12,7 @@ from meshctl.compose.scalars import chosen, decimal, duration, size, text, whole
 from meshctl.compose.tree import is_null
 from schemas.spec import Constraint, Mode, Placement, Resources, RestartPolicy, UpdatePolicy
 
-REPLICAS_LIMIT = 100_000
+REPLICAS_LIMIT = 20_000
 """The most replicas that a file may ask for."""
 
 LEAST_MEMORY = 6 * 1024 * 1024

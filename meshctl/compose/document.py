@@ -42,7 +42,7 @@ All problems of all files are told at once (the first 25 of them).
 - **Durations** are `1m30s`, `500ms`, `1.5h`; **sizes** `512k`, `64mb`, `1.5g` in powers of 1024.
 - **Names** of stacks and services are lower-case letters, digits, `-` and `_`, begin and end with a letter or digit,
   and have at most 63 characters as `<stack>_<service>`; another name is refused with the spelling to use.
-- **Limits**: 2 MiB a file, 200,000 values after aliases, 64 levels, 64 KiB a service, 100,000 replicas.
+- **Limits**: 2 MiB a file, 200,000 values after aliases, 64 levels, 64 KiB a service, 20,000 replicas.
 
 ## Every key
 

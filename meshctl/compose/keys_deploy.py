@@ -18,7 +18,7 @@ _NOTES = {
     "": "how the service runs in the mesh",
     ".endpoint_mode": "`vip` (one address for all tasks) or `dnsrr` (the name is the tasks' addresses)",
     ".mode": "`replicated` or `global`",
-    ".replicas": "0 to 100000, for replicated services; as it is if not given, 1 for a new one",
+    ".replicas": "0 to 20000, for replicated services; as it is if not given, 1 for a new one",
     ".labels": "on the service; a mapping or a list",
     ".labels.*": "one label",
     ".resources": "limits are enforced by the engine, reservations are set aside by placement",

@@ -20,6 +20,7 @@ from controller.changes import (
     PutRebalance,
     PutRollout,
 )
+from controller.intake import tidy_observation
 from controller.plan import plan
 from controller.world import Dirty, Heard, Stored, World
 from schemas.assignment import Applied, Assignment
@@ -356,7 +357,7 @@ class Mesh:
     def observe(self) -> None:
         for name, agent in self.agents.items():
             if agent.alive and not agent.cut:
-                self.observations[name] = agent.observe()
+                self.observations[name] = tidy_observation(agent.observe())
 
     def work(self) -> None:
         for name, agent in self.agents.items():

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 from dnslib import QTYPE, RCODE, RR, TXT, DNSRecord
-from structlog.testing import capture_logs
 
-from agent.network import serving
+from agent.network import dns_server, serving
 from agent.network.dns_server import serve_names
 from agent.network.forwarding import Resolvers, Way
 from agent.network.names import Answer, Forward, Reply
@@ -169,17 +168,27 @@ async def test_a_name_of_just_the_longest_length_is_answered(tmp_path: Path) -> 
         assert (refused.header.rcode, len(refused.questions[0].qname)) == (RCODE.SERVFAIL, 253)
 
 
-async def test_a_fault_in_answering_one_question_ends_no_other(tmp_path: Path) -> None:
-    class Failing(Resolvers):
+class Told:
+    """A log of failures: printed, their tracebacks would read files."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def exception(self, event: str, **_: object) -> None:
+        self.events.append(event)
+
+
+async def test_a_fault_in_answering_one_question_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Faulty(Resolvers):
         async def ask(self, question: bytes, way: Way) -> bytes | None:
             raise RuntimeError("nobody thought of it")
 
+    monkeypatch.setattr(dns_server, "log", told := Told())
     port = await free_port()
-    with capture_logs() as told:  # printed, a traceback would read files
-        async with serve_names(HERE, resolve, random.Random(1), Failing(), port):
-            assert await ask_of(question("elsewhere.example", "A"), port) is None
-            assert await ask_of(question("web", "A"), port) is not None
-    assert [each["event"] for each in told] == ["dns.not_answered"]
+    async with serve_names(HERE, resolve, random.Random(1), Faulty(), port):
+        assert await ask_of(question("elsewhere.example", "A"), port) is None
+        assert await ask_of(question("web", "A"), port) is not None
+    assert told.events == ["dns.not_answered"]
 
 
 @pytest.mark.parametrize("odd", [b"127.0.0.9\xa0", b"a..b", b"127.0.0.9\0"])
@@ -224,13 +233,13 @@ async def test_a_name_server_that_fails_is_begun_anew_and_the_others_answer_on(m
     machine = Failing(2)
     servers = NameServers(machine, resolve)  # type: ignore[arg-type]
     servers.on({"10.192.1.1"})
-    with capture_logs() as told:  # printed, a traceback would read files
-        task = asyncio.create_task(servers.run())
-        async with asyncio.timeout(5):
-            while machine.times or not machine.serving:
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
-    assert [each["event"] for each in told] == ["names.failed"] * 2
+    monkeypatch.setattr(serving, "log", told := Told())
+    task = asyncio.create_task(servers.run())
+    async with asyncio.timeout(5):
+        while machine.times or not machine.serving:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert told.events == ["names.failed"] * 2
     assert servers.troubles == {}
     assert machine.serving == ["10.192.1.1"]
     task.cancel()
@@ -238,19 +247,21 @@ async def test_a_name_server_that_fails_is_begun_anew_and_the_others_answer_on(m
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_name_servers_end_as_they_are_told_also_while_one_fails(turns: int) -> None:
+async def test_name_servers_end_as_they_are_told_also_while_one_fails(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine = Failing(1)
     servers = NameServers(machine, resolve)  # type: ignore[arg-type]
     servers.on({"10.192.1.1"})
-    with capture_logs():
-        task = asyncio.create_task(servers.run())
-        while not machine.serving:
-            await asyncio.sleep(0)
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        async with asyncio.timeout(2):
-            await asyncio.gather(task, return_exceptions=True)
+    monkeypatch.setattr(serving, "log", Told())
+    task = asyncio.create_task(servers.run())
+    while not machine.serving:
+        await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    async with asyncio.timeout(2):
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_name_servers_that_are_run_anew_serve_what_they_served() -> None:
