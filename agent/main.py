@@ -30,6 +30,7 @@ from bus.nats import open_bus
 from bus.users import Credentials
 from schemas.clock import SystemClock
 from schemas.errors import MeshError, Refused, UsageError
+from schemas.nodelabels import label_trouble
 from schemas.subjects import is_token, suggest_token
 from schemas.wire import decode
 
@@ -101,6 +102,8 @@ def config_of(options: argparse.Namespace, boot: str) -> AgentConfig:
         name = suggest_token(options.node) or "node-1"
         raise UsageError(f"{options.node!r} can't be the name of a node", hint=f"use --node {name}")
     labels = dict(label.partition("=")[::2] for label in options.label)
+    if why := label_trouble(labels):
+        raise UsageError(f"--label: {why}", hint="give labels as --label zone=eu")
     hostname = options.hostname or socket.gethostname()
     return AgentConfig(
         node=options.node,

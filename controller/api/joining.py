@@ -8,14 +8,19 @@ from controller.api.desk import Desk, Draft
 from schemas import subjects
 from schemas.errors import Refused, StoreMissing, Unreachable
 from schemas.memberapi import Join, Joined
+from schemas.nodelabels import label_trouble
 from schemas.records import NodeRecord
+
+INSTANCE_LENGTH = 128
+"""Characters of an agent's instance id, at most: agents make 20."""
 
 
 async def join(desk: Desk, node: str, request: Join) -> Joined:
     """Make the agent a member; the same agent may ask again and again.
 
     Raises:
-        Refused: the name belongs to another agent, this agent's node was removed, or another machine is it now.
+        Refused: the name belongs to another agent, this agent's node was removed, another machine is it now, or its
+            labels are not such as a node may have.
         Unreachable: the store is not to be trusted now.
     """
     if request.node != node:
@@ -24,6 +29,8 @@ async def join(desk: Desk, node: str, request: Join) -> Joined:
         raise Unreachable(f"nobody joins now: {desk.leader.frozen}")
     if not request.instance:
         raise Refused(f"the agent of {node} names no instance id")
+    if len(request.instance) > INSTANCE_LENGTH:
+        raise Refused(f"the agent of {node} names an instance id of more than {INSTANCE_LENGTH} characters")
     stored = desk.records.nodes.get(node)
     if stored and stored.record.instance == request.instance and (why := desk.hearing.usurped(node, request.boot)):
         raise Refused(why, hint="give this one a data directory and a --node name of its own")
@@ -44,6 +51,7 @@ async def join(desk: Desk, node: str, request: Join) -> Joined:
             record = msgspec.structs.replace(old, labels=labels, change="updated")
             if labels == old.labels:
                 return Draft(None)
+        _check_labels(record)
         return Draft(None, ((subjects.node_key(node), record),))
 
     _, sequence = await desk.write(draft)
@@ -58,6 +66,15 @@ def _check_same(old: NodeRecord, request: Join) -> None:
         raise Refused(
             f"node name {old.name} is taken by another agent ({old.instance[:12]}), not by {request.instance[:12]}",
             hint=f"give this agent another --node name, or, if the other is gone for good: meshctl node rm {old.name}",
+        )
+
+
+def _check_labels(record: NodeRecord) -> None:
+    """Raises Refused. Else what an agent tells once could keep its node from being drained: that record is larger."""
+    if why := label_trouble(record.labels):
+        raise Refused(
+            f"node {record.name} can't join with its labels: {why}",
+            hint="mend its agent's --label options, or take labels away: meshctl node update --label-rm",
         )
 
 

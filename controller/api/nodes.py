@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from controller import views
@@ -11,12 +9,9 @@ from controller.api.desk import Desk, Draft, not_found
 from schemas import subjects
 from schemas.errors import Refused
 from schemas.memberapi import InspectNode, ListNodes, NodeList, NodeView, RemoveNode, UpdateNode
+from schemas.nodelabels import label_trouble
 from schemas.records import NodeRecord
 from schemas.requests import Written
-
-LABELS_AT_MOST = 100
-LABEL_VALUE_LENGTH = 1024
-_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,126}[A-Za-z0-9])?")
 
 
 async def list_all(desk: Desk, request: ListNodes) -> NodeList:
@@ -34,14 +29,15 @@ async def inspect(desk: Desk, request: InspectNode) -> NodeView:
 
 
 async def update(desk: Desk, request: UpdateNode) -> Written:
-    """Availability and labels. Raises NotFound, Refused."""
+    """Availability and labels. Raises NotFound; Refused: with what is added no node may have them."""
     command = desk.command(request.command)
 
     async def draft() -> Draft[None]:
         record = existing(desk, request.node)
         labels = {key: value for key, value in record.labels.items() if key not in request.labels_remove}
         labels |= request.labels_add
-        _check_labels(labels)
+        if request.labels_add and (why := label_trouble(labels)):
+            raise Refused(f"node {request.node}: {why}")
         updated = msgspec.structs.replace(
             record,
             availability=request.availability or record.availability,
@@ -59,7 +55,10 @@ async def update(desk: Desk, request: UpdateNode) -> Written:
 
 
 async def remove(desk: Desk, request: RemoveNode) -> Written:
-    """Take a node out of the mesh. Raises NotFound; Refused while it is not down, but for `force`."""
+    """Take a node out of the mesh. Raises NotFound; Refused while it is not down, but for `force`.
+
+    Its labels go with it, so that the record can be stored whatever they are.
+    """
     command = desk.command(request.command)
 
     async def draft() -> Draft[None]:
@@ -73,7 +72,7 @@ async def remove(desk: Desk, request: RemoveNode) -> Written:
                 f"node {request.node} is {status}, not down",
                 hint=f"drain it and stop its agent first, or: meshctl node rm --force {request.node}",
             )
-        gone = msgspec.structs.replace(record, removed=True, change="removed", cause=command)
+        gone = msgspec.structs.replace(record, removed=True, labels={}, change="removed", cause=command)
         return Draft(None, ((subjects.node_key(request.node), gone),))
 
     _, sequence = await desk.write(draft)
@@ -94,13 +93,3 @@ def _change(record: NodeRecord, request: UpdateNode) -> str:
     if request.availability is None or request.availability == record.availability:
         return "updated"
     return {"drain": "draining", "pause": "paused", "active": "activated"}[request.availability]
-
-
-def _check_labels(labels: dict[str, str]) -> None:
-    if len(labels) > LABELS_AT_MOST:
-        raise Refused(f"{len(labels)} labels on one node, at most {LABELS_AT_MOST}")
-    for key, value in labels.items():
-        if not _LABEL.fullmatch(key):
-            raise Refused(f"{key!r} is no label's name", hint="letters, digits, and . _ / - between them")
-        if len(value) > LABEL_VALUE_LENGTH:
-            raise Refused(f"the value of label {key} is longer than {LABEL_VALUE_LENGTH} characters")
