@@ -99,7 +99,7 @@ class Leader:
                 group.create_task(self._seat.teller.run(), name="teller")
                 group.create_task(self._rounds(), name="rounds")
                 group.create_task(self._watch_store(), name="watch store")
-                group.create_task(self._readopter(epoch).run(), name="readopter")
+                group.create_task(self._readopter().run(), name="readopter")
                 group.create_task(Confirmer(self._seat, self._proof.submit, epoch).run(), name="leases")
         except* Fenced:
             deposed = True
@@ -108,8 +108,9 @@ class Leader:
         if deposed:
             raise Fenced
 
-    def _readopter(self, epoch: int) -> Readopter:
-        return Readopter(self._seat.bus, self._seat.mirror, self._seat.hearing, self._proof.submit, epoch)
+    def _readopter(self) -> Readopter:
+        seat = self._seat
+        return Readopter(seat.bus, seat.mirror, seat.hearing, self._proof.submit, self.world)
 
     def world(self) -> World:
         """What is known now."""

@@ -1,11 +1,13 @@
 """After a restore: nodes that were silent then have a provisional assignment, out of the backup. When such a node is
 heard, its agent is asked what it obeys, and that becomes its assignment: nothing there is stopped, and what was started
 elsewhere meanwhile is sorted out as after any node's return. Until then the node is left alone (`controller.nodes`).
+What it tells takes nothing from other nodes (`controller.hearsay`).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -13,10 +15,11 @@ import structlog
 from bus.commits import Put
 from bus.port import Bus
 from controller.hearing import Hearing
+from controller.hearsay import weigh
 from controller.mirror import Mirror
 from controller.nodes import to_readopt
 from controller.proof import Submit
-from controller.world import Stored
+from controller.world import Stored, World
 from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.errors import MeshError
@@ -33,12 +36,21 @@ log = structlog.get_logger()
 class Readopter:
     """Asks for what agents hold, while this controller leads."""
 
-    def __init__(self, bus: Bus, mirror: Mirror, hearing: Hearing, submit: Submit, epoch: int) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        mirror: Mirror,
+        hearing: Hearing,
+        submit: Submit,
+        world: Callable[[], World],
+    ) -> None:
         self._bus = bus
         self._mirror = mirror
         self._hearing = hearing
         self._submit = submit
-        self._epoch = epoch
+        self._world = world
+        self._said: dict[str, str] = {}
+        """Node -> the last that was logged of it."""
 
     async def run(self) -> None:
         """Look now and then, for ever."""
@@ -69,15 +81,26 @@ class Readopter:
         member = self._mirror.records.nodes.get(node)
         if member is None or member.record.instance != view.instance:
             return
-        provisional = stored.record if stored else Assignment(node=node, epoch=self._epoch)
-        record = readopted(provisional, view.assignment, generation, self._epoch)
+        world = self._world()
+        provisional = stored.record if stored else Assignment(node=node, epoch=world.epoch)
+        word = weigh(world, provisional, view.assignment)
+        if why := word.refused or word.waits:
+            self._say(node, f"{why}: the node is left alone")
+            return
+        record = readopted(provisional, word.held, generation, world.epoch)
         expected = stored.sequence if stored else None
         try:
             outcome = await self._submit([Put(subjects.desired_key(node), encode(record), expected)])
         except (MeshError, ValueError) as error:  # the latter: it is too large
             log.warning("assignment.not_readopted", node=node, why=str(error))
             return
+        self._said.pop(node, None)
         log.info("assignment.readopted", node=node, tasks=len(record.tasks), outcome=type(outcome).__name__)
+
+    def _say(self, node: str, why: str) -> None:
+        if self._said.get(node) != why:
+            self._said[node] = why
+            log.warning("assignment.not_readopted", node=node, why=why)
 
 
 def readopted(provisional: Assignment, held: Assignment | None, generation: int, epoch: int) -> Assignment:
