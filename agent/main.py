@@ -31,6 +31,7 @@ from bus.users import Credentials
 from schemas.clock import SystemClock
 from schemas.errors import MeshError, Refused, UsageError
 from schemas.nodelabels import label_trouble
+from schemas.network import tunnel_refusal
 from schemas.subjects import is_token, suggest_token
 from schemas.wire import decode
 
@@ -101,6 +102,11 @@ def config_of(options: argparse.Namespace, boot: str) -> AgentConfig:
     if not is_token(options.node):
         name = suggest_token(options.node) or "node-1"
         raise UsageError(f"{options.node!r} can't be the name of a node", hint=f"use --node {name}")
+    if options.address and (why := tunnel_refusal(options.address)):
+        raise UsageError(
+            f"--address {options.address!r} {why}",
+            hint="give the IPv4 address by which other nodes reach this machine, or leave it out: it is found",
+        )
     labels = dict(label.partition("=")[::2] for label in options.label)
     if why := label_trouble(labels):
         raise UsageError(f"--label: {why}", hint="give labels as --label zone=eu")

@@ -16,6 +16,7 @@ from controller.decide import Decided, Survey
 from controller.endpoints import backends_of, endpoints_of, publish
 from controller.networks import Needs, Taken, allot
 from controller.nodes import NodeView
+from controller.tunnels import tunnels_of
 from controller.work import aim_of
 from controller.world import World
 from schemas.network import AllocationRecord, Attachment, PublishRecord
@@ -96,7 +97,8 @@ def _allocations(
     published: PublishRecord,
 ) -> Iterator[tuple[str, AllocationRecord]]:
     everywhere = {port.network for port in published.ports} | set(published.attachable)
-    members = {name: _tunnel(view) for name, view in nodes.items() if view.record and not view.record.removed}
+    members = {name: view for name, view in nodes.items() if view.record and not view.record.removed}
+    tunnels = tunnels_of(members, world.allocations.values())
     on = _services_on(specs)
     gone = frozenset(name for name, view in nodes.items() if view.record is None or view.record.removed)
     vnis: set[int] = set()
@@ -106,9 +108,10 @@ def _allocations(
             continue
         needed = set(members) if name in everywhere else using.get(name, set())
         needs = Needs(
-            nodes={node: members[node] for node in sorted(needed) if node in members},
+            nodes={node: tunnels[node] for node in sorted(needed) if node in members},
             services=frozenset(on.get(name, ())),
             gone=gone,
+            idle=tunnels,
         )
         taken = taken_by_others(world, name)
         taken = Taken(taken.subnets | subnets, taken.vnis | vnis, taken.routes)
@@ -116,10 +119,6 @@ def _allocations(
         vnis.add(record.vni)
         subnets |= {record.subnet} - {""}
         yield name, record
-
-
-def _tunnel(view: NodeView) -> str:
-    return view.facts.address
 
 
 def _services_on(specs: Mapping[str, ServiceSpec]) -> dict[str, set[str]]:

@@ -15,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import msgspec
 
+from controller.tunnels import Tunnel
 from schemas.network import FIRST_VNI, LAST_VNI, AllocationRecord, NetworkRecord, NodeRange
 
 POOL = IPv4Network("10.128.0.0/9")
@@ -29,11 +30,13 @@ VIP_BITS = 3
 class Needs:
     """Who is to be on a network."""
 
-    nodes: Mapping[str, str]
-    """Node -> where its tunnel ends; "": it can't say."""
+    nodes: Mapping[str, Tunnel]
+    """Node -> where its tunnel ends."""
     services: frozenset[str] = frozenset()
     gone: frozenset[str] = frozenset()
     """Nodes that are no members any more: their ranges are free."""
+    idle: Mapping[str, Tunnel] = field(default_factory=dict)
+    """Other members: one that has a range already keeps it."""
 
 
 @dataclass(frozen=True)
@@ -114,22 +117,28 @@ def _free_subnet(node_prefix: int, taken: Taken) -> str:
 
 
 def _with_nodes(record: AllocationRecord, node_prefix: int, needs: Needs) -> AllocationRecord:
-    nodes = {name: held for name, held in record.nodes.items() if name not in needs.gone}
+    tunnels = {**needs.idle, **needs.nodes}
+    nodes = {
+        name: _moved(held, tunnels[name].address) if name in tunnels else held
+        for name, held in record.nodes.items()
+        if name not in needs.gone
+    }
     subnet, without = IPv4Network(record.subnet), dict[str, str]()
     for name, tunnel in sorted(needs.nodes.items()):
-        held = nodes.get(name)
-        if not tunnel:
-            if held is None:
-                without[name] = "it tells no address for its tunnel: start its agent with --address"
-        elif held is not None:
-            nodes[name] = msgspec.structs.replace(held, tunnel=tunnel)
+        if tunnel.why:
+            without[name] = tunnel.why
+        if name in nodes or not tunnel.address:
+            continue
+        found = _free_range(subnet, node_prefix, nodes, needs.nodes)
+        if found is None:
+            without[name] = f"all {ceiling(subnet, node_prefix)} ranges of {subnet} are given out"
         else:
-            found = _free_range(subnet, node_prefix, nodes, needs.nodes)
-            if found is None:
-                without[name] = f"all {ceiling(subnet, node_prefix)} ranges of {subnet} are given out"
-            else:
-                nodes[name] = NodeRange(range=str(found), gateway=str(found[1]), tunnel=tunnel)
+            nodes[name] = NodeRange(range=str(found), gateway=str(found[1]), tunnel=tunnel.address)
     return msgspec.structs.replace(record, nodes=nodes, without=without)
+
+
+def _moved(held: NodeRange, tunnel: str) -> NodeRange:
+    return held if held.tunnel == tunnel else msgspec.structs.replace(held, tunnel=tunnel)
 
 
 def _free_range(

@@ -86,7 +86,7 @@ class AllocationRecord(Wire, frozen=True, kw_only=True):
     """Service -> its virtual address."""
     why: str = ""
     without: dict[str, str] = {}
-    """Nodes that need the network and can't have it -> why."""
+    """Nodes that need the network and can't have it, or not with the address that they tell -> why."""
 
 
 class Backend(Wire, frozen=True, kw_only=True):
@@ -137,3 +137,14 @@ class Attachment(Wire, frozen=True, kw_only=True):
 
     network: Token
     aliases: tuple[str, ...] = ()
+
+
+def tunnel_refusal(address: str) -> str:
+    """Why no tunnel can end at this address, in a few words that follow it; "" if one can."""
+    try:
+        end = IPv4Address(address)
+    except ValueError:
+        return "is no IPv4 address"
+    if end.is_loopback or end.is_unspecified:
+        return "is reached by nobody else"
+    return "is not the address of one machine" if end.is_multicast or end.is_reserved else ""

@@ -12,7 +12,7 @@ from agent.engine.plans import NetworkPlan
 from agent.engine.port import Engine
 from agent.network.model import Bridge
 from agent.network.port import Machine
-from agent.network.steps import DropNetwork, Found, MakeNetwork, SetHairpin, Step, as_they_stand, steps_to
+from agent.network.steps import DropNetwork, Found, MakeNetwork, SetHairpin, SetPeer, Step, as_they_stand, steps_to
 from schemas.errors import Conflict, MeshError
 
 log = structlog.get_logger()
@@ -27,6 +27,8 @@ class Linking:
         self._machine = machine
         self.made: dict[str, Bridge] = {}
         """Networks that are ready for containers."""
+        self.unreached: dict[str, str] = {}
+        """Steps about other machines' ends that were refused the last time -> why. All else was done."""
         self.clear = False
         """Whether nothing of ours is on the machine, rules included, as far as this object has seen to it."""
         self._soiled = False
@@ -37,7 +39,11 @@ class Linking:
         self.clear, self._soiled = False, True
 
     async def bring(self, bridges: tuple[Bridge, ...], *, any_allotted: bool) -> None:
-        """Make it so. Raises MeshError: something refuses; what was done stays. `any_allotted`: to this node."""
+        """Make it so. Raises MeshError: something refuses; what was done stays. `any_allotted`: to this node.
+
+        Another machine's end that is refused holds up nothing else: it is one of many, and told by somebody else.
+        """
+        self.unreached = {}
         if not bridges and not await self._has_any(any_allotted):
             return
         # What goes is not offered to new tasks while it goes.
@@ -47,7 +53,7 @@ class Linking:
             # What a step makes shows only when it is looked for again: the ports of a new bridge.
             found = await self._found()
             bridges = as_they_stand(bridges, found.networks)
-            steps = steps_to(bridges, found)
+            steps, self.unreached = steps_to(bridges, found), {}
             for step in steps:
                 log.info("network.step", step=step.describe())
                 await self._do(step)
@@ -80,6 +86,11 @@ class Linking:
                     await self._engine.remove_network(name, self._owner)
                 except Conflict as error:
                     log.info("network.kept", name=name, why=str(error))
+            case SetPeer():
+                try:
+                    await self._machine.do(step)
+                except MeshError as error:
+                    self.unreached[step.describe()] = f"a tunnel can't lead to another node: {error}"
             case SetHairpin(device):
                 try:
                     await self._machine.do(step)

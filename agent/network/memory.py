@@ -53,6 +53,8 @@ class MemoryMachine:
     examination: Examination = field(default_factory=Examination)
     refuses: str = ""
     """Why every change fails."""
+    refuses_peers: set[str] = field(default_factory=set)
+    """Addresses that no tunnel can be told to send to."""
     slow: float = 0.0
     """Seconds that a change of its rules takes."""
 
@@ -116,6 +118,8 @@ class MemoryMachine:
             case DropDevice(device):
                 self.tunnels.pop(device, None)
             case SetPeer(device, peer, present):
+                if peer in self.refuses_peers:
+                    raise EngineError(f"{device}: {peer}: illegal address")
                 old = self.tunnels[device]
                 peers = old.peers | {peer} if present else old.peers - {peer}
                 self.tunnels[device] = Tunnel(old.device, old.vni, old.local, old.master, old.mtu, peers)

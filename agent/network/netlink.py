@@ -51,6 +51,10 @@ class Netlink:
             yield self._socket
         except NetlinkError as error:
             raise EngineError(f"{what}: {error.args[-1] if error.args else error}") from error
+        except (OSError, ValueError) as error:
+            # What can't be sent, such as an address that is none; or the socket itself has failed.
+            await self.close()
+            raise EngineError(f"{what}: {error}") from error
         except asyncio.CancelledError:
             await self.close()  # a list may be half read: the kernel would refuse the next
             raise

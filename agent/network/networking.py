@@ -218,6 +218,8 @@ class Networking:
             if self.following.loaded:
                 try:
                     await self._level()
+                    if self._linking.unreached:
+                        self._look, pause = True, RETRY
                 except MeshError as error:
                     log.warning("networks.not_level", error=str(error))
                     self._note_troubles({**self.troubles, LINKS: f"networks can't be brought about here: {error}"})
@@ -226,7 +228,10 @@ class Networking:
                 self._look = True
 
     async def _level(self) -> None:
-        """One pass. Raises MeshError: the machine refuses; what was done stays, and is not done again."""
+        """One pass. Raises MeshError: the machine refuses; what was done stays, and is not done again.
+
+        Where a tunnel can't lead to another node the rest stands, and is offered to tasks, but is not told as applied.
+        """
         records, level = self.following.view, self.following.level
         used = frozenset(self._used) | records.everywhere
         self._standing |= used
@@ -254,7 +259,10 @@ class Networking:
         if self._standing != standing:
             self._standing = standing
             self.following.look()
-        self._note_troubles({f"{port}/{protocol}": why for (protocol, port), why in refused.items()})
+        ports_refused = {f"{port}/{protocol}": why for (protocol, port), why in refused.items()}
+        self._note_troubles({**ports_refused, **self._linking.unreached})
+        if self._linking.unreached:
+            return
         told = (self.applied, self.digest)
         self.applied, self.digest = max(level, self.applied), digest(records)
         if (self.applied, self.digest) != told:

@@ -142,3 +142,49 @@ def test_a_task_that_dies_is_out_of_its_own_nodes_map_though_nobody_can_write() 
         assert took < 1.0, took
 
     run(in_world(10, story))
+
+
+def test_an_end_that_a_node_can_not_send_to_holds_up_nothing_else_there() -> None:
+    async def story(world: World) -> None:
+        machine, other = world.nodes["n1"].machine, world.nodes["n3"]
+        machine.refuses_peers = {other.address}
+        await deploy(world, web())
+        await world.until(lambda: len(up(world, "shop_net", "shop_web")) == 3, 30, "n1 runs its task, too")
+        (tunnel,) = machine.tunnels.values()
+        assert tunnel.peers == {world.nodes["n2"].address}
+        agent = world.nodes["n1"].agent
+        assert agent is not None
+        assert any(other.address in why for why in agent.networking.troubles.values())
+        assert agent.networking.applied < agent.networking.following.level, "it says that it is not done"
+        machine.refuses_peers = set()
+        await level(world, 3, seconds=5)
+        await world.until(lambda: agent.networking.applied >= agent.networking.following.level, 5, "it is done")
+        assert {name for tunnel in machine.tunnels.values() for name in tunnel.peers} == {
+            node.address for node in world.nodes.values() if node.machine is not machine
+        }
+        assert agent.networking.troubles == {}
+
+    run(in_world(18, story))
+
+
+@pytest.mark.parametrize("address", ["nonsense", "192.0.2.1"])
+def test_a_node_with_a_wrong_address_keeps_nobody_else_from_a_network(address: str) -> None:
+    """The other one is of a node that has it."""
+
+    async def story(world: World) -> None:
+        await deploy(world, web(replicas=1))
+        await level(world, 1)
+        world.crash_agent("n3")
+        world.nodes["n3"].address = address
+        world.start_agent("n3")
+        await asyncio.sleep(5)
+        await deploy(world, web(replicas=5))
+        await level(world, 5)
+        (record,) = stored(world)[0].values()
+        assert {name: held.tunnel for name, held in record.nodes.items()} == {
+            name: f"192.0.2.{name[1]}" for name in world.nodes
+        }
+        assert list(record.without) == ["n3"]
+        assert address in record.without["n3"]
+
+    run(in_world(19, story))

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.networks import Needs, Taken, allot, ceiling, refusal
+from controller.tunnels import Tunnel
 from schemas.network import AllocationRecord, NetworkRecord
 
 FRONT = NetworkRecord(name="front")
-NODES = {"n1": "192.168.0.1", "n2": "192.168.0.2"}
+NODES = {"n1": Tunnel("192.168.0.1"), "n2": Tunnel("192.168.0.2")}
 
 
 def first(services: tuple[str, ...] = ("web",), taken: Taken | None = None) -> AllocationRecord:
@@ -31,7 +32,7 @@ def test_a_network_gets_a_subnet_ranges_and_addresses_that_lie_in_it_and_apart()
 
 def test_nothing_is_renumbered_when_others_come_and_go() -> None:
     record = first()
-    grown = allot(FRONT, record, Needs({**NODES, "n0": "192.168.0.9"}, frozenset({"api", "web"})), Taken())
+    grown = allot(FRONT, record, Needs({**NODES, "n0": Tunnel("192.168.0.9")}, frozenset({"api", "web"})), Taken())
     assert {name: grown.nodes[name] for name in NODES} == record.nodes
     assert grown.services["web"] == record.services["web"]
     shrunk = allot(FRONT, grown, Needs({"n1": NODES["n1"]}, frozenset({"web"})), Taken())
@@ -46,7 +47,7 @@ def test_a_node_that_is_no_member_any_more_gives_its_range_back() -> None:
 
 def test_a_node_that_changes_its_address_keeps_its_range() -> None:
     before = first()
-    after = allot(FRONT, before, Needs({**NODES, "n1": "192.168.0.77"}), Taken())
+    after = allot(FRONT, before, Needs({**NODES, "n1": Tunnel("192.168.0.77")}), Taken())
     assert after.nodes["n1"].tunnel == "192.168.0.77"
     assert after.nodes["n1"].range == before.nodes["n1"].range
 
@@ -70,7 +71,7 @@ def test_a_subnet_that_can_not_be_is_refused_with_the_reason() -> None:
 def test_the_ceiling_of_nodes_is_stated_and_held() -> None:
     assert ceiling(IPv4Network("10.0.0.0/16"), 24) == 223
     small = NetworkRecord(name="small", subnet="10.0.0.0/24", node_prefix=27)
-    many = {f"n{number}": f"192.168.0.{number}" for number in range(1, 9)}
+    many = {f"n{number}": Tunnel(f"192.168.0.{number}") for number in range(1, 9)}
     record = allot(small, None, Needs(many), Taken())
     assert len(record.nodes) == ceiling(IPv4Network("10.0.0.0/24"), 27) == 6
     assert len(record.without) == 2
@@ -79,22 +80,35 @@ def test_the_ceiling_of_nodes_is_stated_and_held() -> None:
 
 def test_a_full_network_takes_the_range_of_a_node_that_needs_it_no_more() -> None:
     small = NetworkRecord(name="small", subnet="10.0.0.0/24", node_prefix=27)
-    full = allot(small, None, Needs({f"n{n}": f"192.168.0.{n}" for n in range(1, 7)}), Taken())
-    after = allot(small, full, Needs({"n2": "192.168.0.2", "n9": "192.168.0.9"}), Taken())
+    full = allot(small, None, Needs({f"n{n}": Tunnel(f"192.168.0.{n}") for n in range(1, 7)}), Taken())
+    after = allot(small, full, Needs({"n2": Tunnel("192.168.0.2"), "n9": Tunnel("192.168.0.9")}), Taken())
     assert "n9" in after.nodes
     assert "n1" not in after.nodes
 
 
-def test_a_node_without_an_address_is_told_what_to_do() -> None:
-    assert "--address" in allot(FRONT, None, Needs({"n1": ""}), Taken()).without["n1"]
+def test_a_node_that_needs_it_no_more_does_not_keep_an_old_address() -> None:
+    moved = {name: Tunnel("") if name == "n2" else tunnel for name, tunnel in NODES.items()}
+    after = allot(FRONT, first(), Needs({"n1": NODES["n1"]}, idle=moved), Taken())
+    assert after.nodes["n2"].tunnel == ""
+    assert after.nodes["n2"].range == first().nodes["n2"].range
+    assert after.without == {}
+
+
+def test_a_node_without_an_address_gets_none_and_is_told_why() -> None:
+    record = allot(FRONT, None, Needs({"n1": Tunnel("", "it tells none"), "n2": NODES["n2"]}), Taken())
+    assert record.without == {"n1": "it tells none"}
+    assert set(record.nodes) == {"n2"}
+    kept = allot(FRONT, record, Needs({"n2": Tunnel("192.168.0.2", "it tells nonsense")}), Taken())
+    assert kept.nodes == record.nodes
+    assert kept.without == {"n2": "it tells nonsense"}
 
 
 @given(st.lists(st.sets(st.sampled_from(["n1", "n2", "n3", "n4"])), max_size=6))
 def test_no_two_nodes_ever_share_a_range(rounds: list[set[str]]) -> None:
     record: AllocationRecord | None = None
     for needed in rounds:
-        record = allot(FRONT, record, Needs(dict.fromkeys(needed, "192.168.0.1")), Taken())
+        record = allot(FRONT, record, Needs(dict.fromkeys(needed, Tunnel("192.168.0.1"))), Taken())
         ranges = [held.range for held in record.nodes.values()]
         assert len(set(ranges)) == len(ranges)
         assert needed <= record.nodes.keys()
-        assert allot(FRONT, record, Needs(dict.fromkeys(needed, "192.168.0.1")), Taken()) == record
+        assert allot(FRONT, record, Needs(dict.fromkeys(needed, Tunnel("192.168.0.1"))), Taken()) == record
