@@ -56,9 +56,13 @@ def spec_of(world: World, service: str) -> ServiceSpec | None:
 
 def taken_by_others(world: World, network: str) -> Taken:
     """What `network` must keep clear of: other networks, and what machines route."""
+    return _taken(world, network, _routes(world))
+
+
+def _taken(world: World, network: str, routes: Mapping[str, str]) -> Taken:
     others = [record for name, record in world.allocations.items() if name != network and not _is_removed(world, name)]
     subnets = frozenset(record.subnet for record in others if record.subnet)
-    return Taken(subnets, frozenset(record.vni for record in others), _routes(world))
+    return Taken(subnets, frozenset(record.vni for record in others), routes)
 
 
 def _networks(spec: ServiceSpec) -> tuple[Attachment, ...]:
@@ -66,7 +70,10 @@ def _networks(spec: ServiceSpec) -> tuple[Attachment, ...]:
 
 
 def _routes(world: World) -> dict[str, str]:
-    """Range -> whose. What is no range counts for nothing; a default route collides with nobody."""
+    """Range -> whose. What is no range counts for nothing; a default route collides with nobody.
+
+    Nodes may tell very many: it is asked for only where something new is allotted.
+    """
     found: dict[str, str] = {}
     for name, observation in sorted(world.observations.items()):
         for text in observation.facts.routes:
@@ -103,6 +110,7 @@ def _allocations(
     gone = frozenset(name for name, view in nodes.items() if view.record is None or view.record.removed)
     vnis: set[int] = set()
     subnets: set[str] = set()
+    routes: Mapping[str, str] | None = None
     for name, stored in sorted(world.networks.items()):
         if stored.record.removed:
             continue
@@ -113,9 +121,12 @@ def _allocations(
             gone=gone,
             idle=tunnels,
         )
-        taken = taken_by_others(world, name)
-        taken = Taken(taken.subnets | subnets, taken.vnis | vnis, taken.routes)
-        record = allot(stored.record, world.allocations.get(name), needs, taken)
+        prior, taken = world.allocations.get(name), Taken()
+        if prior is None or not prior.subnet:
+            routes = _routes(world) if routes is None else routes
+            taken = _taken(world, name, routes)
+            taken = Taken(taken.subnets | subnets, taken.vnis | vnis, routes)
+        record = allot(stored.record, prior, needs, taken)
         vnis.add(record.vni)
         subnets |= {record.subnet} - {""}
         yield name, record

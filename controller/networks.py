@@ -108,12 +108,16 @@ def _opened(network: NetworkRecord, record: AllocationRecord, taken: Taken) -> A
 
 def _free_subnet(node_prefix: int, taken: Taken) -> str:
     """The first of the pool that nobody uses; the upper half first, where people seldom are."""
-    halves = reversed(list(POOL.subnets(prefixlen_diff=1)))
-    for half in halves:
-        for subnet in half.subnets(new_prefix=SUBNET_PREFIX):
-            if not refusal(str(subnet), node_prefix, taken):
-                return str(subnet)
-    return ""
+    pool = [subnet for half in reversed(list(POOL.subnets(1))) for subnet in half.subnets(new_prefix=SUBNET_PREFIX)]
+    if ceiling(pool[0], node_prefix) < 1:
+        return ""
+    used: set[int] = set()
+    size, start, end = pool[0].num_addresses, int(POOL.network_address), int(POOL.broadcast_address)
+    for other in map(IPv4Network, (*taken.subnets, *taken.routes)):
+        # Each is looked at once: there may be very many.
+        first, last = max(start, int(other.network_address)), min(end, int(other.broadcast_address))
+        used.update(range(first // size, last // size + 1))
+    return next((str(subnet) for subnet in pool if int(subnet.network_address) // size not in used), "")
 
 
 def _with_nodes(record: AllocationRecord, node_prefix: int, needs: Needs) -> AllocationRecord:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller import networks
 from controller.networks import Needs, Taken, allot, ceiling, refusal
 from controller.tunnels import Tunnel
 from schemas.network import AllocationRecord, NetworkRecord
@@ -58,6 +60,38 @@ def test_what_machines_route_is_kept_clear_of() -> None:
     record = allot(NetworkRecord(name="x", subnet="10.193.0.0/16"), None, Needs(NODES), taken)
     assert record.subnet == ""
     assert record.why == "10.193.0.0/16 overlaps 10.192.0.0/15, which n3 routes"
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda number, prefix: str(IPv4Network((number, prefix), strict=False)),
+            st.integers(int(IPv4Address("10.120.0.0")), int(IPv4Address("11.8.0.0"))),
+            st.integers(6, 32),
+        ),
+        max_size=40,
+    )
+)
+def test_the_subnet_that_is_found_is_the_first_that_would_not_be_refused(others: list[str]) -> None:
+    taken = Taken(subnets=frozenset(others[::2]), routes=dict.fromkeys(others[1::2], "n3"))
+    pool = [*IPv4Network("10.192.0.0/10").subnets(new_prefix=16), *IPv4Network("10.128.0.0/10").subnets(new_prefix=16)]
+    first_free = next((str(each) for each in pool if not refusal(str(each), 24, taken)), "")
+    assert allot(FRONT, None, Needs({}), taken).subnet == first_free
+
+
+def test_what_very_many_machines_route_is_looked_at_once_for_a_subnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[object] = []
+
+    class Counted(IPv4Network):
+        def __init__(self, text: object) -> None:
+            parsed.append(text)
+            super().__init__(text)  # type: ignore[arg-type]
+
+    routes = [f"10.{128 + number // 2}.{128 * (number % 2)}.0/17" for number in range(256)]
+    monkeypatch.setattr(networks, "IPv4Network", Counted)
+    record = allot(FRONT, None, Needs({}), Taken(routes=dict.fromkeys(routes, "n3")))
+    assert "no subnet" in record.why
+    assert sorted(str(each) for each in parsed if each in routes) == sorted(routes)
 
 
 def test_a_subnet_that_can_not_be_is_refused_with_the_reason() -> None:
