@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from agent.engine.labels import Owner, owner_of
 from agent.engine.model import EngineNetwork
 from agent.engine.plans import NetworkPlan
-from schemas.errors import Conflict
+from schemas.errors import Conflict, EngineError
 
 
 @dataclass
@@ -24,10 +24,14 @@ class NetworkShelf:
         return tuple(self.held[name] for name in sorted(self.held) if owner.owns(self.held[name].labels))
 
     def create(self, plan: NetworkPlan) -> None:
-        """Make it. Raises Conflict when somebody else's has the name."""
+        """Make it. Raises Conflict when somebody else's has the name; EngineError: another has its addresses."""
         there = self.held.get(plan.name)
         if there is not None and owner_of(there.labels) != owner_of(plan.labels):
             raise Conflict(f"network {plan.name} is not of this mesh and node: left alone")
+        subnet = IPv4Network(plan.subnet)
+        for other in self.held.values():
+            if other.name != plan.name and subnet.overlaps(IPv4Network(other.subnet)):
+                raise EngineError(f"make {plan.name}: {plan.subnet} overlaps with that of {other.name}")
         self.held.setdefault(
             plan.name,
             EngineNetwork(plan.name, plan.device, plan.range, plan.mtu, plan.subnet, plan.internal, plan.labels),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
+from ipaddress import IPv4Network
 
 import msgspec
 
@@ -56,6 +57,33 @@ def _sound(record: EndpointsRecord) -> EndpointsRecord:
 def of_generation(view: View, generation: int) -> View:
     """The view in a store that was made anew: all that is held stands until something of that store takes its place."""
     return msgspec.structs.replace(view, generation=generation, sequences=dict.fromkeys(view.sequences, 0), let_go=0)
+
+
+def without_superseded(view: View, needed: frozenset[str]) -> View:
+    """The view without allotments of a lost store of which the one of now has given the number or subnet to others.
+
+    That is a decision, and both can't be on one machine. `needed`: networks that this node's tasks are on: they stand.
+    """
+    stored = [record for name, record in view.allocations.items() if record.subnet and _is_stored(view, name)]
+    superseded = {
+        name
+        for name, record in view.allocations.items()
+        if record.subnet and name not in needed and not _is_stored(view, name) and _collides(record, stored)
+    }
+    if not superseded:
+        return view
+    left = {name: record for name, record in view.allocations.items() if name not in superseded}
+    return msgspec.structs.replace(view, allocations=left)
+
+
+def _is_stored(view: View, network: str) -> bool:
+    """In the store of now: what is held of a lost one has no sequence."""
+    return view.sequences.get(subjects.allocation_key(network), 0) > 0
+
+
+def _collides(record: AllocationRecord, others: Iterable[AllocationRecord]) -> bool:
+    subnet = IPv4Network(record.subnet)
+    return any(record.vni == other.vni or subnet.overlaps(IPv4Network(other.subnet)) for other in others)
 
 
 def backends_in(view: View, key: str) -> set[str]:

@@ -22,7 +22,7 @@ from agent.guards import guarded, sleep_unless
 from agent.ledger import Ledger
 from agent.network import rules
 from agent.network.doctor import State
-from agent.network.entries import digest, networks_in
+from agent.network.entries import digest, networks_in, without_superseded
 from agent.network.following import Following
 from agent.network.leaving import Leaving
 from agent.network.linking import Linking
@@ -236,6 +236,8 @@ class Networking:
         used = frozenset(self._used) | records.everywhere
         self._standing |= used
         view = present(records, self._owner.node, self._ledger.tasks, self.presence.silent)
+        if self.following.whole:
+            view = without_superseded(view, frozenset(self._used).union(*self._homes))
         ours = (each.nodes.get(self._owner.node) for each in view.allocations.values())
         tunnel = next((held.tunnel for held in ours if held is not None), "")
         ports = frozenset((port.protocol, port.published) for port in view.publish.ports)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from agent.engine.memory_life import Life
 from agent.network.leaving import LINGER, PROMPT_EVERY
+from agent.network.model import View
 from agent.network.networking import Networking
 from bus.memory import EPOCH_OF_LOOPS
 from schemas import subjects
@@ -121,12 +122,22 @@ def unsettled_networks(world: World) -> str:
 
 def _as_before_a_loss(world: World, node: Node) -> bool:
     """Whether a node may have networks of which the store, made anew, knows nothing: it was told nothing since, a
-    container is on one, or a task of a service that the store does not know. That stays assigned though it has ended:
-    absence decides nothing."""
+    container is on one, or a task of a service that the store does not know, which stays assigned though it has ended;
+    or all that it has are those on which it holds ports to be published, and the store says nothing of ports. Absence
+    decides nothing."""
     entries = world.broker.state.existing().entries
     entry = entries.get(subjects.desired_key(node.name))
     if entry is None or entry.value is None or any(addresses_of(life) for life in node.live()):
         return True
     held = decode(entry.value, Assignment)
     unknown = {task.spec for task in held.tasks if subjects.service_key(task.service) not in entries}
-    return world.restored_at > 0 and any(held.specs[spec].container.networks for spec in unknown)
+    if world.restored_at > 0 and any(held.specs[spec].container.networks for spec in unknown):
+        return True
+    return world.restored_at > 0 and subjects.PUBLISH not in entries and _has_only_published(node)
+
+
+def _has_only_published(node: Node) -> bool:
+    """Whether its links are those of networks that it takes every node to have, by a record that it holds."""
+    view = node.agent.networking.following.view if node.agent is not None else View()
+    published = {f"vx-m{view.allocations[name].vni}" for name in view.everywhere if name in view.allocations}
+    return bool(published) and node.machine.tunnels.keys() <= published

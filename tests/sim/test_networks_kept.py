@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from agent.engine.labels import owner_of
 from agent.network.removal import remove_networks
+from schemas import subjects
 from schemas.errors import EngineError, Refused
 from schemas.netapi import CreateNetwork, RemoveNetworks
-from schemas.network import NetworkRecord
+from schemas.network import Attachment, NetworkRecord
 from schemas.ports import Port
-from schemas.serviceapi import ScaleServices
-from schemas.stackapi import RemoveStack
+from schemas.serviceapi import ScaleServices, ServiceDeploy
+from schemas.stackapi import DeployStack, RemoveStack
 from tests.sim import stores
 from tests.sim.loop import run
 from tests.sim.network_stage import deploy, level, published, web
@@ -255,3 +257,70 @@ def test_a_machine_that_leaves_gives_up_its_networks_once_nothing_runs_on_them()
         assert await remove_networks(node.engine, node.machine, owner) == ()
 
     run(in_world(13, story))
+
+
+async def _forget_a_network_of_published_ports(world: World) -> ServiceDeploy:
+    """All nodes hold it, nobody could be asked when the store was made anew, and nothing of it runs.
+
+    What runs on is a service on no network, which is returned.
+    """
+    plain = web(name="shop_plain", replicas=2, ports=())
+    container = msgspec.structs.replace(plain.spec.task.container, networks=())
+    task = msgspec.structs.replace(plain.spec.task, container=container)
+    plain = msgspec.structs.replace(plain, spec=msgspec.structs.replace(plain.spec, task=task))
+    await deploy(world, web(replicas=2), plain)
+    await level(world, 2)
+    await world.insist("service.scale", ScaleServices(replicas={"shop_web": 0}))
+    await world.until(lambda: not world.running("shop_web") and not unsettled_networks(world), 60, "none is up")
+    for name in world.nodes:
+        world.cut(name)
+    stores.lose_store(world)
+    await stores.recover(world, None)
+    await world.until(lambda: world.leader() != "", 30, "somebody leads")
+    for name in world.nodes:
+        world.plug(name)
+    await led_anew(world, 2)
+    await world.until(lambda: subjects.desired_key("n1") in world.broker.state.existing().entries, 30, "n1 is told")
+    await asyncio.sleep(30)
+    assert stored(world) == ({}, {})
+    assert all(node.machine.tunnels for node in world.nodes.values())
+    return plain
+
+
+def test_a_network_of_published_ports_stays_where_a_store_made_anew_says_nothing_of_ports_until_people_decide() -> None:
+    """Seed 99001474."""
+
+    async def story(world: World) -> None:
+        plain = await _forget_a_network_of_published_ports(world)
+        machines = {name: node.machine for name, node in world.nodes.items()}
+        assert unsettled_networks(world) == ""
+        tunnels = machines["n1"].tunnels
+        machines["n1"].tunnels = {**tunnels, "vx-m1001": next(iter(tunnels.values()))}
+        assert "n1 has something left" in unsettled_networks(world), "no port is published there"
+        machines["n1"].tunnels = tunnels
+        await deploy(world, web(replicas=2), plain)
+        await level(world, 2)
+        await world.insist("stack.remove", RemoveStack(stack="shop"))
+        await world.until(lambda: all(machine.clean for machine in machines.values()), 60, "nothing is left")
+
+    run(in_world(17, story))
+
+
+def test_a_network_of_a_lost_store_makes_room_for_one_that_gets_its_number() -> None:
+    async def story(world: World) -> None:
+        await _forget_a_network_of_published_ports(world)
+        other = web(name="other_web", ports=())
+        container = msgspec.structs.replace(other.spec.task.container, networks=(Attachment(network="other_net"),))
+        task = msgspec.structs.replace(other.spec.task, container=container)
+        other = msgspec.structs.replace(other, spec=msgspec.structs.replace(other.spec, stack="other", task=task))
+        net = NetworkRecord(name="other_net", stack="other")
+        await world.insist("stack.deploy", DeployStack(stack="other", services=(other,), networks=(net,)))
+        await world.until(lambda: len(up(world, "other_net", "other_web")) == 3, 30, "all three run")
+        assert {record.vni for record in stored(world)[0].values()} == {1000}
+        for node in world.nodes.values():
+            agent = node.agent
+            assert agent is not None
+            assert agent.networking.troubles == {}
+            assert set(node.engine.nets.held) == {"mesh.other_net"}
+
+    run(in_world(17, story))
