@@ -2,7 +2,7 @@
 
 A lease is renewed by an answer that grants one and shows that what is obeyed here is the latest. Without one nothing
 of the kind is started; once it has run out what runs is stopped. It is kept on disk: a new process of the agent goes on
-with it, after a moment in which the leader may answer first.
+with it, after a moment in which the leader may answer first. A stop that an earlier one began gets no more time so.
 """
 
 from __future__ import annotations
@@ -76,6 +76,12 @@ class Leases:
         """What may be done now with a task that may run so long without the leader; 0: for ever."""
         now = self._clock.monotonic()
         return standing_of(stop_after, now - self.renewed_at, now - self._began)
+
+    def grace_left(self, stop_after: float, grace: float) -> float:
+        """What a stop may take that begins now: the grace counts from the lease's end, whoever began to stop then."""
+        if not stop_after:
+            return grace
+        return min(grace, max(0.0, self.renewed_at + stop_after + grace - self._clock.monotonic()))
 
     async def run(self, lengths: Callable[[], Iterable[float]], changed: Callable[[], None]) -> None:
         """Look for ever whether the standing of one `stop_after` has changed, and call `changed` then."""

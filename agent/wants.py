@@ -1,8 +1,8 @@
 """Which tasks this node should run, end, or only look at: from the assignment and what the agent started by itself.
 
 Absence is never a decision: without a stored assignment, or while this agent is refused as a member, every task is
-kept as it is. Nor is absence from an assignment that is known from the disk alone (`agent.assignments`): what that does
-not name is kept, for as long as its lease lets it.
+kept as it is. Nor is absence from an assignment that is known from the disk alone (`agent.assignments`). All of that
+is kept for as long as its lease lets it.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def wanted_tasks(
 ) -> dict[str, Wanted]:
     """What is wanted of every task that the assignment names or this agent knows of."""
     if assignment is None:
-        return dict.fromkeys(sorted(local), KEEP)
+        return {id_: _kept(local[id_], standing) for id_ in sorted(local)}
     named = {task.id: _named(task, assignment, frozen, standing) for task in assignment.tasks}
     others = {id_: _unnamed(task, named, local) for id_, task in sorted(local.items()) if id_ not in named}
     if frozen:
-        return {**named, **dict.fromkeys(others, KEEP)}
-    if not confirmed:
+        others = {id_: _kept(local[id_], standing) for id_ in others}
+    elif not confirmed:
         others = {id_: _kept(local[id_], standing) if want == END else want for id_, want in others.items()}
     return {**named, **others}
 

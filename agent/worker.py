@@ -23,7 +23,7 @@ from agent.local import LocalTask
 from agent.making import Maker
 from agent.postmortem import log_tail, post_mortem
 from agent.steps import Create, Kill, Nothing, Pull, Remove, Report, Start, Step, Stop, Wait
-from agent.tasks import Tries, failed, next_step, pulled
+from agent.tasks import LAPSED, Tries, failed, next_step, pulled
 from agent.wants import KEEP, Wanted
 from schemas.assignment import container_name
 from schemas.errors import EngineUnavailable, MeshError, NotFound
@@ -132,9 +132,7 @@ class Worker:
                 return LINK_LOOK
             case Create() if self._wanted.spec is not None and self._wanted.spec.pre_start:
                 return await self._prepare(task, self._wanted.spec)
-            case Stop(grace=grace) if self._wanted.intent != "cease" and not self._desk.networks.may_stop(
-                self._id, grace
-            ):
+            case Stop(grace=grace) if self._stop_must_wait(task, grace):
                 return STOP_LOOK
             case _:
                 log.info("task.step", task=self._id, service=task.service, step=step.describe())
@@ -153,7 +151,7 @@ class Worker:
                 await self._start(task, container)
             case Stop(container=container, grace=grace):
                 self._changing(stops=1)
-                await engine.stop(container, grace=grace)
+                await engine.stop(container, grace=self._desk.leases.grace_left(self._stop_after(task), grace))
             case Kill(container=container):
                 self._changing()
                 await engine.kill(container)
@@ -164,6 +162,16 @@ class Worker:
                 raise AssertionError("not done here")
             case _:
                 assert_never(step)
+
+    def _stop_must_wait(self, task: LocalTask, grace: float) -> bool:
+        """For the networks; in a new process for an answer, which tells how much of the grace is left."""
+        if self._wanted.intent == "cease" or task.verdict == LAPSED:
+            return False
+        held = self._desk.leases.standing(self._stop_after(task)) == "held"
+        return held or not self._desk.networks.may_stop(self._id, grace)
+
+    def _stop_after(self, task: LocalTask) -> float:
+        return self._wanted.spec.stop_after if self._wanted.spec is not None else task.stop_after
 
     def _checked(self, task: LocalTask) -> Container | None:
         """The container as it was seen last, with what this agent's own check says of it."""

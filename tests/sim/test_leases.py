@@ -32,12 +32,12 @@ def quiet() -> None:
     silence_logs()
 
 
-def one(image: str = "app:1", **task: Any) -> DeployStack:
+def one(image: str = "app:1", grace: float = GRACE, **task: Any) -> DeployStack:
     spec = ServiceSpec(
         name=NAME,
         stack="shop",
         task=TaskSpec(
-            container=ContainerSpec(image=image, stop_grace=GRACE),
+            container=ContainerSpec(image=image, stop_grace=grace),
             restart=RestartPolicy(max_delay=5.0),
             **{"stop_after": STOP_AFTER, **task},
         ),
@@ -73,9 +73,9 @@ class Stage:
         views = [(name, life.view) for name, node in nodes for life in node.engine.lives.values()]
         return [name for name, view in views if view.state == "created" and view.labels.get("mesh.service") == NAME]
 
-    async def begin(self) -> str:
+    async def begin(self, stack: DeployStack | None = None) -> str:
         """Deploy it; where it runs."""
-        await self.world.ask("stack.deploy", one())
+        await self.world.ask("stack.deploy", stack or one())
         await self.world.until(lambda: bool(self.at), 30, "it runs")
         return self.at
 
@@ -159,6 +159,27 @@ def test_a_dead_agent_on_a_machine_that_lives_waits_for_a_person() -> None:
         stage.world.power_off(node)  # a person goes there and pulls the plug
         await stage.world.ask("order.give", GiveOrder(kind="node.confirm-dead", node=node))
         await stage.runs_elsewhere(node, 5)
+
+    play(story)
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["lapsed", "asked to end"])
+def test_a_stop_that_an_agent_died_in_has_no_more_time_in_the_next_process(asked: bool) -> None:
+    async def story(stage: Stage) -> None:
+        world, grace = stage.world, 60.0
+        node = await stage.begin(one("stubborn:1", grace))
+        await asyncio.sleep(10)
+        if asked:
+            await world.ask("stack.deploy", one("app:2", grace))
+            await world.until(lambda: bool(world.nodes[node].engine.stopped), 10, "its stop has begun")
+        world.cut(node)
+        await asyncio.sleep(STOP_AFTER + 40)
+        world.crash_agent(node, advise=False)
+        await asyncio.sleep(1)
+        world.start_agent(node)
+        took = STOP_AFTER + 41 + await world.until(lambda: not world.nodes[node].live(), grace, "it is ended")
+        assert STOP_AFTER + grace - 3 <= took <= STOP_AFTER + grace + 1
+        await stage.runs_elsewhere(node, WHOLE)
 
     play(story)
 
@@ -248,8 +269,10 @@ def test_a_start_that_an_agent_was_stopped_in_comes_late_and_is_ended_at_once() 
         world.stop_agent(node)
         await stage.runs_elsewhere(node, WHOLE + 6)
         world.continue_agent(node)
-        await world.until(lambda: len(world.running(NAME)) == 2, 1, "its start comes late: that is not promised")
-        await world.until(lambda: len(world.running(NAME)) == 1, GRACE, "its lease has run out")
+        lives = world.nodes[node].engine.lives.values()
+        late = next(life for life in lives if life.view.labels.get("mesh.service") == NAME)
+        await world.until(lambda: late.view.started_at > 0, 1, "its start comes late: that is not promised")
+        await world.until(lambda: len(world.running(NAME)) == 1, 0.1, "its lease, and the grace after it, are over")
         assert stage.at != node
 
     play(story)
