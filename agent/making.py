@@ -102,11 +102,13 @@ class Maker:
 
     async def start(self, container: str, spec: TaskSpec | None) -> Waiting | Failed | None:
         """Its container runs, on all of its networks. Waiting: its lease has run out while it waited for its turn."""
-        joins = self._links(spec).joins[1:]
+        links = self._links(spec)
+        if links.never:
+            return Failed(links.never)
 
         async def start() -> Waiting | None:
-            if joins:
-                await self._desk.engine.attach(container, joins)
+            if links.joins[1:]:
+                await self._desk.engine.attach(container, links.joins[1:])
             if spec is not None and self._desk.leases.standing(spec.stop_after) != "free":
                 return Waiting(LOOK_EVERY)
             await self._desk.engine.start(container)

@@ -128,7 +128,7 @@ class Worker:
                 return until - now
             case Pull():
                 return await self._pull(task)
-            case Create() if self._maker.must_wait(self._wanted.spec):
+            case Create() | Start() if self._maker.must_wait(self._wanted.spec):
                 return LINK_LOOK
             case Create() if self._wanted.spec is not None and self._wanted.spec.pre_start:
                 return await self._prepare(task, self._wanted.spec)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.unit.agent.rehearsal import Crash
 
-ENGINE_CALLS = frozenset({"create", "start", "stop", "kill", "remove", "pull", "inspect", "logs", "image"})
+ENGINE_CALLS = frozenset({"create", "attach", "start", "stop", "kill", "remove", "pull", "inspect", "logs", "image"})
 FILE_CALLS = frozenset({"write", "append", "remove"})
 
 

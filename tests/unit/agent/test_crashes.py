@@ -6,10 +6,15 @@ import asyncio
 
 import pytest
 
+from agent import agent as whole
 from agent.engine.memory_life import Program
-from schemas.spec import HealthCheck
+from agent.engine.plans import Join, NetworkPlan
+from agent.network.tasks import Links
+from schemas.clock import Clock
+from schemas.network import Attachment
+from schemas.spec import HealthCheck, PreStart, TaskSpec
 from tests.unit.agent.crashing import ENGINE_CALLS, FILE_CALLS, Crashing
-from tests.unit.agent.rehearsal import Rehearsal, assigned, play, spec_of
+from tests.unit.agent.rehearsal import OWNER, Rehearsal, assigned, play, spec_of
 
 SPEC = spec_of()
 FAILS = spec_of("short:1")
@@ -107,5 +112,64 @@ def test_a_container_made_for_a_task_that_is_wanted_no_more_is_removed_unstarted
         async with stage.agent():
             await stage.until_state("1-1", "exited")
             assert not stage.engine.lives
+
+    play(scene)
+
+
+class TwoNetworks:
+    """Of a new process: they are there before it, and it knows of them a second after its start."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known_at = clock.monotonic() + 1.0
+
+    def links(self, _: TaskSpec) -> Links:
+        if self._clock.monotonic() < self._known_at:
+            return Links(why="it is being made")
+        return Links(joins=(Join("front"), Join("back")))
+
+    def may_stop(self, task: str, grace: float) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(1, 18))
+def test_a_crash_leaves_no_container_on_the_first_of_its_networks_alone(
+    at: int, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(stage: Rehearsal) -> None:
+        monkeypatch.setattr(whole, "NoNetworks", lambda _: TwoNetworks(stage.clock))
+        for number, name in enumerate(("front", "back")):
+            range_ = f"10.0.{number}.0/24"
+            stage.engine.nets.create(NetworkPlan(name, name, range_, range_, "", 1450, labels=OWNER.labels))
+        stage.engine.add_image("quick:1", Program(runs_for=0.5))
+        spec = spec_of(pre_start=(PreStart(command=("a",), image="quick:1"),))
+        await stage.put(assigned("1-1", spec), specs=[spec])
+        engine = Crashing(stage.engine, ENGINE_CALLS, at, after=after)
+        await stage.crash(engine=engine, within=20)
+        async with stage.agent():
+            await stage.until_state("1-1", "running")
+            made = stage.container("1-1")
+            assert made is not None
+            assert set(made.addresses) == {"front", "back"}
+
+    play(scene)
+
+
+def test_a_container_whose_networks_can_not_be_had_any_more_is_not_started_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(stage: Rehearsal) -> None:
+        spec = spec_of(networks=(Attachment(network="front"),))
+        stage.engine.nets.create(
+            NetworkPlan("front", "front", "10.0.0.0/24", "10.0.0.0/24", "", 1450, labels=OWNER.labels)
+        )
+        await stage.put(assigned("1-1", spec), specs=[spec])
+        with monkeypatch.context() as patch:
+            patch.setattr(whole, "NoNetworks", lambda _: TwoNetworks(stage.clock))
+            assert await stage.crash(engine=Crashing(stage.engine, frozenset({"attach"}), 1, after=False))
+        async with stage.agent():
+            assert (await stage.until_state("1-1", "failed")).error
+            assert not stage.alive()
 
     play(scene)
