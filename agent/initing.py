@@ -54,9 +54,12 @@ class Failed:
 class Inits:
     """Of one task."""
 
-    def __init__(self, engine: Engine, owner: Owner, pulls: Pulls, brought: Brought, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, owner: Owner, boot: str, pulls: Pulls, brought: Brought, wake: Callable[[], None]
+    ) -> None:
         self._engine = engine
         self._owner = owner
+        self._boot = boot
         self._pulls = pulls
         self._brought = brought
         self._wake = wake
@@ -66,7 +69,8 @@ class Inits:
         """One step; None: all have ended well. Raises EngineUnavailable; what else the engine says fails the task."""
         if self._done:
             return None
-        step = next_init(spec.pre_start, await self._seen(task, len(spec.pre_start)))
+        rebooted = task.inits_boot not in ("", self._boot)
+        step = next_init(spec.pre_start, await self._seen(task, len(spec.pre_start)), rebooted=rebooted)
         log.info("task.pre_start", task=task.id, service=task.service, step=type(step).__name__)
         return await self._do(step, task, spec, context)
 

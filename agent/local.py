@@ -65,6 +65,8 @@ class LocalTask(Wire, frozen=True, kw_only=True):
     """As in its spec, for the time in which that is not known."""
     inits: Count = 0
     """So many containers may be there that run before its own, which are still to be removed."""
+    inits_boot: str = ""
+    """The machine's boot in which these were begun; "": not known."""
     end_stored: bool = False
     """An observation made after its end was stored: it may be forgotten once no assignment names it."""
 

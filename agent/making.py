@@ -40,7 +40,7 @@ class Maker:
         self._id = task
         self._wake = wake
         self._waits_for = ""
-        self._inits = Inits(desk.engine, desk.owner, desk.pulls, desk.brought, wake)
+        self._inits = Inits(desk.engine, desk.owner, desk.boot, desk.pulls, desk.brought, wake)
 
     def must_wait(self, spec: TaskSpec | None) -> bool:
         """Whether its networks are not there yet; says which, once."""
@@ -75,7 +75,7 @@ class Maker:
         if links.never:
             return Failed(links.never)
         if task.inits != len(spec.pre_start):
-            task = msgspec.structs.replace(task, inits=len(spec.pre_start))
+            task = msgspec.structs.replace(task, inits=len(spec.pre_start), inits_boot=self._desk.boot)
             self._desk.ledger.put(task)
             await self._desk.ledger.flush()
         return await self._tried(lambda: self._inits.bring(task, spec, self._context(task, links)))

@@ -3,7 +3,8 @@
 They are `<the task's container>.init<n>`, on the same volumes, networks and limits, with the service's settings where
 their own say nothing. What has been done is read off the containers themselves, so that an agent that starts anew goes
 on where the one before was: one that ended with code 0 is done, one that runs is waited for, one that failed is the
-end of the task. They carry the owner's labels and `mesh.init`, but not the task's: nobody takes them for the task.
+end of the task. So is one that somebody else told to end, and a shutdown of the machine: a code of 0 says nothing then.
+They carry the owner's labels and `mesh.init`, but not the task's: nobody takes them for the task.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from agent.engine.container import TaskContext, plan_container
 from agent.engine.labels import LABEL_INIT, LABEL_TASK
 from agent.engine.model import Container
 from agent.engine.plans import ContainerPlan
+from agent.tasks import REBOOTED, TOLD
 from schemas.assignment import container_name
 from schemas.spec import ContainerSpec, HealthCheck, PreStart, TaskSpec
 
@@ -59,8 +61,16 @@ class InitsDone:
 InitStep: TypeAlias = MakeInit | StartInit | AwaitInit | InitFailed | InitsDone
 
 
-def next_init(steps: Sequence[PreStart], seen: Mapping[int, Container]) -> InitStep:
-    """What to do now; `seen`: the containers that are there, by their number from 0."""
+def next_init(steps: Sequence[PreStart], seen: Mapping[int, Container], *, rebooted: bool = False) -> InitStep:
+    """What to do now; `seen`: the containers that are there, by their number from 0. `rebooted`: since they began."""
+    step = _next(steps, seen)
+    if not rebooted or isinstance(step, InitFailed):
+        return step
+    last = max(seen, default=0)
+    return InitFailed(seen[last].id if seen else "", f"pre_start {last + 1} of {len(steps)} failed: {REBOOTED}")
+
+
+def _next(steps: Sequence[PreStart], seen: Mapping[int, Container]) -> InitStep:
     for index, _ in enumerate(steps):
         container = seen.get(index)
         if container is None:
@@ -69,7 +79,7 @@ def next_init(steps: Sequence[PreStart], seen: Mapping[int, Container]) -> InitS
             return StartInit(container.id)
         if container.alive:
             return AwaitInit(container.id)
-        if container.exit_code != 0 or container.error or container.oom_killed:
+        if container.exit_code != 0 or container.error or container.oom_killed or container.told_to_end:
             return InitFailed(container.id, f"pre_start {index + 1} of {len(steps)} failed: {_how(container)}")
     return InitsDone()
 
@@ -77,7 +87,10 @@ def next_init(steps: Sequence[PreStart], seen: Mapping[int, Container]) -> InitS
 def _how(container: Container) -> str:
     if container.oom_killed:
         return "out of memory"
-    return container.error or f"exit code {container.exit_code}"
+    if container.error:
+        return container.error
+    code = f"exit code {container.exit_code}"
+    return f"{TOLD} ({code})" if container.told_to_end else code
 
 
 def init_name(service: str, slot: str, task: str, index: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from agent.pre_start import (
     orphaned_inits,
     plan_init,
 )
+from agent.tasks import REBOOTED, TOLD
 from schemas.ports import Port
 from schemas.spec import HealthCheck, Mount, PreStart, TaskSpec
 from tests.unit.agent.crashing import ENGINE_CALLS, Crashing
@@ -35,6 +37,7 @@ def one(state: str, **fields: Any) -> Container:
 
 
 DONE = one("exited", exit_code=0)
+STOPPED_WELL = one("exited", exit_code=0, told_to_end=True)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +52,25 @@ DONE = one("exited", exit_code=0)
         ({0: one("exited", exit_code=3)}, InitFailed("c", "pre_start 1 of 2 failed: exit code 3")),
         ({0: DONE, 1: one("created", error="no program")}, InitFailed("c", "pre_start 2 of 2 failed: no program")),
         ({0: one("exited", exit_code=137, oom_killed=True)}, InitFailed("c", "pre_start 1 of 2 failed: out of memory")),
+        ({0: STOPPED_WELL}, InitFailed("c", f"pre_start 1 of 2 failed: {TOLD} (exit code 0)")),
         ({0: DONE, 1: DONE}, InitsDone()),
     ],
 )  # fmt: skip
 def test_the_next_step_is_read_off_the_containers(seen: dict[int, Container], step: object) -> None:
     assert next_init(STEPS, seen) == step
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        ({}, f"pre_start 1 of 2 failed: {REBOOTED}"),
+        ({0: DONE}, f"pre_start 1 of 2 failed: {REBOOTED}"),
+        ({0: DONE, 1: one("created")}, f"pre_start 2 of 2 failed: {REBOOTED}"),
+        ({0: one("exited", exit_code=3)}, "pre_start 1 of 2 failed: exit code 3"),
+    ],
+)
+def test_a_shutdown_of_the_machine_fails_what_had_begun(seen: dict[int, Container], why: str) -> None:
+    assert next_init(STEPS, seen, rebooted=True) == InitFailed("c" if seen else "", why)
 
 
 def test_a_step_is_as_the_service_where_it_says_nothing_but_has_no_ports_and_no_check() -> None:
@@ -130,6 +147,34 @@ def test_a_step_that_fails_is_the_tasks_end_with_its_last_words() -> None:
             await stage.put(assigned("1-1", SPEC), specs=[SPEC])
             seen = await stage.until_state("1-1", "failed")
             assert (seen.error, seen.log_tail) == ("pre_start 2 of 2 failed: exit code 4", ("migrating",))
+            await stage.until(lambda: inits(stage) == [])
+            assert stage.container("1-1") is None
+
+    play(scene)
+
+
+STOPPED: dict[str, tuple[Callable[[Rehearsal], None], str, str]] = {
+    "by its engine": (lambda stage: stage.engine.stop_by_hand("web.1.1-1.init1"), "boot-1", TOLD),
+    "with its machine": (lambda stage: stage.engine.life("web.1.1-1.init1").end(0), "boot-2", REBOOTED),
+}
+
+
+@pytest.mark.parametrize("how", STOPPED)
+def test_a_step_that_was_stopped_is_not_done_whatever_its_code(how: str) -> None:
+    stop, boot, why = STOPPED[how]
+
+    async def scene(stage: Rehearsal) -> None:
+        stage.engine.add_image("job:1", Program(runs_for=30.0))
+        spec = with_steps(PreStart(command=("a",), image="job:1"))
+        async with stage.agent():
+            await stage.put(assigned("1-1", spec), specs=[spec])
+            await stage.until(lambda: stage.alive() == ["?"])
+            await asyncio.sleep(3)
+        stop(stage)
+        await asyncio.sleep(1)
+        async with stage.agent(boot=boot):
+            seen = await stage.until_state("1-1", "failed")
+            assert seen.error.startswith(f"pre_start 1 of 1 failed: {why}")
             await stage.until(lambda: inits(stage) == [])
             assert stage.container("1-1") is None
 
