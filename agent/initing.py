@@ -27,7 +27,7 @@ from agent.pre_start import (
     plan_init,
 )
 from agent.pulling import Needed, Pulls
-from schemas.errors import NotFound
+from schemas.errors import EngineUnavailable, MeshError, NotFound
 from schemas.spec import TaskSpec
 
 LOOK_EVERY = 2.0
@@ -109,14 +109,22 @@ class Inits:
         await self._engine.create(plan_init(spec, spec.pre_start[index], index, context, image))
         return Waiting(0.0)
 
-    async def clear(self, task: LocalTask) -> None:
-        """End and remove all of them. Raises MeshError."""
+    async def clear(self, task: LocalTask) -> bool:
+        """End all of them and remove them; False: an ended one can't be removed now. Raises MeshError."""
+        cleared = True
         for container in (await self._seen(task, task.inits)).values():
             if container.alive:
                 await self._engine.stop(
                     container.id, grace=10.0 if container.stop_grace is None else container.stop_grace
                 )
-            await self._engine.remove(container.id)
+            try:
+                await self._engine.remove(container.id)
+            except EngineUnavailable:
+                raise
+            except MeshError as error:
+                log.warning("task.pre_start_not_removed", task=task.id, container=container.name, error=str(error))
+                cleared = False
+        return cleared
 
     async def _seen(self, task: LocalTask, count: int) -> dict[int, Container]:
         found: dict[int, Container] = {}

@@ -80,9 +80,9 @@ class Maker:
             await self._desk.ledger.flush()
         return await self._tried(lambda: self._inits.bring(task, spec, self._context(task, links)))
 
-    async def clear(self, task: LocalTask) -> None:
-        """Nothing of what ran before its container is left. Raises MeshError."""
-        await self._inits.clear(task)
+    async def clear(self, task: LocalTask) -> bool:
+        """Whether nothing of what ran before its container is left. Raises MeshError: it may run still."""
+        return await self._inits.clear(task)
 
     async def create(self, task: LocalTask, spec: TaskSpec | None) -> Failed | None:
         """Its container, not started yet."""

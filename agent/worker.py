@@ -36,6 +36,9 @@ LINK_LOOK, STOP_LOOK = 0.1, 0.05
 
 RETRY_FIRST, RETRY_MOST = 0.5, 10.0
 
+CLEAR_AGAIN = 10.0
+"""Seconds until what ran before a task, and could not be removed, is tried again."""
+
 IDLE = 3600.0
 """Seconds that a worker sleeps when it has nothing to do: the list of all containers wakes it, if nothing else does."""
 
@@ -52,6 +55,7 @@ class Worker:
         self._stale = False
         self._tries = Tries(boot=desk.boot)
         self._failures = 0
+        self._clear_at = 0.0
         self._wake = asyncio.Event()
         self._wanted: Wanted = KEEP
         self._epoch = 0
@@ -114,8 +118,8 @@ class Worker:
         task = self._desk.ledger.tasks.get(self._id)
         if task is None:
             return 0.0
-        if task.inits and self._wanted.intent != "keep" and self._are_over(task):
-            return await self._clear_inits(task)
+        if self._are_over(task) and await self._clear_inits(task):
+            return 0.0
         if self._stale:
             self._view = await self._look(task)
             task = self._desk.ledger.tasks.get(self._id, task)  # somebody may have noted a verdict meanwhile
@@ -123,7 +127,7 @@ class Worker:
         step = next_step(self._wanted.intent, task, self._checked(task), self._tries, now)
         match step:
             case Nothing():
-                return IDLE
+                return CLEAR_AGAIN if task.inits else IDLE
             case Wait(until=until):
                 return until - now
             case Pull():
@@ -182,13 +186,21 @@ class Worker:
         return replace(view, not_ready=self._desk.readiness.why_not(task, view, spec.container.ready, self.wake))
 
     def _are_over(self, task: LocalTask) -> bool:
-        """Whether what runs before the task's container has nothing more to do."""
+        """Whether what was made to run before the task's container has nothing more to do."""
+        if not task.inits or self._wanted.intent == "keep":
+            return False
         return task.ended or bool(task.container) or self._wanted.intent == "end"
 
-    async def _clear_inits(self, task: LocalTask) -> float:
-        await self._maker.clear(task)
-        await self._note(task, msgspec.structs.replace(task, inits=0))
-        return 0.0
+    async def _clear_inits(self, task: LocalTask) -> bool:
+        """Whether anything was done. One that can't be removed is tried again later, and holds nothing else up."""
+        now = self._desk.clock.monotonic()
+        if now < self._clear_at:
+            return False
+        if await self._maker.clear(task):
+            await self._note(task, msgspec.structs.replace(task, inits=0))
+        else:
+            self._clear_at = now + CLEAR_AGAIN
+        return True
 
     async def _prepare(self, task: LocalTask, spec: TaskSpec) -> float:
         """What runs before the task's container, then that."""

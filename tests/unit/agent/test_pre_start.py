@@ -208,6 +208,49 @@ def test_a_task_that_is_to_end_meanwhile_ends_its_step_first() -> None:
     play(scene)
 
 
+def test_a_step_that_cant_be_removed_holds_up_nothing() -> None:
+    async def scene(stage: Rehearsal) -> None:
+        prepared(stage)
+        async with stage.agent() as agent:
+            stage.engine.faults.refuse["remove"] = ["device or resource busy"] * 1000
+            await stage.put(assigned("1-1", SPEC), specs=[SPEC])
+            await stage.until_state("1-1", "running")
+            await asyncio.sleep(60)
+            assert inits(stage) == ["web.1.1-1.init1", "web.1.1-1.init2"]
+            assert len(stage.engine.faults.refuse["remove"]) > 980, "tried every ten seconds"
+            await stage.put(assigned("1-1", SPEC, desired="shutdown"), specs=[SPEC])
+            await stage.until_state("1-1", "exited", 5)
+            stage.engine.faults.refuse.clear()
+            await stage.until(lambda: inits(stage) == [], 15)
+            assert agent.ledger.tasks["1-1"].inits == 0
+
+    play(scene)
+
+
+@pytest.mark.parametrize("why", ["hang", "refused"])
+def test_a_step_that_can_not_be_stopped_keeps_its_task_from_ending(why: str) -> None:
+    async def scene(stage: Rehearsal) -> None:
+        stage.engine.add_image("long:1")
+        spec = with_steps(PreStart(command=("a",), image="long:1"))
+        async with stage.agent():
+            await stage.put(assigned("1-1", spec), specs=[spec])
+            await stage.until(lambda: stage.alive() == ["?"])
+            if why == "refused":
+                stage.engine.faults.refuse["stop"] = ["permission denied"] * 1000
+            else:
+                stage.engine.faults.hang = True
+            await stage.put(assigned("1-1", spec, desired="shutdown"), specs=[spec])
+            await asyncio.sleep(60)
+            assert stage.alive() == ["?"]
+            assert (await stage.observed("1-1")).state == "starting"  # type: ignore[union-attr]
+            stage.engine.faults.refuse.clear()
+            stage.engine.faults.hang = False
+            await stage.until_state("1-1", "exited")
+            assert inits(stage) == []
+
+    play(scene)
+
+
 def test_what_nobody_knows_any_more_is_removed() -> None:
     async def scene(stage: Rehearsal) -> None:
         stray = stage.engine.invent("web.1.0-9.init1", {**OWNER.labels, "mesh.init": "0-9"})
