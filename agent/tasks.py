@@ -56,6 +56,7 @@ class Tries:
     """The machine's boot that this process lives in."""
 
     stops: int = 0
+    """Those that the engine has answered."""
     not_before: float = 0.0
     """Monotonic time before which nothing is done, after the engine failed a call."""
 

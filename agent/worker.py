@@ -155,7 +155,11 @@ class Worker:
                 await self._start(task, container)
             case Stop(container=container, grace=grace):
                 self._changing(stops=1)
-                await engine.stop(container, grace=self._desk.leases.grace_left(self._stop_after(task), grace))
+                try:
+                    await engine.stop(container, grace=self._desk.leases.grace_left(self._stop_after(task), grace))
+                except EngineUnavailable:
+                    self._changing(stops=-1)
+                    raise
             case Kill(container=container):
                 self._changing()
                 await engine.kill(container)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from agent.engine.memory_life import Program
 from agent.observing import UNTOLD_AFTER
 from bus.memory import LoopClock
+from schemas.errors import EngineUnavailable
 from schemas.observation import Observation
 from schemas.spec import HealthCheck
 from tests.unit.agent.rehearsal import Rehearsal, assigned, play, spec_of
@@ -152,6 +155,29 @@ def test_an_agent_that_can_not_tell_what_runs_says_so_with_its_heartbeat() -> No
             agent.observer._compose = whole
             await asyncio.sleep(3)
             assert agent._heartbeat(1).untold == ""
+
+    play(scene)
+
+
+def test_stops_that_the_engine_did_not_answer_do_not_end_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Rehearsal) -> None:
+        stage.engine.add_image("slow:1", Program(stops_in=20.0))
+        spec = spec_of("slow:1", stop_grace=60.0)
+        stop, cut_off = stage.engine.stop, [1.0, 1.0]
+
+        async def stop_at_last(container: str, *, signal: str = "", grace: float = 10.0) -> None:
+            if not cut_off:
+                return await stop(container, signal=signal, grace=grace)
+            stage.engine.life(container).signal("SIGTERM")
+            await asyncio.sleep(cut_off.pop())
+            raise EngineUnavailable("connection reset")
+
+        monkeypatch.setattr(stage.engine, "stop", stop_at_last)
+        async with stage.agent():
+            await stage.put(assigned("1-1", spec), specs=[spec])
+            await stage.until_state("1-1", "running")
+            await stage.put(assigned("1-1", spec, desired="shutdown"), specs=[spec])
+            assert (await stage.until_state("1-1", "exited", 60)).exit_code == 0
 
     play(scene)
 
