@@ -48,6 +48,8 @@ class Journal:
         self._events: deque[Event] = deque()
         self._batch: tuple[Event, ...] = ()
         self._unsaved: list[Event] = []
+        self._torn = False
+        """The file may end in the middle of a line."""
         self._acknowledged_on_disk = 0
         self._lock = asyncio.Lock()
         self._news = asyncio.Event()
@@ -78,17 +80,22 @@ class Journal:
             self.dropped += 1
 
     async def load(self) -> None:
-        """Take over what an earlier process has left. Lines that make no sense are skipped."""
+        """Take over what an earlier process has left, each event once. Lines that make no sense are skipped."""
         try:
             data = await self._files.read(FILE) or b""
         except OSError as error:
             log.error("journal.not_read", error=str(error))
             return
-        for line in data.splitlines():
+        self._torn = not data.endswith(b"\n") if data else False
+        found: dict[str, Event] = {}
+        for line in filter(None, data.splitlines()):
             try:
-                self._events.append(decode(line, Event))
+                event = decode(line, Event)
             except BadMessage as error:
                 log.warning("journal.line_skipped", error=str(error))
+            else:
+                found[event.id] = event
+        self._events.extend(found.values())
         while len(self._events) > JOURNAL_LIMIT:
             self._events.popleft()
             self.dropped += 1
@@ -96,15 +103,29 @@ class Journal:
             self._news.set()
 
     async def persist(self) -> None:
-        """Put all that was added on disk. A disk that refuses is logged: sending goes on from memory."""
+        """Put all that was added on disk. A disk that refuses is logged: sending goes on from memory.
+
+        What it refused is tried again with what is added next, on a line of its own: some of it may be there.
+        """
         async with self._lock:
-            unsaved, self._unsaved = self._unsaved, []
+            unsaved, self._unsaved = self._unsaved_that_wait(), []
             if not unsaved:
                 return
+            lines = b"".join(encode(event) + b"\n" for event in unsaved)
             try:
-                await self._files.append(FILE, b"".join(encode(event) + b"\n" for event in unsaved))
+                await self._files.append(FILE, b"\n" + lines if self._torn else lines)
             except OSError as error:
                 log.error("journal.not_saved", error=str(error), events=len(unsaved))
+                self._unsaved, self._torn = [*unsaved, *self._unsaved], True
+            else:
+                self._torn = False
+
+    def _unsaved_that_wait(self) -> list[Event]:
+        """Less what was acknowledged, or dropped, meanwhile."""
+        if not self._unsaved:
+            return []
+        waiting = {id(event) for event in (*self._batch, *self._events)}
+        return [event for event in self._unsaved if id(event) in waiting]
 
     async def run(self) -> None:
         """Send for ever."""
@@ -177,7 +198,7 @@ class Journal:
                 return
             kept = {id(event) for event in left}
             self._unsaved = [event for event in self._unsaved if id(event) not in kept]
-            self._acknowledged_on_disk = 0
+            self._acknowledged_on_disk, self._torn = 0, False
 
 
 def messages_of(node: str, batch: tuple[Event, ...]) -> list[tuple[str, bytes, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
+import pytest
+
 from agent.files import MemoryFiles
 from agent.journal import FILE, Journal
 from agent.local import LocalTask
@@ -12,7 +14,7 @@ from agent.telling import event_id, told_by
 from bus.memory import LoopClock, MemoryBroker
 from bus.port import From
 from schemas.events import BATCH_LIMIT, JOURNAL_LIMIT, Event, EventBatch
-from schemas.wire import decode
+from schemas.wire import decode, encode
 from tests.sim.loop import run
 
 USER = "agent-n1"
@@ -115,6 +117,70 @@ def test_a_disk_that_refuses_does_not_stop_the_telling() -> None:
         await journal.persist()
         assert await journal.send()
         assert len(await scene.batches()) == 1
+
+    run(main())
+
+
+class Narrow(MemoryFiles):
+    """A disk with room for so many bytes more; an append takes what fits, and fails."""
+
+    room = 0
+
+    async def append(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        await super().append(name, data[: self.room], durable=durable)
+        if len(data) > self.room:
+            self.room = 0
+            raise OSError("no space left on device")
+        self.room -= len(data)
+
+
+@pytest.mark.parametrize("room", [0, 10, 100, 200])
+def test_what_a_disk_refused_is_saved_once_there_is_room(room: int) -> None:
+    async def main() -> None:
+        scene = Scene()
+        scene.files = files = Narrow()
+        scene.broker.disconnect(USER)
+        journal = await scene.journal()
+        for number in range(3):
+            journal.add(event(number))
+        files.room = room
+        await journal.persist()
+        assert not await journal.send()
+        files.room = 10_000
+        journal.add(event(3))
+        await journal.persist()
+        scene.broker.reconnect(USER)
+        again = await scene.journal()
+        assert await again.send()
+        assert [one.id for batch in await scene.batches() for one in batch.events] == ["e0", "e1", "e2", "e3"]
+
+    run(main())
+
+
+def test_what_was_told_meanwhile_is_not_saved_any_more() -> None:
+    async def main() -> None:
+        scene = Scene()
+        scene.files = files = Narrow()
+        journal = await scene.journal()
+        journal.add(event(0))
+        await journal.persist()
+        assert await journal.send()
+        files.room = 10_000
+        journal.add(event(1))
+        await journal.persist()
+        assert b"e0" not in files.content[FILE]
+
+    run(main())
+
+
+def test_a_line_that_a_power_cut_has_torn_spoils_only_itself() -> None:
+    async def main() -> None:
+        scene = Scene()
+        scene.files.content[FILE] = encode(event(0)) + b'\n{"id":"e1","ki'
+        journal = await scene.journal()
+        journal.add(event(2))
+        await journal.persist()
+        assert len(await scene.journal()) == 2
 
     run(main())
 
