@@ -30,8 +30,8 @@ from bus.nats import open_bus
 from bus.users import Credentials
 from schemas.clock import SystemClock
 from schemas.errors import MeshError, Refused, UsageError
-from schemas.nodelabels import label_trouble
 from schemas.network import tunnel_refusal
+from schemas.nodelabels import label_trouble
 from schemas.subjects import is_token, suggest_token
 from schemas.wire import decode
 
