@@ -55,14 +55,27 @@ SYSCTLS = (
 )
 """What programs in containers are known to fail or behave otherwise for; none that follows from a machine's size."""
 
-Api = docker.APIClient
+
+class Api(docker.APIClient):
+    """docker-py's client; its streams, too, end once they show no sign of life for `timeout`, and are closed then."""
+
+    def _set_request_timeout(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = self.timeout
+        return kwargs
+
+    def _stream_helper(self, response: Any, decode: bool = False) -> Iterator[Any]:
+        try:
+            yield from super()._stream_helper(response, decode)  # type: ignore[misc]
+        finally:
+            response.close()
 
 
 def connect(address: str) -> Api:
     """A client that speaks the engine's own version. Raises EngineUnavailable."""
     with translated("connect", address, CONNECT_LIMIT):
         _knock(address)
-        api = docker.APIClient(base_url=address, version="auto", timeout=int(CONNECT_LIMIT))
+        api = Api(base_url=address, version="auto", timeout=int(CONNECT_LIMIT))
         _keep_one_connection(api, address)
         return api
 

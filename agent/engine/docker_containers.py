@@ -87,7 +87,8 @@ class DockerContainers:
         return view
 
     async def _was_told(self, view: Container) -> bool:
-        return await self._line.look("what told it to end", lambda api: asked_to_end(api, view))
+        now = self._clock.wall()
+        return await self._line.look("what told it to end", lambda api: asked_to_end(api, view, now))
 
     async def setup(self, container: str) -> Setup:
         return await self._line.look("setup", lambda api: setup_view(api.inspect_container(container)))

@@ -7,9 +7,18 @@ from contextlib import contextmanager
 
 import docker.errors
 import requests
+import urllib3.exceptions
 
 from agent.engine.docker_texts import explain, explain_pull
 from schemas.errors import Conflict, EngineError, EngineUnavailable, ImageUnavailable, MeshError, NotFound
+
+LIBRARY_ERRORS = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    docker.errors.DockerException,
+    OSError,
+)
+"""What the libraries raise where there is no answer of the engine; a stream that breaks brings urllib3's own."""
 
 
 def classify(status: int, text: str) -> MeshError:
@@ -40,12 +49,15 @@ def translated(what: str, address: str, limit: float, image: str = "") -> Iterat
     except docker.errors.APIError as error:
         status = error.response.status_code if error.response is not None else 500
         raise wrong(status, str(error.explanation or error)) from None
-    except requests.exceptions.Timeout:
-        raise _timed_out(what, limit) from None
-    except (requests.exceptions.RequestException, docker.errors.DockerException, OSError) as error:
-        if "timed out" in str(error).lower():
+    except LIBRARY_ERRORS as error:
+        if is_timeout(error):
             raise _timed_out(what, limit) from None
         raise EngineUnavailable(f"the container engine does not answer at {address}: {_cause(error)}") from None
+
+
+def is_timeout(error: Exception) -> bool:
+    """Whether this error of the libraries means that no answer came in time."""
+    return isinstance(error, requests.exceptions.Timeout | TimeoutError) or "timed out" in str(error).lower()
 
 
 def _timed_out(what: str, limit: float) -> EngineUnavailable:

@@ -82,6 +82,7 @@ class EventStream:
         # From a little before now: the engine answers before it listens.
         since = f"{self._since // 10**9}.{self._since % 10**9:09d}"
         labels = [f"{key}={value}" for key, value in self._owner.labels.items()]
+        api.timeout = None  # type: ignore[assignment]  # nothing may happen for as long as it likes
         with translated("events", self._address, 0):
             filters = {"type": "container", "label": labels, "event": ACTIONS}
             self._stream = api.events(since=since, filters=filters, decode=True)  # type: ignore[call-overload]

@@ -8,8 +8,10 @@ a `kill` event and keeps its last 256 events while it runs. So both are asked: w
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 
 from agent.engine.docker_calls import Api
+from agent.engine.docker_errors import LIBRARY_ERRORS, is_timeout
 from agent.engine.docker_views import signal_of
 from agent.engine.model import Container, EngineEvent
 
@@ -23,6 +25,9 @@ LEAVE = 2.0
 
 AFTER = 0.1
 """Seconds after its end up to which signals are asked for: their event comes before that, but for the odd delay."""
+
+AHEAD = 1.0
+"""Seconds by which what is asked for may lie ahead of now: the engine answers once that is over."""
 
 DOUBTFUL = frozenset({0, 128 + signal.SIGKILL, 128 + signal.SIGTERM})
 """Exit codes that may come from such an end."""
@@ -59,20 +64,28 @@ class Signals:
         return at is not None and _explains(at, view)
 
 
-def asked_to_end(api: Api, view: Container) -> bool:
-    """Whether the engine still knows that it was told to end.
+def asked_to_end(api: Api, view: Container, now: float) -> bool:
+    """Whether the engine still knows that it was told to end. `now`: wall clock.
 
-    Times are the engine's own: it would answer a question that reaches into its future only when that is over.
+    An end ahead of `now` (the clock was set back) is not asked about: the engine would answer only when that is over.
+    Nor can the question end earlier: it may then end before it begins, which engines refuse. No answer in time is
+    none: the container itself was told.
     """
-    if not view.finished_at:
+    if not view.finished_at or view.finished_at + AFTER > now + AHEAD:
         return False
     filters = {"type": "container", "container": view.id, "event": "kill"}
     since, until = f"{view.started_at:.9f}", f"{view.finished_at + AFTER:.9f}"
-    known = api.events(since=since, until=until, filters=filters, decode=True)  # type: ignore[call-overload]
-    return any(
-        signal_of(each["Actor"].get("Attributes") or {}) in DEADLY and _explains(int(each["timeNano"]) / 1e9, view)
-        for each in known
-    )
+    try:
+        with closing(api.events(since=since, until=until, filters=filters, decode=True)) as known:  # type: ignore[call-overload]
+            return any(
+                signal_of(each["Actor"].get("Attributes") or {}) in DEADLY
+                and _explains(int(each["timeNano"]) / 1e9, view)
+                for each in known
+            )
+    except LIBRARY_ERRORS as error:
+        if is_timeout(error):
+            return False
+        raise
 
 
 def _explains(at: float, view: Container) -> bool:

@@ -1,9 +1,10 @@
 """Blocking calls in a few threads of our own, so that a hanging engine blocks neither the loop nor the process's end.
 
 At most `count` calls run at once; the rest wait in order, urgent ones (looks) before the others (changes). A call has
-its own time limit, counted from when it runs. When one runs out of time, all that wait are given up with it: the engine
-hangs, and whoever waits shall hear of it now. The threads are daemons: a call stuck in the kernel does not keep the
-process. Each thread keeps what `connect` made for it, until a call finds the engine unavailable.
+its own time limit, counted from when it runs. When one runs out of time, and no other was answered meanwhile, all that
+wait are given up with it: the engine hangs, and whoever waits shall hear of it now. Nobody waits for a turn for ever
+but who asks for that (`limit=None`). The threads are daemons: a call stuck in the kernel does not keep the process.
+Each thread keeps what `connect` made for it, until a call finds the engine unavailable.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ C = TypeVar("C")
 MARGIN = 1.0
 """Seconds that the thread's own socket limit gets before the caller is let go without it."""
 
+TURN = 120.0
+"""Seconds that a call with a limit waits for a free thread: more than any such call may take."""
+
 
 @dataclass
 class _Job(Generic[C]):
@@ -40,6 +44,8 @@ class Workers(Generic[C]):
         self._connect = connect
         self._disconnect = disconnect
         self._busy = 0
+        self._answers = 0
+        """Calls that the engine has answered."""
         self._threads: list[threading.Thread] = []
         self._jobs: queue.SimpleQueue[_Job[C] | None] = queue.SimpleQueue()
         self._urgent: collections.deque[asyncio.Future[None]] = collections.deque()
@@ -48,16 +54,21 @@ class Workers(Generic[C]):
 
     async def run(self, work: Callable[[C], T], *, limit: float | None, what: str, urgent: bool = False) -> T:
         """The result of `work` in a thread. Raises what it raises, or EngineUnavailable after `limit` seconds."""
-        future = await self.begin(work, urgent=urgent)
+        try:
+            async with asyncio.timeout(None if limit is None else TURN):
+                future = await self.begin(work, urgent=urgent)
+        except TimeoutError:
+            raise EngineUnavailable(f"no call of the container engine has ended for {TURN:g} s ({what})") from None
+        answers = self._answers
         try:
             async with asyncio.timeout(None if limit is None else limit + MARGIN):
                 return await future
         except TimeoutError:
             text = f"the container engine did not answer within {limit:g} s ({what})"
-            self._give_up(text)
+            self._give_up(text, answers)
             raise EngineUnavailable(text) from None
         except EngineUnavailable as error:
-            self._give_up(error.message)
+            self._give_up(error.message, answers)
             raise
 
     async def begin(self, work: Callable[[C], T], *, urgent: bool = False) -> asyncio.Future[T]:
@@ -78,7 +89,7 @@ class Workers(Generic[C]):
     def close(self) -> None:
         """Let the threads end; those in a call end after it."""
         self._closed = True
-        self._give_up("the connection to the container engine is closed")
+        self._give_up("the connection to the container engine is closed", self._answers)
         for _ in self._threads:
             self._jobs.put(None)
 
@@ -104,7 +115,10 @@ class Workers(Generic[C]):
                     return
         self._busy -= 1
 
-    def _give_up(self, text: str) -> None:
+    def _give_up(self, text: str, answers: int) -> None:
+        """Let go those that wait, if there were no more answers than these."""
+        if answers != self._answers:
+            return
         for line in (self._urgent, self._others):
             while line:
                 turn = line.popleft()
@@ -138,6 +152,7 @@ class Workers(Generic[C]):
 
         def finish() -> None:
             self._release()
+            self._answers += not isinstance(error, EngineUnavailable)
             if future.done():
                 return
             if error is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -169,3 +171,47 @@ async def test_a_closed_connection_refuses(workers: Workers[int], connections: C
             break
         await asyncio.sleep(0.01)
     assert connections.closed == [0]
+
+
+async def test_a_turn_that_never_comes_is_told(workers: Workers[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TURN", 0.05)
+    async with asyncio.TaskGroup() as group:
+        release = await blocked(workers, group)
+        with pytest.raises(EngineUnavailable, match=r"no call .* 0\.05 s \(look\)"):
+            await workers.run(lambda _: None, limit=5, what="look", urgent=True)
+        patient = group.create_task(workers.run(lambda _: "done", limit=None, what="pull"))
+        await asyncio.sleep(0.1)
+        release()
+        assert await patient == "done"
+
+
+async def test_one_call_over_its_limit_costs_the_others_nothing_while_these_are_answered(
+    workers: Workers[int],
+) -> None:
+    release = threading.Event()
+    answered: list[int] = []
+
+    async def work_on() -> None:
+        for _ in range(20):
+            await workers.run(_slowly, limit=5, what="look")
+            answered.append(1)
+
+    async with asyncio.TaskGroup() as group:
+        hanging = group.create_task(_outcome(workers.run(lambda _: release.wait(10), limit=0.1, what="hang")))
+        await asyncio.sleep(0)
+        for _ in range(3):
+            group.create_task(work_on())
+        assert isinstance(await hanging, EngineUnavailable)
+    release.set()
+    assert len(answered) == 60
+
+
+def _slowly(_: int) -> None:
+    time.sleep(0.01)
+
+
+async def _outcome(work: Coroutine[Any, Any, object]) -> object:
+    try:
+        return await work
+    except EngineUnavailable as error:
+        return error
