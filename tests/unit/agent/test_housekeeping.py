@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.engine.model import Container, EngineInfo
@@ -47,6 +49,10 @@ def test_what_the_assignment_names_or_the_mesh_has_not_seen_ended_stays() -> Non
 def test_what_runs_and_what_was_made_and_not_started_stays() -> None:
     alive = [container("1-1", 1, state="running"), container("1-2", 1, state="created"), container("1-3", 1)]
     assert removed([*alive, *FOUR[2:]], [], named("1-9")) == ["1-3"]
+
+
+def test_what_could_not_be_looked_at_stays() -> None:
+    assert removed([replace(FOUR[0], listed_only=True), *FOUR[1:]], [], named("1-9")) == ["1-2"]
 
 
 def test_without_an_assignment_nothing_is_removed() -> None:
