@@ -1,7 +1,7 @@
-"""Getting images: one fetch for all tasks that need the same one, a few at once, told as events.
+"""Getting images: one fetch for all tasks that need the same one, a few pulls at once, told as events.
 
-A node that has an image never asks a registry. Asking twice for the result of one fetch is not possible: each waiter
-takes it once, so that a later task tries anew.
+A node that has an image never asks a registry, and waits for no pull of another one. Asking twice for the result of
+one fetch is not possible: each waiter takes it once, so that a later task tries anew.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Pulls:
         self._clock = clock
         self._fetches: dict[Needed, _Fetch] = {}
         self._asked = asyncio.Event()
+        self._slots = asyncio.Semaphore(PULLS_AT_ONCE)
 
     def take(self, needed: Needed, waiter: str, wake: Callable[[], None]) -> ImageInfo | MeshError | None:
         """The image, or why it can't be had; None: not known yet, and `wake` is called once it is."""
@@ -83,19 +84,16 @@ class Pulls:
     async def run(self) -> None:
         """Fetch what is asked for, for ever."""
         async with asyncio.TaskGroup() as group:
-            for number in range(PULLS_AT_ONCE):
-                group.create_task(guarded(f"pulls-{number}", self._serve))
+            group.create_task(guarded("pulls", lambda: self._serve(group)))
 
-    async def _serve(self) -> None:
+    async def _serve(self, group: asyncio.TaskGroup) -> None:
         while True:
             await self._asked.wait()
-            waiting = [(needed, fetch) for needed, fetch in self._fetches.items() if not fetch.begun]
-            if not waiting:
-                self._asked.clear()
-                continue
-            needed, fetch = waiting[0]
-            fetch.begun = True
-            await self._fetch(needed, fetch)
+            self._asked.clear()
+            for needed, fetch in self._fetches.items():
+                if not fetch.begun:
+                    fetch.begun = True
+                    group.create_task(self._fetch(needed, fetch))
 
     async def _fetch(self, needed: Needed, fetch: _Fetch) -> None:
         try:
@@ -111,16 +109,17 @@ class Pulls:
     async def get(self, needed: Needed) -> ImageInfo:
         """The image on this engine, fetched if need be. Raises ImageUnavailable, EngineUnavailable."""
         found = await self._engine.image(needed.reference)
-        if found is None:
-            found = await self.pull(needed)
-        return found
-
-    async def pull(self, needed: Needed) -> ImageInfo:
-        """The image, fetched anew. Raises ImageUnavailable, EngineUnavailable."""
+        if found is not None:
+            return found
         if needed.pull_policy == "never":
             raise ImageUnavailable(
                 f"{needed.image} is not on this node, and its pull policy is never", hint="bring it: meshctl image push"
             )
+        async with self._slots:
+            # It may have come while this waited for its turn.
+            return await self._engine.image(needed.reference) or await self._pull(needed)
+
+    async def _pull(self, needed: Needed) -> ImageInfo:
         reference = needed.image_id if "@" in needed.image_id else needed.image
         self._teller.tell("image.pulling", image=needed.image, image_id=needed.image_id)
         tag = needed.image if reference != needed.image and "@" not in needed.image else ""

@@ -11,7 +11,7 @@ from agent.engine import docker_calls as calls
 from agent.engine.docker_errors import translated
 from agent.engine.docker_identity import ConfigDigests
 from agent.engine.docker_line import IDLE, LOOK, Line
-from agent.engine.docker_pull import pull, registry_digest
+from agent.engine.docker_pull import ends_in_silence, pull, registry_digest
 from agent.engine.model import (
     ImageInfo,
     PullProgress,
@@ -74,11 +74,11 @@ class DockerImages:
             return not given_up
 
         def work(api: calls.Api) -> None:
-            with translated("pull", self._line.address, IDLE, image=reference):
+            with translated("pull", self._line.address, IDLE, image=reference), ends_in_silence(reference, IDLE):
                 pull(api, reference, platform, tell, tag)
 
         try:
-            await self._line.transfer("pull", work)
+            await self._line.pull(work)
         finally:
             given_up = True
         found = await self.image(reference)

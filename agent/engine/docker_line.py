@@ -19,8 +19,10 @@ T = TypeVar("T")
 THREADS = 8
 """More bring nothing: the engine itself serializes (measured)."""
 
+PULLS = 3
 TRANSFERS = 3
-"""Pulls, loads and saves at once: they hold their thread for long."""
+"""Pulls, and loads, saves and the like, at once: they hold their thread for long. What is read of an image that is here
+waits for no pull."""
 
 LOOK = 20.0
 CHANGE = 90.0
@@ -36,6 +38,7 @@ class Line:
         self.address = address
         open_one = partial(calls.connect, address)
         self._workers: Workers[calls.Api] = Workers(THREADS, "engine", open_one, calls.Api.close)
+        self._pulls: Workers[calls.Api] = Workers(PULLS, "engine-pull", open_one, calls.Api.close)
         self._transfers: Workers[calls.Api] = Workers(TRANSFERS, "engine-transfer", open_one, calls.Api.close)
 
     async def look(self, what: str, work: Callable[[calls.Api], T], *, limit: float | None = None) -> T:
@@ -47,8 +50,12 @@ class Line:
         """A call that changes something."""
         return await self._workers.run(self._guarded(what, work, CHANGE), limit=CHANGE, what=what, urgent=urgent)
 
+    async def pull(self, work: Callable[[calls.Api], T]) -> T:
+        """A pull."""
+        return await self._pulls.run(self._guarded("pull", work, IDLE), limit=None, what="pull")
+
     async def transfer(self, what: str, work: Callable[[calls.Api], T]) -> T:
-        """A pull, load, save or question to a registry."""
+        """A load, save or question to a registry."""
         return await self._transfers.run(self._guarded(what, work, IDLE), limit=None, what=what)
 
     async def begin_transfer(self, work: Callable[[calls.Api], T]) -> asyncio.Future[T]:
@@ -66,4 +73,5 @@ class Line:
     def close(self) -> None:
         """End the threads."""
         self._workers.close()
+        self._pulls.close()
         self._transfers.close()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import docker.errors
 
 from agent.engine.docker_calls import Api, split_reference
-from agent.engine.docker_errors import image_error
+from agent.engine.docker_errors import LIBRARY_ERRORS, image_error, is_timeout
 from agent.engine.docker_views import progress_view
 from agent.engine.model import PullProgress
 from schemas.errors import ImageUnavailable
@@ -27,7 +27,8 @@ def registry_digest(api: Api, reference: str) -> str:
 
 
 def pull(api: Api, reference: str, platform: str, tell: Callable[[PullProgress], bool], also: str = "") -> None:
-    """Pull until done, or until `tell` says that nobody waits; then tag it `also`.
+    """Pull until done, or until `tell` says that nobody waits; then tag it `also`. The client's time limit is that of a
+    pull without a sign of life.
 
     Raises ImageUnavailable, or EngineError (disk full).
     """
@@ -44,6 +45,17 @@ def pull(api: Api, reference: str, platform: str, tell: Callable[[PullProgress],
         messages.close()
     if also:
         api.tag(reference, *split_reference(also))
+
+
+@contextmanager
+def ends_in_silence(reference: str, limit: float) -> Iterator[None]:
+    """A pull that shows no sign of life for `limit` seconds has failed. Raises ImageUnavailable."""
+    try:
+        yield
+    except LIBRARY_ERRORS as error:
+        if not is_timeout(error) or isinstance(error, docker.errors.APIError):
+            raise
+        raise ImageUnavailable(f"image {reference}: its pull stood still for {limit:g} s") from None
 
 
 @contextmanager

@@ -25,8 +25,8 @@ MEMORY_LIMITS = ((20.0, 0.5), (6.0, 2.0))
 WINDOW = 60.0
 """Seconds at the beginning and at the end of a warm life whose middle values are compared."""
 
-ENGINE_POOLS = 8 + 3
-"""`agent.engine.docker_line`: THREADS and TRANSFERS, started as they are needed, each with a connection of its own."""
+ENGINE_POOLS = 8 + 3 + 3
+"""`agent.engine.docker_line`: THREADS, PULLS, TRANSFERS, started as they are needed, each with its own connection."""
 
 LOOP_POOL = min(32, (os.cpu_count() or 1) + 4)
 """The threads that an event loop starts as it needs them (concurrent.futures.ThreadPoolExecutor)."""

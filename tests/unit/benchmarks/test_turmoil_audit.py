@@ -90,7 +90,7 @@ def test_a_life_of_under_five_minutes_is_not_judged_by_its_rise_but_by_what_its_
 
 
 def test_the_pools_of_an_agent_are_as_large_as_it_is_said() -> None:
-    assert growth.ENGINE_POOLS == docker_line.THREADS + docker_line.TRANSFERS
+    assert growth.ENGINE_POOLS == docker_line.THREADS + docker_line.PULLS + docker_line.TRANSFERS
 
 
 def test_kinds_that_did_not_come_are_told_and_count_in_a_run_that_is_long_enough() -> None:
