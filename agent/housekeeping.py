@@ -23,7 +23,7 @@ from agent.reconciler import Reconciler
 from agent.telling import Teller
 from schemas.assignment import Assignment
 from schemas.clock import Clock
-from schemas.errors import MeshError
+from schemas.errors import EngineUnavailable, MeshError
 
 KEPT_PER_SLOT = 2
 KEPT_WITHOUT_SERVICE = 3600.0
@@ -32,6 +32,8 @@ DISK_FULL = 0.8
 EVERY = 30.0
 AT_ONCE = 50
 """Containers removed in one go."""
+PUT_OFF = 600.0
+"""Seconds until one that could not be removed is tried again."""
 
 log = structlog.get_logger()
 
@@ -93,6 +95,8 @@ class Housekeeping:
         self._brought = brought
         self._teller = teller
         self._clock = clock
+        self._put_off: dict[str, float] = {}
+        """Ids of containers that could not be removed -> when it is tried again."""
 
     async def run(self) -> None:
         """Keep house for ever."""
@@ -108,15 +112,19 @@ class Housekeeping:
         if self._reconciler.frozen or self._reconciler.assignment is None:
             return
         for orphan in self._reconciler.orphaned if self._reconciler.knows else ():
-            await self._engine.remove(orphan.id, force=True)
+            if not self._is_put_off(orphan):
+                await self._remove(orphan, force=True)
         await self._sweep_containers(self._reconciler.assignment)
         await self._sweep_images(self._reconciler.assignment)
 
     async def _sweep_containers(self, assignment: Assignment) -> None:
         old = removable_containers(self._reconciler.containers, self._ledger.tasks, assignment, self._clock.wall())
-        for container in old[:AT_ONCE]:
+        removed = 0
+        for container in [one for one in old if not self._is_put_off(one)][:AT_ONCE]:
+            if not await self._remove(container):
+                continue
+            removed += 1
             labels = container.labels
-            await self._engine.remove(container.id)
             self._teller.tell(
                 "container.removed",
                 service=labels.get(LABEL_SERVICE, ""),
@@ -124,8 +132,25 @@ class Housekeeping:
                 container=container.id,
                 slot=labels.get(LABEL_SLOT, ""),
             )
-        if old:
-            log.info("containers.removed", count=len(old[:AT_ONCE]))
+        if removed:
+            log.info("containers.removed", count=removed)
+
+    async def _remove(self, container: Container, *, force: bool = False) -> bool:
+        """Whether it could be removed; one that can't be costs no other. Raises EngineUnavailable."""
+        try:
+            await self._engine.remove(container.id, force=force)
+        except MeshError as error:
+            self._put_off[container.id] = self._clock.monotonic() + PUT_OFF
+            log.warning("container.not_removed", container=container.id, name=container.name, error=str(error))
+            if isinstance(error, EngineUnavailable):
+                raise
+            return False
+        return True
+
+    def _is_put_off(self, container: Container) -> bool:
+        now = self._clock.monotonic()
+        self._put_off = {id_: until for id_, until in self._put_off.items() if until > now}
+        return container.id in self._put_off
 
     async def _sweep_images(self, assignment: Assignment) -> None:
         services = {task.service for task in assignment.tasks}

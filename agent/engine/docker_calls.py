@@ -30,7 +30,7 @@ from agent.engine.labels import Owner
 from agent.engine.logs import frames_of, lines_of_frames, lines_of_text, plan_fetch
 from agent.engine.model import Container, EngineInfo, ImageInfo, Volume
 from agent.engine.plans import ContainerPlan, LogQuery, VolumePlan
-from schemas.errors import Conflict, EngineError
+from schemas.errors import Conflict, EngineError, EngineUnavailable
 from schemas.nodeapi import LogLine
 from schemas.observation import BoundPort
 
@@ -140,11 +140,20 @@ def create(api: Api, plan: ContainerPlan) -> str:
     except docker.errors.APIError as error:
         if error.response is None or error.response.status_code != 409:
             raise
-        there = inspect(api, plan.name)
-        if dict(there.labels) == dict(plan.labels):
-            return there.id
-        raise Conflict(explain(str(error.explanation))) from None
+        return _made_before(api, plan, str(error.explanation))
     return str(made["Id"])
+
+
+def _made_before(api: Api, plan: ContainerPlan, refusal: str) -> str:
+    """The container that has the plan's name, if it is the plan's. Its image may have given it more labels."""
+    try:
+        there = inspect(api, plan.name)
+    except docker.errors.NotFound:
+        # A name is taken from the moment at which the engine begins to make its container.
+        raise EngineUnavailable(f"the container engine has not finished making {plan.name} yet") from None
+    if plan.labels.items() <= there.labels.items():
+        return there.id
+    raise Conflict(explain(refusal))
 
 
 def kill(api: Api, container: str, signal: str) -> None:

@@ -146,7 +146,7 @@ class MemoryContainers:
             raise ImageUnavailable(f"no such image: {plan.image}")
         for life in self.lives.values():
             if life.view.name == plan.name:
-                if dict(life.view.labels) == dict(plan.labels):
+                if plan.labels.items() <= life.view.labels.items():
                     return life.view.id
                 raise Conflict(f"the container name {plan.name} is taken")
         made = self._make(plan, self.shelf.held[plan.image].program)

@@ -58,7 +58,7 @@ class Engine(Protocol):
         ...
 
     async def create(self, plan: ContainerPlan) -> str:
-        """Make its volumes and then the container; its id. One of that name which has equal labels is it already.
+        """Make its volumes and then the container; its id. One of that name which has its labels is it already.
 
         Raises:
             ImageUnavailable: the image is not there. Conflict: the name is taken.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from agent.engine.memory_life import Program
 from agent.engine.model import Container, EngineInfo
-from agent.housekeeping import removable_containers, removable_images
+from agent.housekeeping import KEPT_PER_SLOT, removable_containers, removable_images
 from agent.local import LocalTask
 from schemas.assignment import AssignedTask, Assignment
+from schemas.errors import EngineError, EngineUnavailable
+from tests.unit.agent.rehearsal import Rehearsal, assigned, play, spec_of
 
 NOW = 10_000.0
 NONE = Assignment(node="n1", epoch=1)
@@ -79,3 +83,29 @@ def test_images_go_only_from_a_full_disk_least_recently_needed_first(
 
 def test_a_disk_that_cannot_be_seen_is_not_full() -> None:
     assert removable_images({"i1": 1.0}, {}, (), EngineInfo()) == ()
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_container_that_can_not_be_removed_keeps_no_other(hangs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Rehearsal) -> None:
+        stage.engine.add_image("short:1", Program(runs_for=1.0))
+        spec = spec_of("short:1")
+        remove, tried = stage.engine.remove, []
+
+        async def refused(container: str, *, force: bool = False) -> None:
+            if not tried or container == tried[0]:
+                tried.append(container)
+                await asyncio.sleep(90 if hangs else 0)
+                raise EngineUnavailable("no answer") if hangs else EngineError("device or resource busy")
+            await remove(container, force=force)
+
+        monkeypatch.setattr(stage.engine, "remove", refused)
+        async with stage.agent():
+            for number in range(1, 7):
+                await stage.put(assigned(f"1-{number}", spec), specs=[spec])
+                await stage.until(lambda id_=f"1-{number}": (one := stage.container(id_)) and one.ended)
+            await stage.until(lambda: len(stage.engine.lives) == KEPT_PER_SLOT + 1, 300)
+            assert tried
+            assert len(tried) <= 3
+
+    play(scene)

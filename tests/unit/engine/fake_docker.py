@@ -50,8 +50,6 @@ class FakeDocker(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         """Released for each pull that its client has given up."""
         self.taken: list[str] = []
         """Names that are taken when a container is to be made: each time one of these."""
-        self.when_taken = lambda: None
-        """Done after each such refusal."""
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that was gone."""
@@ -115,8 +113,9 @@ class _Handler(BaseHTTPRequestHandler):
         if "/images/create" in self.path:
             self._pull()
         else:
-            self._refuse(409, f'The container name "/{self.server.taken.pop(0)}" is already in use by container "0123"')
-            self.server.when_taken()
+            self._refuse(
+                409, f'The container name "/{self.server.taken.pop(0)}" is already in use by container "{"0" * 64}"'
+            )
 
     def _inspect(self, asked: str) -> None:
         self.server.asked.append(asked)

@@ -11,8 +11,9 @@ import pytest
 
 from agent.engine import docker_line, docker_listing
 from agent.engine.docker import DockerEngine
+from agent.engine.plans import ContainerPlan
 from schemas.clock import SystemClock
-from schemas.errors import EngineUnavailable
+from schemas.errors import Conflict, EngineUnavailable
 from tests.unit.engine.fake_docker import OWNER, FakeDocker, fake_docker
 
 
@@ -140,3 +141,29 @@ async def test_containers_that_hang_leave_threads_for_the_others(docker: FakeDoc
         begun = time.monotonic()
         await engine.inspect("1-11")
         assert time.monotonic() - begun < 0.5
+
+
+PLAN = ContainerPlan("web.1.1-1", "sha256:1", {**OWNER.labels, "mesh.task": "1-1"}, {})
+
+
+async def test_a_container_with_labels_of_its_image_is_known_again(docker: FakeDocker, engine: DockerEngine) -> None:
+    docker.add("1-1", "created", maintainer="somebody")
+    docker.taken = [PLAN.name]
+    assert await engine.create(PLAN) == "1-1"
+
+
+async def test_a_container_of_somebody_else_is_a_conflict(docker: FakeDocker, engine: DockerEngine) -> None:
+    docker.add("1-1", "created", **{"mesh.task": "1-2"})
+    docker.taken = [PLAN.name]
+    with pytest.raises(Conflict, match=r"the container name web\.1\.1-1 is taken by"):
+        await engine.create(PLAN)
+
+
+async def test_a_name_that_is_taken_by_a_container_still_being_made_is_asked_for_again(
+    docker: FakeDocker, engine: DockerEngine
+) -> None:
+    docker.taken = [PLAN.name] * 2
+    with pytest.raises(EngineUnavailable, match=r"has not finished making web\.1\.1-1"):
+        await engine.create(PLAN)
+    docker.add("1-1", "created")
+    assert await engine.create(PLAN) == "1-1"
