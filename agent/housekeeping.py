@@ -51,8 +51,6 @@ def removable_containers(
     services = {task.service for task in assignment.tasks}
     by_slot: dict[tuple[str, str], list[Container]] = {}
     for container in containers:
-        if container.listed_only:
-            continue
         if container.ended or (container.state == "created" and container.error):
             labels = container.labels
             by_slot.setdefault((labels.get(LABEL_SERVICE, ""), labels.get(LABEL_SLOT, "")), []).append(container)

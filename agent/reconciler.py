@@ -256,4 +256,4 @@ def made_for_a_task(container: Container, local: Mapping[str, LocalTask], named:
 
 
 def _unstarted(container: Container) -> bool:
-    return container.state == "created" and not container.error and not container.listed_only
+    return container.state == "created" and not container.error

@@ -52,7 +52,7 @@ class Worker:
         self._desk = desk
         self._id = task
         self._view = view
-        self._stale = view is not None and view.listed_only
+        self._stale = False
         self._tries = Tries(boot=desk.boot)
         self._failures = 0
         self._clear_at = 0.0
@@ -79,8 +79,6 @@ class Worker:
 
     def listed(self, container: Container | None) -> None:
         """A list of all containers shows this; it may be older than what is known here."""
-        if container is not None and container.listed_only and self._stale:
-            return  # it is being looked at, or will be at the next try
         if container != self._view:
             self.look_again()
 

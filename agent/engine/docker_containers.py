@@ -6,19 +6,17 @@ Waiting (for a stop, for a log line) is done in the loop by looking again, so th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 from agent.engine import docker_calls as calls
-from agent.engine import docker_listing, docker_networks
+from agent.engine import docker_networks
 from agent.engine.docker_events import EventStream
 from agent.engine.docker_line import Line
-from agent.engine.docker_listing import Known
 from agent.engine.docker_signals import Signals, asked_to_end
-from agent.engine.docker_views import changed_files, setup_view
+from agent.engine.docker_views import Json, changed_files, listed_key, setup_view
 from agent.engine.labels import Owner, owner_of
 from agent.engine.logs import take_page
 from agent.engine.model import (
@@ -29,10 +27,8 @@ from agent.engine.model import (
 )
 from agent.engine.plans import ContainerPlan, Join, LogQuery
 from schemas.clock import Clock
-from schemas.errors import EngineError, NotFound, Refused
+from schemas.errors import EngineError, MeshError, NotFound, Refused
 from schemas.nodeapi import LogPage
-
-T = TypeVar("T")
 
 KILL_LIMIT = 15.0
 """Seconds from SIGKILL to the end of a container."""
@@ -47,7 +43,7 @@ class DockerContainers:
         self._owners: set[Owner] = set()
         self._ours: set[str] = set()
         """Ids of containers whose labels were seen to be an owner's."""
-        self._known = Known(clock)
+        self._seen: dict[str, tuple[tuple[str, str, int], Container]] = {}
         self._streams: list[EventStream] = []
         self._signals = Signals()
 
@@ -55,43 +51,47 @@ class DockerContainers:
         self._owners.add(owner)
         entries = await self._line.look("containers", partial(calls.listed, owner=owner))
         gone = self._ours - {entry["Id"] for entry in entries}
+        self._ours -= gone
         for container in gone:
-            self._forget(container)
-        look = partial(self._inspect, limit=docker_listing.LOOK)
-        views = await docker_listing.Listing(self._known, look).views(entries)
-        for view in views:
-            self._know(view)
-        return views
+            self._seen.pop(container, None)
+            self._signals.forget(container)
+        async with asyncio.TaskGroup() as group:
+            views = [group.create_task(self._listed(entry)) for entry in entries]
+        found = [view.result() for view in views]
+        for failure in found:
+            if isinstance(failure, MeshError):
+                raise failure
+        return tuple(sorted((one for one in found if isinstance(one, Container)), key=lambda view: view.name))
 
-    def _forget(self, container: str) -> None:
-        self._ours.discard(container)
-        self._known.forget(container)
-        self._signals.forget(container)
-
-    async def inspect(self, container: str) -> Container:
-        return await self._inspect(container)
-
-    async def _inspect(self, container: str, *, limit: float | None = None) -> Container:
-        view = await self._look(container, "inspect", lambda api: calls.inspect(api, container), limit)
-        if not self._know(view):
-            return view
-        self._known.seen(view)
-        if self._signals.in_doubt(view):
-            view = replace(view, told_to_end=self._signals.told(view) or await self._was_told(view))
-            self._known.seen(view)
+    async def _listed(self, entry: Json) -> Container | MeshError | None:
+        """The whole view of a list entry; asked for only if the entry has changed."""
+        container, key = str(entry["Id"]), listed_key(entry)
+        seen = self._seen.get(container)
+        if seen is not None and seen[0] == key:
+            return seen[1]
+        try:
+            view = await self.inspect(container)
+        except NotFound:
+            return None
+        except MeshError as error:
+            return error
+        if view.state == key[0]:
+            self._seen[container] = (key, view)
         return view
 
-    async def _look(self, container: str, what: str, work: Callable[[calls.Api], T], limit: float | None = None) -> T:
-        """A call that reads of one container."""
-        with self._known.look(container):
-            return await self._line.look(what, work, limit=limit)
+    async def inspect(self, container: str) -> Container:
+        view = await self._line.look("inspect", lambda api: calls.inspect(api, container))
+        self._seen.pop(view.id, None)
+        if self._know(view) and self._signals.in_doubt(view):
+            return replace(view, told_to_end=self._signals.told(view) or await self._was_told(view))
+        return view
 
     async def _was_told(self, view: Container) -> bool:
         now = self._clock.wall()
         return await self._line.look("what told it to end", lambda api: asked_to_end(api, view, now))
 
     async def setup(self, container: str) -> Setup:
-        return await self._look(container, "setup", lambda api: setup_view(api.inspect_container(container)))
+        return await self._line.look("setup", lambda api: setup_view(api.inspect_container(container)))
 
     async def changed_files(self, container: str) -> tuple[str, ...]:
         return await self._line.change("changed files", lambda api: changed_files(api.diff(container)))
@@ -120,7 +120,7 @@ class DockerContainers:
 
     async def stop(self, container: str, *, signal: str = "", grace: float = 10.0) -> None:
         await self._mine(container)
-        own, view = await self._look(container, "stop", lambda api: calls.stop_signal(api, container))
+        own, view = await self._line.look("stop", lambda api: calls.stop_signal(api, container))
         if not view.alive:
             return
         await self.kill(container, signal or own)
@@ -154,14 +154,16 @@ class DockerContainers:
         with suppress(NotFound):
             await self._mine(container)
             await self._line.change("remove", lambda api: calls.remove(api, container, force=force))
-        self._forget(container)
+        self._ours.discard(container)
+        self._seen.pop(container, None)
+        self._signals.forget(container)
 
     async def logs(self, container: str, query: LogQuery) -> LogPage:
         loop = asyncio.get_running_loop()
         until, pause = loop.time() + query.wait, 0.2
         while True:
             # How it is now must be asked first: a line written after that is not missed.
-            tty, view = await self._look(container, "logs", lambda api: calls.is_tty(api, container))
+            tty, view = await self._line.look("logs", lambda api: calls.is_tty(api, container))
             read = partial(calls.read_log, container=container, query=query, tty=tty)
             lines = await self._line.look("logs", read)
             page = take_page(lines, query, alive=view.alive)
@@ -177,7 +179,7 @@ class DockerContainers:
         try:
             async for event in stream.read():
                 if isinstance(event, EngineEvent):
-                    self._known.changed(event.container)
+                    self._seen.pop(event.container, None)
                     self._signals.heard(event)
                 yield event
         finally:

@@ -41,10 +41,9 @@ class Line:
         self._pulls: Workers[calls.Api] = Workers(PULLS, "engine-pull", open_one, calls.Api.close)
         self._transfers: Workers[calls.Api] = Workers(TRANSFERS, "engine-transfer", open_one, calls.Api.close)
 
-    async def look(self, what: str, work: Callable[[calls.Api], T], *, limit: float | None = None) -> T:
+    async def look(self, what: str, work: Callable[[calls.Api], T]) -> T:
         """A call that reads."""
-        limit = LOOK if limit is None else limit
-        return await self._workers.run(self._guarded(what, work, limit), limit=limit, what=what, urgent=True)
+        return await self._workers.run(self._guarded(what, work, LOOK), limit=LOOK, what=what, urgent=True)
 
     async def change(self, what: str, work: Callable[[calls.Api], T], *, urgent: bool = False) -> T:
         """A call that changes something."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal, cast
 
 from agent.engine.docker_texts import explain
@@ -138,28 +137,6 @@ def listed_key(data: Json) -> tuple[str, str, int]:
     """What tells from a list entry that a container has changed since it was inspected."""
     health = re.search(r"\((healthy|unhealthy|health: starting)\)", data.get("Status", ""))
     return data.get("State", ""), health.group(1) if health else "", len(data.get("Ports") or ())
-
-
-def listed_view(data: Json, last: Container | None) -> Container:
-    """What a list entry tells; the rest as it was seen `last`, if it is in the same state."""
-    state = _STATES.get(data.get("State", ""), "dead")
-    if last is not None and last.state == state:
-        return replace(last, listed_only=True)
-    return Container(
-        id=data["Id"],
-        name=_own_name(data),
-        state=state,
-        labels=dict(data.get("Labels") or {}),
-        image=data.get("ImageID", ""),
-        created_at=float(data.get("Created") or 0),
-        listed_only=True,
-    )
-
-
-def _own_name(entry: Json) -> str:
-    """Of the names of a list entry the one that is not a link's (/other/alias)."""
-    names = [str(name).lstrip("/") for name in entry.get("Names") or ()]
-    return next((name for name in names if "/" not in name), "")
 
 
 def bound_ports(ports: Mapping[str, list[Json] | None]) -> tuple[BoundPort, ...]:

@@ -100,18 +100,15 @@ class MemoryContainers:
         await self._before("containers")
         self._owners.add(owner)
         views = (life.view for life in self.lives.values() if owner.owns(life.view.labels))
-        told = (_of_the_list(view) if view.name in self.faults.stuck else view for view in views)
-        return tuple(sorted(told, key=lambda view: view.name))
+        return tuple(sorted(views, key=lambda view: view.name))
 
     async def inspect(self, container: str) -> Container:
         await self._before("inspect")
-        await self.faults.before_telling("inspect", self.life(container).view.name)
         return self.life(container).view
 
     async def setup(self, container: str) -> Setup:
         await self._before("setup")
         life = self.life(container)
-        await self.faults.before_telling("setup", life.view.name)
         return replace(life.setup, name=life.view.name, state=life.view.state)
 
     async def changed_files(self, container: str) -> tuple[str, ...]:
@@ -275,9 +272,3 @@ class MemoryContainers:
     def _tell(self, event: EngineEvent) -> None:
         if not (self.faults.lose_event and self._chance.random() < self.faults.lose_event):
             self._hub.tell(event)
-
-
-def _of_the_list(view: Container) -> Container:
-    return Container(
-        view.id, view.name, view.state, view.labels, view.image, created_at=view.created_at, listed_only=True
-    )

@@ -22,8 +22,6 @@ class Faults:
     """Nobody listens on the socket."""
     hang: bool = False
     """Calls are accepted and not answered."""
-    stuck: set[str] = field(default_factory=set)
-    """Names of containers that nothing is told of, but by the list."""
     refuse: dict[str, list[str]] = field(default_factory=dict)
     """By call ("create", "start", ...): the texts with which the next calls fail, first first."""
     fail: float = 0.0
@@ -48,12 +46,6 @@ class Faults:
             raise EngineError(f"{call} failed (injected)")
         if self.disk_full and call in ("create", "pull", "load", "create_volume"):
             raise EngineError("the engine's disk is full: no space left on device")
-
-    async def before_telling(self, call: str, name: str) -> None:
-        """What a question for one container meets. Raises EngineUnavailable."""
-        if name in self.stuck:
-            await asyncio.sleep(CALL_LIMIT)
-            raise EngineUnavailable(f"the container engine did not answer within {CALL_LIMIT:.0f} s ({call})")
 
     async def _hang(self, call: str) -> None:
         for _ in range(round(CALL_LIMIT / 0.5)):

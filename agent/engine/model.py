@@ -74,8 +74,6 @@ class Container:
     """What this agent's own check says, put in by whoever makes it (`agent.readiness`); None: nothing."""
     stop_grace: float | None = None
     """Seconds it was made with to end by itself after the stop signal."""
-    listed_only: bool = False
-    """Only what a list tells of it (and what was known), since it could not be looked at: look before acting on it."""
 
     @property
     def alive(self) -> bool:

@@ -39,7 +39,7 @@ class Engine(Protocol):
         ...
 
     async def containers(self, owner: Owner) -> tuple[Container, ...]:
-        """All of that owner's, ended ones too, sorted by name. One that can't be looked at is `listed_only`."""
+        """All of that owner's, ended ones too, sorted by name."""
         ...
 
     async def inspect(self, container: str) -> Container:

@@ -6,9 +6,7 @@ import asyncio
 
 import pytest
 
-from agent.engine import memory_faults
 from agent.engine.memory_life import Program
-from agent.engine.model import Container
 from agent.observing import UNTOLD_AFTER
 from bus.memory import LoopClock
 from schemas.errors import EngineUnavailable
@@ -111,67 +109,6 @@ def test_an_engine_that_hangs_does_not_stop_the_heartbeats() -> None:
             await stage.until(lambda: not stage.leader.beats[-1].engine, 60)
 
     play(scene)
-
-
-def test_a_container_that_the_engine_tells_nothing_of_stops_no_other() -> None:
-    async def scene(stage: Rehearsal) -> None:
-        async with stage.agent():
-            await stage.put(assigned("1-1", SPEC), specs=[SPEC])
-            await stage.until_state("1-1", "running")
-            stage.engine.faults.stuck.add("web.1.1-1")
-        async with stage.agent():
-            await stage.put(assigned("1-1", SPEC), assigned("1-2", SPEC, slot="2"), specs=[SPEC])
-            await stage.until_state("1-2", "running")
-            await asyncio.sleep(120)
-            assert stage.leader.beats[-1].engine == ""
-            assert stage.alive() == ["1-1", "1-2"]
-            assert (await stage.observed("1-1")).state == "running"
-            stage.engine.faults.stuck.clear()
-            await stage.put(assigned("1-2", SPEC, slot="2"), specs=[SPEC])
-            await stage.until(lambda: stage.alive() == ["1-2"], 60)
-            assert "engine.lost" not in [event.kind for event in await stage.events()]
-
-    play(scene)
-
-
-def test_an_end_that_only_the_list_tells_of_is_told_once_it_was_looked_at() -> None:
-    async def scene(stage: Rehearsal) -> None:
-        stage.engine.add_image("bad:1", Program(runs_for=5.0, exit_code=3))
-        spec = spec_of("bad:1")
-        async with stage.agent():
-            await stage.put(assigned("1-1", spec), specs=[spec])
-            await stage.until_state("1-1", "running")
-        stage.engine.faults.stuck.add("web.1.1-1")
-        await stage.until(lambda: not stage.alive())
-        async with stage.agent():
-            await asyncio.sleep(60)
-            assert (await stage.observed("1-1")).state == "running"
-            stage.engine.faults.stuck.clear()
-            assert (await stage.until_state("1-1", "failed")).error == "exit code 3"
-
-    play(scene)
-
-
-def test_a_container_that_is_listed_only_is_not_asked_about_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_faults, "CALL_LIMIT", 0.0)
-    asked: list[str] = []
-
-    async def scene(stage: Rehearsal) -> None:
-        async with stage.agent():
-            await stage.put(assigned("1-1", SPEC), specs=[SPEC])
-            await stage.until_state("1-1", "running")
-            inspect = stage.engine.inspect
-
-            async def counted(container: str) -> Container:
-                asked.append(container)
-                return await inspect(container)
-
-            monkeypatch.setattr(stage.engine, "inspect", counted)
-            stage.engine.faults.stuck.add("web.1.1-1")
-            await asyncio.sleep(120)
-
-    play(scene)
-    assert 10 < len(asked) < 40
 
 
 def test_lost_answers_of_the_engine_double_nothing() -> None:

@@ -55,10 +55,6 @@ def test_what_runs_and_what_was_made_and_not_started_stays() -> None:
     assert removed([*alive, *FOUR[2:]], [], named("1-9")) == ["1-3"]
 
 
-def test_what_could_not_be_looked_at_stays() -> None:
-    assert removed([replace(FOUR[0], listed_only=True), *FOUR[1:]], [], named("1-9")) == ["1-2"]
-
-
 def test_without_an_assignment_nothing_is_removed() -> None:
     assert removed(FOUR, [], None) == []
 

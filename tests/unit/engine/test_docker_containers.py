@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from agent.engine import docker_line, docker_listing
+from agent.engine import docker_line
 from agent.engine.docker import DockerEngine
 from agent.engine.plans import ContainerPlan
 from schemas.clock import SystemClock
@@ -26,7 +25,6 @@ def docker(tmp_path: Path) -> Iterator[FakeDocker]:
 @pytest.fixture
 async def engine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DockerEngine]:
     monkeypatch.setattr(docker_line, "LOOK", 1.0)
-    monkeypatch.setattr(docker_listing, "LOOK", 1.0)
     made = DockerEngine(docker.address, clock=SystemClock())
     yield made
     await made.close()
@@ -63,84 +61,6 @@ async def test_an_engine_that_refuses_to_tell_of_signals_still_tells_of_containe
     docker.add("1-1", "exited", finished=time.time() - 10)
     (view,) = await engine.containers(OWNER)
     assert (view.exit_code, view.told_to_end) == (0, False)
-
-
-async def test_a_container_whose_inspect_hangs_is_told_by_the_list(docker: FakeDocker, engine: DockerEngine) -> None:
-    docker.add("1-1", "created")
-    docker.add("1-2")
-    docker.hanging.add("1-1")
-    stuck, fine = await engine.containers(OWNER)
-    assert (stuck.name, stuck.state, stuck.listed_only) == ("web.1.1-1", "created", True)
-    assert (stuck.labels["mesh.task"], stuck.image, stuck.exit_code) == ("1-1", "sha256:1", None)
-    assert (fine.state, fine.listed_only) == ("running", False)
-    begun = time.monotonic()
-    assert (await engine.containers(OWNER))[0] == stuck
-    assert time.monotonic() - begun < 0.5, "it is asked about again and again"
-    docker.hanging.clear()
-    assert not (await engine.inspect("1-1")).listed_only
-    assert not (await engine.containers(OWNER))[0].listed_only
-
-
-async def test_what_was_known_of_it_is_told_while_its_state_is_the_same(
-    docker: FakeDocker, engine: DockerEngine
-) -> None:
-    docker.add("1-1")
-    docker.add("1-2")
-    before = (await engine.containers(OWNER))[0]
-    docker.hanging.add("1-1")
-    with pytest.raises(EngineUnavailable):
-        await engine.inspect("1-1")
-    assert before.started_at > 0
-    docker.states["1-1"] = "exited"
-    after = (await engine.containers(OWNER))[0]
-    assert (after.state, after.exit_code, after.listed_only, after.started_at) == ("exited", None, True, 0)
-    docker.states["1-1"] = "running"
-    assert (await engine.containers(OWNER))[0] == before
-
-
-async def test_many_that_hang_add_up_to_no_more_than_the_time_of_a_list(
-    docker: FakeDocker, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(docker_listing, "ALL_LOOKS", 3.0)
-    for number in range(40):
-        docker.add(f"1-{number:02d}")
-    docker.hanging.update(f"1-{number:02d}" for number in range(8))
-    begun = time.monotonic()
-    views = await engine.containers(OWNER)
-    assert time.monotonic() - begun < 4
-    assert [view.labels["mesh.task"] for view in views if view.listed_only] == sorted(docker.hanging)
-
-
-async def test_an_engine_that_tells_of_no_container_is_unavailable_until_it_does(
-    docker: FakeDocker, engine: DockerEngine
-) -> None:
-    for number in range(3):
-        docker.add(f"1-{number}")
-    docker.hanging.update(docker.inspects)
-    for _ in range(2):
-        with pytest.raises(EngineUnavailable):
-            await engine.containers(OWNER)
-    docker.hanging.clear()
-    assert [view.listed_only for view in await engine.containers(OWNER)] == [False] * 3
-
-
-async def test_containers_that_hang_leave_threads_for_the_others(docker: FakeDocker, engine: DockerEngine) -> None:
-    for number in range(12):
-        docker.add(f"1-{number:02d}")
-    docker.hanging.update(f"1-{number:02d}" for number in range(10))
-    await engine.containers(OWNER)
-
-    async def inspect(container: str) -> None:
-        with pytest.raises(EngineUnavailable):
-            await engine.inspect(container)
-
-    async with asyncio.TaskGroup() as group:
-        for container in docker.hanging:
-            group.create_task(inspect(container))
-        await asyncio.sleep(0.1)
-        begun = time.monotonic()
-        await engine.inspect("1-11")
-        assert time.monotonic() - begun < 0.5
 
 
 PLAN = ContainerPlan("web.1.1-1", "sha256:1", {**OWNER.labels, "mesh.task": "1-1"}, {})
