@@ -69,8 +69,6 @@ def weigh(world: World, named: Assignment, held: Assignment | None) -> Word:
     specs = _specs(world, held)
     known = {_identity(task) for task in named.tasks}
     own = [(task.service, task.slot) for task in held.tasks if _identity(task) in known]
-    running = {slot for slot, beside in others.items() if any(other.task.desired == "running" for other in beside)}
-    running.update(own)
     taken = _taken([*others, *own])
     must_end: dict[str, str] = {}
     for task in sorted((task for task in held.tasks if _identity(task) not in known), key=_place):
@@ -83,10 +81,9 @@ def weigh(world: World, named: Assignment, held: Assignment | None) -> Word:
         alone = _is_alone(specs.get(task.spec))
         if filled := next((other for other in beside if other.up or alone or other.alone), None):
             must_end[task.id] = f"the slot is filled by {filled.task.id} on {filled.node}"
-        elif why := _surplus(world, named.node, task, len(taken[task.service]) - (slot in running)):
+        elif why := _surplus(world, named.node, task, len(taken[task.service] - {task.slot})):
             must_end[task.id] = why
         else:
-            running.add(slot)
             taken[task.service].add(task.slot)
     cause = f"node.back/{named.node}"
     tasks = tuple(_ended(task, must_end[task.id], cause) if task.id in must_end else task for task in held.tasks)

@@ -1,9 +1,10 @@
 """Where each member's tunnel ends. Pure.
 
 What an agent says of its address goes to all other nodes, so it is taken only if a tunnel can end there, and if it is
-nobody else's. Of several members that tell the same one it is whose it was, by what is allotted; else that of one that
-can have networks, then of one that had no other address before, then of the one that joined first. Who can't have what
-it tells keeps what it had, unless that is somebody else's by now.
+nobody else's. Of several members that tell the same one it is not one's that is down (its machine may have another name
+by now, or its address another machine); then whose it was, by what is allotted; else that of one that can have
+networks, then of one that had no other address before, then of the one that joined first. Who can't have what it tells
+keeps what it had, unless that is somebody else's by now.
 """
 
 from __future__ import annotations
@@ -58,9 +59,12 @@ def tunnels_of(members: Mapping[str, NodeView], allocations: Iterable[Allocation
 
 def _owner(address: str, names: list[str], members: Mapping[str, NodeView], before: Mapping[str, str]) -> str:
     """Whose it is, of those that tell it; `names`: the one that joined first is first."""
-    return min(
-        names, key=lambda name: (before.get(name) != address, bool(members[name].facts.networking), name in before)
-    )
+
+    def rank(name: str) -> tuple[bool, bool, bool, bool]:
+        view = members[name]
+        return view.status == "down", before.get(name) != address, bool(view.facts.networking), name in before
+
+    return min(names, key=rank)
 
 
 def _joined(view: NodeView) -> float:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from agent.engine import docker_calls as calls
 from agent.engine.docker_errors import translated
 from agent.engine.docker_identity import ConfigDigests
-from agent.engine.docker_line import IDLE, LOOK, Line
+from agent.engine.docker_line import IDLE, LOOK, PULL_IDLE, Line
 from agent.engine.docker_pull import ends_in_silence, pull, registry_digest
 from agent.engine.model import (
     ImageInfo,
@@ -74,7 +74,10 @@ class DockerImages:
             return not given_up
 
         def work(api: calls.Api) -> None:
-            with translated("pull", self._line.address, IDLE, image=reference), ends_in_silence(reference, IDLE):
+            with (
+                translated("pull", self._line.address, PULL_IDLE, image=reference),
+                ends_in_silence(reference, PULL_IDLE),
+            ):
                 pull(api, reference, platform, tell, tag)
 
         try:

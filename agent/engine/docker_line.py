@@ -27,8 +27,9 @@ waits for no pull."""
 LOOK = 20.0
 CHANGE = 90.0
 IDLE = 180.0
+PULL_IDLE = 3600.0
 """Seconds: a call that reads (an engine that starts a container lets nobody look at it meanwhile), one that changes, a
-transfer without a sign of life."""
+transfer, a pull without a sign of life (one of whose layers waits for others' says nothing for as long)."""
 
 
 class Line:
@@ -51,7 +52,7 @@ class Line:
 
     async def pull(self, work: Callable[[calls.Api], T]) -> T:
         """A pull."""
-        return await self._pulls.run(self._guarded("pull", work, IDLE), limit=None, what="pull")
+        return await self._pulls.run(self._guarded("pull", work, PULL_IDLE), limit=None, what="pull")
 
     async def transfer(self, what: str, work: Callable[[calls.Api], T]) -> T:
         """A load, save or question to a registry."""

@@ -29,6 +29,8 @@ class Linking:
         """Networks that are ready for containers."""
         self.unreached: dict[str, str] = {}
         """Steps about other machines' ends that were refused the last time -> why. All else was done."""
+        self.own_peers: dict[str, str] = {}
+        """Other nodes' ends that are addresses of this machine -> what of it. They hold up nothing."""
         self.clear = False
         """Whether nothing of ours is on the machine, rules included, as far as this object has seen to it."""
         self._soiled = False
@@ -54,6 +56,11 @@ class Linking:
             found = await self._found()
             bridges = as_they_stand(bridges, found.networks)
             steps, self.unreached = steps_to(bridges, found), {}
+            self.own_peers = {
+                f"{bridge.vxlan} {peer}": f"another node tells {peer}, an address of this machine: no tunnel leads there"
+                for bridge in bridges
+                for peer in sorted(bridge.peers & found.own)
+            }
             for step in steps:
                 log.info("network.step", step=step.describe())
                 await self._do(step)

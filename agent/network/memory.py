@@ -51,6 +51,8 @@ class MemoryMachine:
     neighbours: set[str] = field(default_factory=set)
     """Silent addresses of which it is known who has them."""
     examination: Examination = field(default_factory=Examination)
+    addresses: set[str] = field(default_factory=set)
+    """All of this machine's."""
     refuses: str = ""
     """Why every change fails."""
     refuses_peers: set[str] = field(default_factory=set)
@@ -108,12 +110,14 @@ class MemoryMachine:
         return self.routed
 
     async def find(self) -> Found:
-        return Found(tunnels=dict(self.tunnels), virtual=dict(self.virtual))
+        return Found(tunnels=dict(self.tunnels), virtual=dict(self.virtual), own=frozenset(self.addresses))
 
     async def do(self, step: Step) -> None:
         self._check()
         match step:
             case MakeTunnel(bridge):
+                if not bridge.tunnel:
+                    raise EngineError(f"make {bridge.vxlan}: illegal IP address string")
                 self.tunnels[bridge.vxlan] = Tunnel(bridge.vxlan, bridge.vni, bridge.tunnel, bridge.device, bridge.mtu)
             case DropDevice(device):
                 self.tunnels.pop(device, None)

@@ -80,16 +80,22 @@ class Netlink:
             for index, link in links.items()
             if names.get(link.get("master")) in bridges and names[index] not in tunnels
         }
-        addresses = await self._addresses(names, bridges)
+        addresses, own = await self._addresses(names, bridges)
         virtual = await self._virtual(names)
-        return Found(tunnels=tunnels, virtual=virtual, bridges=bridges, addresses=addresses, ports=ports)
+        return Found(tunnels=tunnels, virtual=virtual, bridges=bridges, addresses=addresses, own=own, ports=ports)
 
-    async def _addresses(self, names: Mapping[int, str], bridges: frozenset[str]) -> dict[str, frozenset[str]]:
+    async def _addresses(
+        self, names: Mapping[int, str], bridges: frozenset[str]
+    ) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+        """Those of these bridges, and all of this machine."""
         found: dict[str, set[str]] = {bridge: set() for bridge in bridges}
+        own: set[str] = set()
         async with self._route("list addresses") as route:
             async for each in await route.addr("dump", family=AF_INET):
-                found.get(names.get(each["index"], ""), set()).add(each.get("local") or each.get("address"))
-        return {bridge: frozenset(each) for bridge, each in found.items()}
+                address = each.get("local") or each.get("address")
+                own.add(address)
+                found.get(names.get(each["index"], ""), set()).add(address)
+        return {bridge: frozenset(each) for bridge, each in found.items()}, frozenset(own)
 
     async def _peers(self, devices: set[int]) -> dict[int, frozenset[str]]:
         found: dict[int, set[str]] = {}

@@ -262,7 +262,7 @@ class Networking:
             self._standing = standing
             self.following.look()
         ports_refused = {f"{port}/{protocol}": why for (protocol, port), why in refused.items()}
-        self._note_troubles({**ports_refused, **self._linking.unreached})
+        self._note_troubles({**ports_refused, **self._linking.unreached, **self._linking.own_peers})
         if self._linking.unreached:
             return
         told = (self.applied, self.digest)

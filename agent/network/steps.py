@@ -39,6 +39,8 @@ class Found:
     """Bridges of the mesh's naming that the kernel has."""
     addresses: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Such a bridge -> its addresses."""
+    own: frozenset[str] = frozenset()
+    """All addresses of this machine, whoever's device has them."""
     ports: Mapping[str, bool] = field(default_factory=dict)
     """Container's interface on such a bridge -> whether what it sends may come back to it."""
 
@@ -162,7 +164,7 @@ def _as_it_stands(bridge: Bridge, network: EngineNetwork | None) -> Bridge:
 def _removals(wanted: Mapping[str, Bridge], found: Found) -> Iterator[Step]:
     devices = {bridge.vxlan: bridge for bridge in wanted.values()}
     for device, tunnel in sorted(found.tunnels.items()):
-        if device not in devices or _differs(devices[device], tunnel):
+        if device not in devices or not devices[device].tunnel or _differs(devices[device], tunnel):
             yield DropDevice(device)
     for name, network in sorted(found.networks.items()):
         if name not in wanted or not _fits(wanted[name], network):
@@ -175,13 +177,8 @@ def _additions(bridge: Bridge, found: Found) -> Iterator[Step]:
     network = found.networks.get(bridge.engine_name)
     if network is None or not _fits(bridge, network):
         yield MakeNetwork(bridge)
-    tunnel = found.tunnels.get(bridge.vxlan)
-    if tunnel is None or _differs(bridge, tunnel):
-        yield MakeTunnel(bridge)
-        tunnel = None
-    peers = tunnel.peers if tunnel is not None else frozenset()
-    yield from (SetPeer(bridge.vxlan, peer, present=False) for peer in sorted(peers - bridge.peers))
-    yield from (SetPeer(bridge.vxlan, peer, present=True) for peer in sorted(bridge.peers - peers))
+    if bridge.tunnel:
+        yield from _tunnel(bridge, found)
     if bridge.gateway not in found.addresses.get(bridge.device, {bridge.gateway}):
         yield SetGateway(bridge)
     if found.virtual.get(bridge.vips) != bridge.device:
@@ -190,6 +187,17 @@ def _additions(bridge: Bridge, found: Found) -> Iterator[Step]:
     for port, hairpin in sorted(found.ports.items()):
         if port.startswith(prefix) and not hairpin:
             yield SetHairpin(port.removeprefix(prefix))
+
+
+def _tunnel(bridge: Bridge, found: Found) -> Iterator[Step]:
+    """Its way to others; none leads to this machine itself: what is sent there would come back into the bridge."""
+    tunnel, wanted = found.tunnels.get(bridge.vxlan), bridge.peers - found.own
+    if tunnel is None or _differs(bridge, tunnel):
+        yield MakeTunnel(bridge)
+        tunnel = None
+    peers = tunnel.peers if tunnel is not None else frozenset()
+    yield from (SetPeer(bridge.vxlan, peer, present=False) for peer in sorted(peers - wanted))
+    yield from (SetPeer(bridge.vxlan, peer, present=True) for peer in sorted(wanted - peers))
 
 
 def _fits(bridge: Bridge, network: EngineNetwork) -> bool:

@@ -245,3 +245,13 @@ def test_the_next_leaders_tasks_are_newer_than_whatever_is_told() -> None:
     mesh.heal("n3")
     mesh.settle()
     assert live(mesh, "n3") == set()
+
+
+def test_a_slot_of_which_another_node_only_ends_its_task_is_not_counted_twice() -> None:
+    """The backup was taken while it was being moved; its replacement is what n3 holds."""
+    mesh = mesh_of(replicas=3)
+    stored = mesh.assignments["n2"]
+    slots = [task.slot for task in stored.record.tasks]
+    ending = tuple(replace(task, desired="shutdown") for task in stored.record.tasks)
+    mesh.assignments["n2"] = Stored(replace(stored.record, tasks=ending), stored.sequence)
+    assert set(wishes(word_of(mesh, told(mesh, *slots))).values()) == {"running"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -143,3 +145,14 @@ def test_ends_are_the_same_once_they_are_allotted() -> None:
                     }
                     again = tunnels_of(nodes, (msgspec.structs.replace(record, nodes=held),))
                     assert again == once, (first, second, third, before)
+
+
+def test_a_machine_that_has_another_name_by_now_gets_the_address_of_the_one_that_is_down() -> None:
+    """Reinstalled before the old one was removed; or the address was given to another machine."""
+    down = replace(member("n1", "10.0.0.1"), status="down")
+    both = members(down, member("n1b", "10.0.0.1", joined_at=1.0))
+    found = tunnels_of(both, allotted(n1="10.0.0.1"))
+    assert addresses(found) == {"n1": "", "n1b": "10.0.0.1"}
+    again = tunnels_of(both, allotted(n1="", n1b="10.0.0.1"))
+    assert addresses(again) == addresses(found)
+    assert tunnels_of(members(down), allotted(n1="10.0.0.1")) == {"n1": Tunnel("10.0.0.1")}

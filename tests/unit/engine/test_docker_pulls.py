@@ -26,7 +26,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDock
 @pytest.fixture
 async def engine(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DockerEngine]:
     for module in (docker_line, docker_images):
-        monkeypatch.setattr(module, "IDLE", 1.0)
+        monkeypatch.setattr(module, "PULL_IDLE", 1.0)
     made = DockerEngine(docker.address, clock=SystemClock())
     yield made
     await made.close()

@@ -110,6 +110,24 @@ def test_peers_come_to_what_is_wanted_from_anywhere(there: set[str]) -> None:
     assert there == one.peers
 
 
+def test_no_tunnel_leads_to_this_machine_itself() -> None:
+    """Another node tells an address that is this one's, such as that of docker0: its packets would come back."""
+    one = bridge()
+    assert one.peers
+    mine = next(iter(one.peers))
+    found = replace(as_made(one), own=frozenset({mine}))
+    assert steps_to([one], found) == (SetPeer(one.vxlan, mine, present=False),)
+    left = replace(found.tunnels[one.vxlan], peers=one.peers - {mine})
+    assert steps_to([one], replace(found, tunnels={one.vxlan: left})) == ()
+
+
+def test_a_node_without_an_end_of_its_own_has_its_networks_for_itself() -> None:
+    one = replace(bridge(), tunnel="")
+    assert [type(step) for step in steps_to([one], Found())] == [MakeNetwork, SetVirtual]
+    assert steps_to([one], as_made(bridge())) == (DropDevice(one.vxlan),)
+    assert steps_to([one], replace(as_made(bridge()), tunnels={})) == ()
+
+
 def test_the_engine_gives_out_neither_end_of_a_range() -> None:
     plan = network_plan(bridge(), Owner("m", "n1"))
     assert dict(plan.reserved) == {"first": "10.192.1.0", "last": "10.192.1.255"}
