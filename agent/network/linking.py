@@ -57,7 +57,7 @@ class Linking:
             bridges = as_they_stand(bridges, found.networks)
             steps, self.unreached = steps_to(bridges, found), {}
             self.own_peers = {
-                f"{bridge.vxlan} {peer}": f"another node tells {peer}, an address of this machine: no tunnel leads there"
+                f"{bridge.vxlan} {peer}": f"a node tells {peer}, an address of this machine: no tunnel leads there"
                 for bridge in bridges
                 for peer in sorted(bridge.peers & found.own)
             }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 import struct
@@ -20,8 +21,8 @@ from agent.network.forwarding import Resolvers, Way
 from agent.network.names import Answer, Forward, Reply
 from agent.network.serving import NameServers
 
-HERE = "127.0.53.1"
-"""Of this machine, and nobody else's: ports are free there by UDP and TCP alike."""
+HERE = f"127.0.53.{1 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))}"
+"""Of this machine, and of this process alone: ports are free there by UDP and TCP alike."""
 LONG = "long.example."
 RECORDS = 20
 """So many of 100 bytes do not fit into 512."""
