@@ -1,8 +1,7 @@
 """The leader's loop: observe -> plan -> commit.
 
 It begins with snapshots that show the own epoch. A round decides from what the mirror shows; the next begins when the
-mirror shows what the last one stored. When an outcome is unknown, a write goes after it, under a new fence
-(`bus.writer`): once that is stored, whatever came before is stored or never will be, and a new snapshot tells. While
+mirror shows what the last one stored, or, where the outcome is unknown, what became of it (`controller.storing`). While
 the store is not to be trusted nothing is decided, nor before a look at it where it has shown nothing for a while
 (`controller.proof`).
 """
@@ -10,14 +9,11 @@ the store is not to be trusted nothing is decided, nor before a look at it where
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import structlog
 from msgspec.structs import replace
 
-from bus import commits
-from bus.commits import Committed, Fence, Outcome, Put, Write
-from bus.logs import Waiting
+from bus.commits import Committed, Fence, Outcome, Put
 from bus.writer import Writer
 from controller.changes import Plan
 from controller.committing import fitting, still_too_large, too_large_alarms, writes_of
@@ -26,9 +22,9 @@ from controller.elector import Fenced
 from controller.proof import Proof
 from controller.readopting import Readopter
 from controller.seat import Seat
+from controller.storing import Storing
 from controller.world import Dirty, World
 from schemas.clock import iso
-from schemas.errors import MeshError, TimedOut
 from schemas.events import Event
 from schemas.records import EpochRecord, Reason
 from schemas.wire import encode
@@ -41,13 +37,7 @@ GATHER = 0.01
 LONGEST_PAUSE = 1.0
 """Deciding takes at most half of the process's time: after a round the others get as long, up to so many seconds."""
 
-MIRROR_WAIT = 2.0
-"""Seconds that the mirror has to show a round's commit before a snapshot is taken instead."""
-
 RETRY = 0.2
-
-REFUSED_PAUSE = (0.5, 5.0)
-"""Least and most seconds until what the store refused is tried again; doubled each time."""
 
 CURSOR_EVERY = 5.0
 """Seconds at most between an event being told and the cursor saying so."""
@@ -74,10 +64,9 @@ class Leader:
         self._faults: dict[str, str] = {}
         """Service -> why deciding about it failed in the last round."""
         self._cursor_due = 0.0
-        self._refused_pause = REFUSED_PAUSE[0]
         self._proof = Proof(seat)
+        self._storing = Storing(seat, self._proof, self._refused)
         self._writer = Writer(seat.bus.state)
-        self._waiting = Waiting(log, "leader.waited")
 
     @property
     def frozen(self) -> str:
@@ -87,6 +76,7 @@ class Leader:
     async def reign(self, epoch: int) -> None:
         """Lead until cancelled. Raises `controller.elector.Fenced`."""
         self._epoch, self._minted, self.rounds = epoch, 0, 0
+        self._storing.epoch = epoch
         self.alarms, self._wake_at, self._too_large = (), None, {}
         self.answered.clear()
         deposed = False
@@ -145,10 +135,10 @@ class Leader:
     async def _observe(self) -> EpochRecord:
         """Snapshots that show the own epoch; stream time starts there. Raises Fenced: they show another, or none."""
         seat = self._seat
-        await self._resync("takeover", self._epoch)
+        await self._storing.resync("takeover", self._epoch)
         while seat.mirror.state.trouble:
             await asyncio.sleep(RETRY)
-            await self._resync("takeover", self._epoch)
+            await self._storing.resync("takeover", self._epoch)
         number, record = seat.mirror.records.epoch
         if record is None or number != self._epoch:
             raise Fenced
@@ -225,15 +215,14 @@ class Leader:
         if writes:
             with seat.hearing.pending.under_way():
                 sent = seat.clock.monotonic()
-                outcome = await self._store(writes)
+                outcome = await self._storing.store(writes)
                 if seat.hearing.suspicion.proven:
                     return planned - started
                 if isinstance(outcome, Committed):
                     seat.hearing.confirmed(sent)
                     self._proof.shown(sent)
-                    self._refused_pause = REFUSED_PAUSE[0]
                 self._tell_round(plan, dirty, outcome, (planned - started, seat.clock.monotonic() - planned))
-                if not await self._settle(outcome):
+                if not await self._storing.settle(outcome):
                     return planned - started
         self.answered.update({name: at for name, at in orders.items() if name not in plan.open_orders})
         self.settled.set()
@@ -263,53 +252,9 @@ class Leader:
             commit_ms=round(took[1] * 1000, 1),
         )
 
-    async def _store(self, writes: Sequence[Write]) -> Outcome:
-        """As `Proof.submit` does. Where the store refuses a part (it has no room), those before it are stored: that
-        counts as unknown, so that nothing is decided before the mirror shows them."""
-        try:
-            return await self._proof.submit(writes)
-        except MeshError as error:
-            why = f"nothing can be stored now: {error.message}"
-            self.alarms = (*(each for each in self.alarms if each.text != why), Reason(text=why))
-            await asyncio.sleep(self._refused_pause)
-            self._refused_pause = min(2 * self._refused_pause, REFUSED_PAUSE[1])
-            return commits.Unknown(error.message)
-
-    async def _settle(self, outcome: Outcome) -> bool:
-        """Wait until the mirror shows what became of it; True: it is stored. Raises Fenced."""
-        if isinstance(outcome, Committed):
-            try:
-                await self._seat.mirror.reached(outcome.sequence, timeout=MIRROR_WAIT)
-            except TimedOut:
-                await self._resync("a round did not come back", outcome.sequence)
-            return True
-        if isinstance(outcome, commits.Fenced):
-            raise Fenced
-        await self._after_unknown()
-        return False
-
-    async def _after_unknown(self) -> None:
-        """Store something after what is in doubt, under a new fence, then look. Raises Fenced."""
-        while True:
-            outcome = await self._store([self._seat.cursor_write()])
-            if isinstance(outcome, Committed):
-                self._waiting.over()
-                await self._resync("a round's outcome was unknown", outcome.sequence)
-                return
-            if isinstance(outcome, commits.Fenced):
-                raise Fenced
-            self._waiting.tell(f"the store takes no writes ({outcome})", epoch=self._epoch)
-            await asyncio.sleep(RETRY)
-
-    async def _resync(self, why: str, at_least: int) -> None:
-        while True:
-            try:
-                await self._seat.mirror.resync(why, at_least)
-                self._waiting.over()
-                return
-            except MeshError as error:
-                self._waiting.tell(error.message, epoch=self._epoch)
-                await asyncio.sleep(RETRY)
+    def _refused(self, why: str) -> None:
+        """The store has no room; the next round says its alarms anew."""
+        self.alarms = (*(each for each in self.alarms if each.text != why), Reason(text=why))
 
     def _cursor(self) -> Put | None:
         """The cursor, if events were told since it was written."""

@@ -9,31 +9,20 @@ All of it stands in the `rebalance` record, so any leader goes on with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
-from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from controller.policies import policy_of
+from controller.patience import PATIENCE, Placed, last_of, patience, policy_at, watched_until
 from controller.world import Stored, World
-from schemas.assignment import AssignedTask
-from schemas.rebalance import Move, MoveProgress, MoveState, RebalanceRecord
+from schemas.rebalance import Move, MoveProgress, RebalanceRecord
 from schemas.records import OrderRecord, RolloutRecord
-from schemas.spec import UpdatePolicy
 
 AT_ONCE = 20
 """Tasks of all services that are being moved at the same time."""
 
-PATIENCE = 300.0
-"""Seconds after which a move that does not get on is given up; beyond the stop grace of a task that is to end, and
-beyond what its service is watched for."""
-
 STOPPED = "stopped by an operator"
-
-Placed: TypeAlias = Mapping[str, tuple[str, AssignedTask]]
-"""Task -> the node that it is assigned to, and what it is."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +55,7 @@ def follow_moves(world: World, now: float) -> Moving:
     order = world.orders.get(record.order)
     stopped = order is None or order.sequence != record.sequence
     tasks = {task.id: (node, task) for node, stored in world.assignments.items() for task in stored.record.tasks}
-    ends = _patience(world, tasks, record.moves)
+    ends = patience(world, tasks, record.moves)
     moves = [_advanced(world, tasks, each, now, ends(each)) for each in record.moves]
     if stopped:
         moves = [_skipped(each, STOPPED, now) if each.state in ("waiting", "moving") else each for each in moves]
@@ -137,66 +126,17 @@ def _advanced(world: World, tasks: Placed, each: MoveProgress, now: float, given
     return _skipped(each, why, now) if late else each
 
 
-def _patience(world: World, tasks: Placed, moves: Sequence[MoveProgress]) -> Callable[[MoveProgress], float]:
-    """Tells of a move when it is given up, in stream time. One that waits is not while others move, nor is one that
-    waits for its turn in a wave while another of its service has it; then it has its time from when the last one was
-    over, or its own task had ended."""
-    moving = [each for each in moves if each.state == "moving"]
-    last = inf if moving else max((each.at for each in moves), default=0.0)
-    over, done = _last(moves, "done", "skipped"), _last(moves, "done")
-    filled = Counter((task.service, task.slot) for _, task in tasks.values() if task.desired == "running")
-
-    def has_turn(move: Move) -> bool:
-        _, old = tasks.get(move.task, ("", None))
-        return old is None or old.desired != "running" or filled[move.service, move.slot] > 1
-
-    turns = {each.move.service for each in moving if has_turn(each.move)}
-
-    def ends(each: MoveProgress) -> float:
-        service = each.move.service
-        if each.state == "waiting":
-            return max(last, _watched_until(world, done, service)) + PATIENCE
-        if service in turns and not has_turn(each.move):
-            return inf
-        since = max(each.at, over.get(service, 0.0))
-        node, old = tasks.get(each.move.task, ("", None))
-        if old is None:
-            return max(since, _ended_at(world, each.move)) + PATIENCE
-        if old.desired == "running":
-            return since + PATIENCE
-        spec = world.assignments[node].record.specs.get(old.spec)
-        return since + (spec.container.stop_grace if spec is not None else 0.0) + PATIENCE
-
-    return ends
-
-
-def _last(moves: Iterable[MoveProgress], *states: MoveState) -> dict[str, float]:
-    """Service -> when the last of its moves came to one of these states."""
-    found: dict[str, float] = {}
-    for each in moves:
-        if each.state in states:
-            found[each.move.service] = max(each.at, found.get(each.move.service, 0.0))
-    return found
-
-
-def _ended_at(world: World, move: Move) -> float:
-    """When its task was seen ended; 0.0: nobody saw that."""
-    rollout = world.rollouts.get(move.service)
-    history = rollout.slots.get(move.slot) if rollout is not None else None
-    return next((each.at for each in (history.ended if history is not None else ()) if each.id == move.task), 0.0)
-
-
 def _begun(world: World, moves: list[MoveProgress], now: float) -> list[MoveProgress]:
     """The moves, with those begun whose turn it is."""
     under_way = Counter(each.move.service for each in moves if each.state == "moving")
     free = AT_ONCE - under_way.total()
     begun: Counter[str] = Counter()
-    done = _last(moves, "done")
+    done = last_of(moves, "done")
     found: list[MoveProgress] = []
     for each in moves:
         service = each.move.service
         turn = each.state == "waiting" and free > 0 and not under_way[service] and _may_begin(world, done, service, now)
-        if turn and begun[service] < max(1, _policy(world, service).parallelism):
+        if turn and begun[service] < max(1, policy_at(world, service).parallelism):
             begun[service] += 1
             free -= 1
             each = replace(each, state="moving", at=now)
@@ -210,21 +150,7 @@ def _may_begin(world: World, done: Mapping[str, float], service: str, now: float
     if stored is None or stored.record.paused or rollout is None:
         return False
     whole = rollout.phase == "done" and rollout.intent == stored.sequence
-    return whole and now >= _watched_until(world, done, service)
-
-
-def _watched_until(world: World, done: Mapping[str, float], service: str) -> float:
-    policy = _policy(world, service)
-    return done[service] + max(policy.monitor, policy.delay) if service in done else 0.0
-
-
-def _policy(world: World, service: str) -> UpdatePolicy:
-    stored, rollout = world.services.get(service), world.rollouts.get(service)
-    if stored is None or rollout is None:
-        return UpdatePolicy()
-    revision = world.revisions.get((service, rollout.revision))
-    own = revision.spec if revision is not None else None
-    return policy_of(world, stored.record, rollout.update, own) or UpdatePolicy()
+    return whole and now >= watched_until(world, done, service)
 
 
 def _is_up(world: World, tasks: Placed, move: Move) -> bool:
@@ -254,9 +180,9 @@ def _skipped(each: MoveProgress, why: str, now: float) -> MoveProgress:
 
 
 def _wake_at(world: World, tasks: Placed, moves: list[MoveProgress], now: float) -> float | None:
-    ends = _patience(world, tasks, moves)
+    ends = patience(world, tasks, moves)
     times = [ends(each) for each in moves if each.state in ("waiting", "moving")]
     waiting = {each.move.service for each in moves if each.state == "waiting"}
-    done = _last(moves, "done")
-    times += [_watched_until(world, done, name) for name in sorted(waiting)]
+    done = last_of(moves, "done")
+    times += [watched_until(world, done, name) for name in sorted(waiting)]
     return min((at for at in times if at > now), default=None)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
-from agent.engine.docker_calls import Api, connect
+from agent.engine.docker_client import Api, connect
 from agent.engine.docker_errors import translated
 from agent.engine.docker_views import event_view
 from agent.engine.labels import Owner

@@ -8,7 +8,8 @@ the engine would save. Reading that costs once per image; what was read is remem
 from __future__ import annotations
 
 from agent.engine.archive import ArchiveReader
-from agent.engine.docker_calls import Api, image, images, save
+from agent.engine.docker_calls import image, images, save
+from agent.engine.docker_client import Api
 from agent.engine.model import ImageInfo
 from schemas.errors import BadMessage
 

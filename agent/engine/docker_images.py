@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from agent.engine import docker_calls as calls
+from agent.engine.docker_client import Api
 from agent.engine.docker_errors import translated
 from agent.engine.docker_identity import ConfigDigests
 from agent.engine.docker_line import IDLE, LOOK, PULL_IDLE, Line
@@ -51,7 +52,7 @@ class DockerImages:
         return self._manifest_ids
 
     async def digest(self, reference: str) -> str:
-        def work(api: calls.Api) -> str:
+        def work(api: Api) -> str:
             with translated("ask the registry", self._line.address, LOOK, image=reference):
                 return registry_digest(api, reference)
 
@@ -73,7 +74,7 @@ class DockerImages:
                 loop.call_soon_threadsafe(progress, step)
             return not given_up
 
-        def work(api: calls.Api) -> None:
+        def work(api: Api) -> None:
             with (
                 translated("pull", self._line.address, PULL_IDLE, image=reference),
                 ends_in_silence(reference, PULL_IDLE),
@@ -107,7 +108,7 @@ class DockerImages:
             raise NotFound(f"no such image: {reference}")
         pipe = FromThread()
 
-        def work(api: calls.Api) -> None:
+        def work(api: Api) -> None:
             api.timeout = int(IDLE)
             with translated("save", self._line.address, IDLE):
                 pipe.fill(calls.save(api, reference))

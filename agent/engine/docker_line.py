@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from agent.engine import docker_calls as calls
+from agent.engine.docker_client import Api, connect
 from agent.engine.docker_errors import translated
 from agent.engine.workers import Workers
 
@@ -37,33 +37,33 @@ class Line:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        open_one = partial(calls.connect, address)
-        self._workers: Workers[calls.Api] = Workers(THREADS, "engine", open_one, calls.Api.close)
-        self._pulls: Workers[calls.Api] = Workers(PULLS, "engine-pull", open_one, calls.Api.close)
-        self._transfers: Workers[calls.Api] = Workers(TRANSFERS, "engine-transfer", open_one, calls.Api.close)
+        open_one = partial(connect, address)
+        self._workers: Workers[Api] = Workers(THREADS, "engine", open_one, Api.close)
+        self._pulls: Workers[Api] = Workers(PULLS, "engine-pull", open_one, Api.close)
+        self._transfers: Workers[Api] = Workers(TRANSFERS, "engine-transfer", open_one, Api.close)
 
-    async def look(self, what: str, work: Callable[[calls.Api], T]) -> T:
+    async def look(self, what: str, work: Callable[[Api], T]) -> T:
         """A call that reads."""
         return await self._workers.run(self._guarded(what, work, LOOK), limit=LOOK, what=what, urgent=True)
 
-    async def change(self, what: str, work: Callable[[calls.Api], T], *, urgent: bool = False) -> T:
+    async def change(self, what: str, work: Callable[[Api], T], *, urgent: bool = False) -> T:
         """A call that changes something."""
         return await self._workers.run(self._guarded(what, work, CHANGE), limit=CHANGE, what=what, urgent=urgent)
 
-    async def pull(self, work: Callable[[calls.Api], T]) -> T:
+    async def pull(self, work: Callable[[Api], T]) -> T:
         """A pull."""
         return await self._pulls.run(self._guarded("pull", work, PULL_IDLE), limit=None, what="pull")
 
-    async def transfer(self, what: str, work: Callable[[calls.Api], T]) -> T:
+    async def transfer(self, what: str, work: Callable[[Api], T]) -> T:
         """A load, save or question to a registry."""
         return await self._transfers.run(self._guarded(what, work, IDLE), limit=None, what=what)
 
-    async def begin_transfer(self, work: Callable[[calls.Api], T]) -> asyncio.Future[T]:
+    async def begin_transfer(self, work: Callable[[Api], T]) -> asyncio.Future[T]:
         """Begin one that nobody waits for."""
         return await self._transfers.begin(work)
 
-    def _guarded(self, what: str, work: Callable[[calls.Api], T], limit: float) -> Callable[[calls.Api], T]:
-        def guarded(api: calls.Api) -> T:
+    def _guarded(self, what: str, work: Callable[[Api], T], limit: float) -> Callable[[Api], T]:
+        def guarded(api: Api) -> T:
             api.timeout = int(limit)
             with translated(what, self.address, limit):
                 return work(api)

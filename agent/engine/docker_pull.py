@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import docker.errors
 
-from agent.engine.docker_calls import Api, split_reference
+from agent.engine.docker_calls import split_reference
+from agent.engine.docker_client import Api
 from agent.engine.docker_errors import LIBRARY_ERRORS, image_error, is_timeout
 from agent.engine.docker_views import progress_view
 from agent.engine.model import PullProgress

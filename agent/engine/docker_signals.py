@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 from contextlib import closing
 
-from agent.engine.docker_calls import Api
+from agent.engine.docker_client import Api
 from agent.engine.docker_errors import LIBRARY_ERRORS, is_timeout
 from agent.engine.docker_views import signal_of
 from agent.engine.model import Container, EngineEvent

@@ -32,8 +32,8 @@ from agent.network.port import Changed, Machine
 from agent.network.presence import Presence, present
 from agent.network.serving import NameServers
 from agent.network.tasks import Links
+from agent.network.use import Use
 from bus.port import Store
-from schemas import subjects
 from schemas.assignment import Assignment
 from schemas.clock import Clock
 from schemas.errors import MeshError
@@ -72,14 +72,7 @@ class Networking:
         self._machine = machine
         self._clock = clock
         self._ledger = ledger
-        self._homes: tuple[dict[str, str], ...] = ()
-        """Of each task of this node its addresses by network."""
-        self._up: frozenset[str] = frozenset()
-        self._used: set[str] = set()
-        self._obeyed = False
-        """Whether an assignment has said what is used."""
-        self._standing: frozenset[str] = frozenset()
-        """Networks of which links and rules may stand."""
+        self._use = Use()
         self.following = Following(store, files, chance, self.networks)
         self.leaving = Leaving(self.following, machine, clock, self._tell, ledger)
         self.presence = Presence(owner.node, machine, lambda: self.following.view, alone)
@@ -131,18 +124,12 @@ class Networking:
 
     def obey(self, assignment: Assignment | None) -> None:
         """The assignment says which networks are used. Without one everything stays as it is."""
-        if assignment is None:
-            return
-        specs = {task.spec for task in assignment.tasks}
-        found = (assignment.specs.get(spec) for spec in specs)
-        networks = {each.network for spec in found if spec is not None for each in spec.container.networks}
-        if networks != self._used or not self._obeyed:
-            self._used, self._obeyed = networks, True
+        if assignment is not None and self._use.obey(assignment):
             self._use_changed()
 
     def networks(self) -> frozenset[str]:
         """Those by which this node may be sending: its tasks' networks, and what stands from before."""
-        return frozenset(self._used).union(self._standing, *self._homes)
+        return self._use.by_tasks | self._use.standing
 
     def _use_changed(self) -> None:
         self.following.look()
@@ -150,11 +137,9 @@ class Networking:
 
     def tasks_changed(self) -> None:
         """The ledger has news. A container with an address is a new port of a bridge."""
-        tasks = [task for _, task in sorted(self._ledger.tasks.items()) if task.addresses]
-        homes, up = tuple(task.addresses for task in tasks), frozenset(task.id for task in tasks if task.observed().up)
-        if homes != self._homes or up != self._up:
-            self._look = self._look or homes != self._homes
-            self._homes, self._up = homes, up
+        homes = self._use.homes
+        if self._use.run(task for _, task in sorted(self._ledger.tasks.items())):
+            self._look = self._look or homes != self._use.homes
             self._use_changed()
 
     def look_again(self) -> None:
@@ -184,7 +169,7 @@ class Networking:
     async def run(self) -> None:
         """Work for ever."""
         await self.following.load()
-        self._standing = networks_in(self.following.view)
+        self._use.standing = networks_in(self.following.view)
         self.tasks_changed()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._servers.run())
@@ -233,18 +218,18 @@ class Networking:
         Where a tunnel can't lead to another node the rest stands, and is offered to tasks, but is not told as applied.
         """
         records, level = self.following.view, self.following.level
-        used = frozenset(self._used) | records.everywhere
-        self._standing |= used
+        used = self._use.used | records.everywhere
+        self._use.standing |= used
         view = present(records, self._owner.node, self._ledger.tasks, self.presence.silent)
         if self.following.whole:
-            view = without_superseded(view, frozenset(self._used).union(*self._homes))
+            view = without_superseded(view, self._use.by_tasks)
         ours = (each.nodes.get(self._owner.node) for each in view.allocations.values())
         tunnel = next((held.tunnel for held in ours if held is not None), "")
         ports = frozenset((port.protocol, port.published) for port in view.publish.ports)
         refused = await self._machine.reserve(ports)
         self._mtu = await self._machine.mtu(tunnel) if self._look else self._mtu
         new = wanted(view, self._owner.node, used, self._mtu, frozenset(refused), self._shares)
-        self._names = names_of(view, self._homes)
+        self._names = names_of(view, self._use.homes)
         if new.bridges:
             self._linking.soil()  # whatever becomes of the bridges: the rules stand first
             if self._look and self._rules is not None and not await self._machine.has_rules():
@@ -257,9 +242,9 @@ class Networking:
             self._rules = None if self._linking.clear else self._rules
             self._servers.on({bridge.gateway for bridge in new.bridges})
         self._wanted, self._look = new, False
-        standing = used if self._obeyed else frozenset(each for each in self._standing if self._may_need(each, used))
-        if self._standing != standing:
-            self._standing = standing
+        standing = self._use.needed(self.following.view, used, whole=self.following.whole)
+        if self._use.standing != standing:
+            self._use.standing = standing
             self.following.look()
         ports_refused = {f"{port}/{protocol}": why for (protocol, port), why in refused.items()}
         self._note_troubles({**ports_refused, **self._linking.unreached, **self._linking.own_peers})
@@ -269,12 +254,6 @@ class Networking:
         self.applied, self.digest = max(level, self.applied), digest(records)
         if (self.applied, self.digest) != told:
             self._tell()
-
-    def _may_need(self, network: str, used: frozenset[str]) -> bool:
-        """Whether a network may be needed though no assignment has come. A store made anew may not have had it ever."""
-        records = self.following.view
-        allotted = network in records.allocations and records.sequences.get(subjects.allocation_key(network), 0)
-        return bool(network in used.union(*self._homes) or allotted or not self.following.whole)
 
     def _tell(self) -> None:
         """Have the leader asked, and told, before the next heartbeat is due."""

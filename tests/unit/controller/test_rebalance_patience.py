@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.moves import PATIENCE
+from controller.patience import PATIENCE
 from schemas.spec import UpdatePolicy
 from tests.unit.controller.rolling import Stage, web
 from tests.unit.controller.test_rebalance import STOP_FIRST, moves, order, spread, states

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from agent.engine import docker_calls as calls
+from agent.engine.docker_client import connect
 
 IDS = [f"{number:064x}" for number in range(60)]
 
@@ -63,7 +64,7 @@ def sockets() -> int:
 
 def test_a_client_keeps_one_connection_however_many_containers_it_asked_about(address: str) -> None:
     before = sockets()
-    api = calls.connect(address)
+    api = connect(address)
     try:
         for container in IDS:
             assert calls.is_tty(api, container)[0]
