@@ -32,8 +32,9 @@ DISK_FULL = 0.8
 EVERY = 30.0
 AT_ONCE = 50
 """Containers removed in one go."""
-PUT_OFF = 600.0
-"""Seconds until one that could not be removed is tried again."""
+PUT_OFF = (15.0, 600.0)
+"""Seconds until one that could not be removed is tried again, at first and at most: they double. Its engine may just
+have been away."""
 
 log = structlog.get_logger()
 
@@ -93,8 +94,8 @@ class Housekeeping:
         self._brought = brought
         self._teller = teller
         self._clock = clock
-        self._put_off: dict[str, float] = {}
-        """Ids of containers that could not be removed -> when it is tried again."""
+        self._put_off: dict[str, tuple[float, float]] = {}
+        """Ids of containers that could not be removed -> when it is tried again, and the pause until then (seconds)."""
 
     async def run(self) -> None:
         """Keep house for ever."""
@@ -109,6 +110,8 @@ class Housekeeping:
         """Once. Raises EngineUnavailable."""
         if self._reconciler.frozen or self._reconciler.assignment is None:
             return
+        there = {container.id for container in (*self._reconciler.containers, *self._reconciler.orphaned)}
+        self._put_off = {id_: each for id_, each in self._put_off.items() if id_ in there}
         for orphan in self._reconciler.orphaned if self._reconciler.knows else ():
             if not self._is_put_off(orphan):
                 await self._remove(orphan, force=True)
@@ -138,7 +141,9 @@ class Housekeeping:
         try:
             await self._engine.remove(container.id, force=force)
         except MeshError as error:
-            self._put_off[container.id] = self._clock.monotonic() + PUT_OFF
+            _, before = self._put_off.get(container.id, (0.0, PUT_OFF[0] / 2))
+            pause = min(2 * before, PUT_OFF[1])
+            self._put_off[container.id] = (self._clock.monotonic() + pause, pause)
             log.warning("container.not_removed", container=container.id, name=container.name, error=str(error))
             if isinstance(error, EngineUnavailable):
                 raise
@@ -146,9 +151,8 @@ class Housekeeping:
         return True
 
     def _is_put_off(self, container: Container) -> bool:
-        now = self._clock.monotonic()
-        self._put_off = {id_: until for id_, until in self._put_off.items() if until > now}
-        return container.id in self._put_off
+        until, _ = self._put_off.get(container.id, (0.0, 0.0))
+        return until > self._clock.monotonic()
 
     async def _sweep_images(self, assignment: Assignment) -> None:
         services = {task.service for task in assignment.tasks}

@@ -12,12 +12,12 @@ from math import inf
 from typing import Literal, TypeAlias
 
 from controller.nodes import NodeView
-from controller.task_ids import age
 from controller.world import World
 from schemas.assignment import AssignedTask
 from schemas.leases import replaceable_after
 from schemas.observation import ObservedTask
 from schemas.spec import TaskSpec
+from schemas.task_ids import age
 
 Life: TypeAlias = Literal["pending", "up", "ending", "ended", "lost"]
 """pending: to run, not (yet) up. up: running, healthy. ending: to end, not yet seen ended. lost: its node is down."""

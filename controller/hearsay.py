@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from controller.task_ids import age
 from controller.work import aim_of, slot_key
 from controller.world import World
 from schemas.assignment import AssignedTask, Assignment
 from schemas.spec import TaskSpec
-from schemas.task_ids import lineage
+from schemas.task_ids import age, lineage
 
 Slot = tuple[str, str]
 """Service and slot."""

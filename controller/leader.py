@@ -100,7 +100,7 @@ class Leader:
 
     def _readopter(self) -> Readopter:
         seat = self._seat
-        return Readopter(seat.bus, seat.mirror, seat.hearing, self._proof.submit, self.world)
+        return Readopter(seat.bus, seat.mirror, seat.hearing, self._storing, self.world)
 
     def world(self) -> World:
         """What is known now."""
@@ -160,7 +160,8 @@ class Leader:
                 if not await self._proof.holds():
                     await asyncio.sleep(RETRY)
                     continue
-                planning = await self._round()
+                async with self._storing.turn:
+                    planning = await self._round()
                 await asyncio.sleep(min(planning, LONGEST_PAUSE))
             except Fenced:
                 raise

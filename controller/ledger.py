@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from controller.company import Company, Member
 from controller.draft import Draft
 from controller.nodes import NodeView
-from controller.task_ids import age
 from schemas.assignment import AssignedTask
 from schemas.observation import ObservedTask
 from schemas.spec import TaskSpec
+from schemas.task_ids import age
 from schemas.wire import encode
 
 TASK_BYTES = 600

@@ -18,7 +18,7 @@ from controller.hearing import Hearing
 from controller.hearsay import weigh
 from controller.mirror import Mirror
 from controller.nodes import to_readopt
-from controller.proof import Submit
+from controller.storing import Storing
 from controller.world import Stored, World
 from schemas import subjects
 from schemas.assignment import Assignment
@@ -41,19 +41,19 @@ class Readopter:
         bus: Bus,
         mirror: Mirror,
         hearing: Hearing,
-        submit: Submit,
+        storing: Storing,
         world: Callable[[], World],
     ) -> None:
         self._bus = bus
         self._mirror = mirror
         self._hearing = hearing
-        self._submit = submit
+        self._storing = storing
         self._world = world
         self._said: dict[str, str] = {}
         """Node -> the last that was logged of it."""
 
     async def run(self) -> None:
-        """Look now and then, for ever."""
+        """Look now and then, for ever. Raises `controller.elector.Fenced`."""
         while True:
             await asyncio.sleep(EVERY)
             doubtful = self._mirror.trouble or self._hearing.suspicion.rolled_back
@@ -78,9 +78,12 @@ class Readopter:
         except MeshError as error:
             log.info("assignment.not_told", node=node, why=error.message)
             return
-        member = self._mirror.records.nodes.get(node)
-        if member is None or member.record.instance != view.instance:
-            return
+        async with self._storing.turn:  # what a round has decided and not stored yet is not in the mirror
+            member = self._mirror.records.nodes.get(node)
+            if member is not None and member.record.instance == view.instance:
+                await self._adopt(node, stored, view, generation)
+
+    async def _adopt(self, node: str, stored: Stored[Assignment] | None, view: AssignmentView, generation: int) -> None:
         world = self._world()
         provisional = stored.record if stored else Assignment(node=node, epoch=world.epoch)
         word = weigh(world, provisional, view.assignment)
@@ -90,12 +93,14 @@ class Readopter:
         record = readopted(provisional, word.held, generation, world.epoch)
         expected = stored.sequence if stored else None
         try:
-            outcome = await self._submit([Put(subjects.desired_key(node), encode(record), expected)])
-        except (MeshError, ValueError) as error:  # the latter: it is too large
+            outcome = await self._storing.store([Put(subjects.desired_key(node), encode(record), expected)])
+        except ValueError as error:  # it is too large
             log.warning("assignment.not_readopted", node=node, why=str(error))
             return
         self._said.pop(node, None)
         log.info("assignment.readopted", node=node, tasks=len(record.tasks), outcome=type(outcome).__name__)
+        if not self._hearing.suspicion.proven:
+            await self._storing.settle(outcome)
 
     def _say(self, node: str, why: str) -> None:
         if self._said.get(node) != why:

@@ -11,10 +11,9 @@ from controller.census import Life, Task
 from controller.draft import Draft
 from controller.restarts import after_end, count_restart, remember, with_failure
 from controller.rolling import note_failure
-from controller.task_ids import age
 from controller.work import Work, with_history
 from schemas.spec import RestartPolicy
-from schemas.task_ids import lineage
+from schemas.task_ids import age, lineage
 
 _NO_POLICY = RestartPolicy()
 

@@ -36,6 +36,8 @@ class Storing:
     def __init__(self, seat: Seat, proof: Proof, on_refused: Callable[[str], None]) -> None:
         self.epoch = 0
         """Of the reign, for the log."""
+        self.turn = asyncio.Lock()
+        """Held from a decision until the mirror shows what became of it: nothing else is decided meanwhile."""
         self._seat = seat
         self._proof = proof
         self._on_refused = on_refused

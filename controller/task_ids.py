@@ -1,7 +1,4 @@
-"""Task ids: `<epoch>-<n>` in base 36, n never reused within an epoch; successors add `.r<m>`.
-
-A task's age is a tuple that orders ids by the moment they were minted: (epoch, n, m, ...).
-"""
+"""Minting task ids (`schemas.task_ids`): n is never used again within an epoch."""
 
 from __future__ import annotations
 
@@ -29,15 +26,3 @@ class Mint:
         """A fresh id."""
         self.minted += 1
         return f"{base36(self.epoch)}-{base36(self.minted)}"
-
-
-def age(task: str) -> tuple[int, ...]:
-    """The order in which ids were minted; () for an id that no leader makes."""
-    root, *successors = task.split(".")
-    epoch, dash, number = root.partition("-")
-    try:
-        if not dash:
-            return ()
-        return (int(epoch, 36), int(number, 36), *(int(part.removeprefix("r")) for part in successors))
-    except ValueError:
-        return ()

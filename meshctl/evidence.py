@@ -12,7 +12,7 @@ from functools import cached_property
 from schemas.assignment import AssignedTask, Assignment
 from schemas.records import RevisionRecord, RolloutRecord, ServiceRecord, StackRecord
 from schemas.spec import Mode, TaskSpec
-from schemas.task_ids import lineage
+from schemas.task_ids import age, lineage
 
 Seen = Mapping[str, frozenset[str]]
 """Service -> slots that silent nodes were last seen to run."""
@@ -117,7 +117,7 @@ def running_services(
                 tasks.setdefault(task.service, []).append(entry)
     found = {}
     for service, each in sorted(tasks.items()):
-        _, newest, _, _ = max(each, key=lambda item: (item[0], item[1].revision, item[1].hold, item[1].id))
+        newest = _newest((asked, task) for asked, task, _, _ in each)
         found[service] = Running(
             tuple(task for _, task, _, _ in each),
             tuple(sorted({node for _, _, node, _ in each})),
@@ -130,3 +130,12 @@ def running_services(
             up or {},
         )
     return found
+
+
+def _newest(tasks: Iterable[tuple[bool, AssignedTask]]) -> AssignedTask:
+    """That of the latest revision, among the youngest of each slot: an agent that was away may still obey what was
+    replaced, and a roll-back has replaced it with an earlier one. Those of nodes that answer (True) go before."""
+    slots: dict[str, tuple[bool, AssignedTask]] = {}
+    for one in sorted(tasks, key=lambda one: (one[0], age(one[1].id), one[1].hold, one[1].id)):
+        slots[one[1].slot] = one
+    return max(slots.values(), key=lambda one: (one[0], one[1].revision, one[1].hold, one[1].id))[1]

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bus.commits import Committed, Outcome, Put, Write
-from controller.task_ids import age
 from schemas import subjects
 from schemas.assignment import AssignedTask, Assignment
 from schemas.kinds import kind_of
 from schemas.observation import Observation, ObservedTask
 from schemas.records import LivenessRecord, NodeRecord, OrderRecord, RevisionRecord, RolloutRecord, ServiceRecord
 from schemas.spec import ServiceSpec, UpdatePolicy
+from schemas.task_ids import age
 from schemas.wire import Wire, decode
 from tests.sim.basis import LAG, Basis
 from tests.sim.world import World

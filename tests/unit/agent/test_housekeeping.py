@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 
 from agent.engine.memory_life import Program
 from agent.engine.model import Container, EngineInfo
-from agent.housekeeping import KEPT_PER_SLOT, removable_containers, removable_images
+from agent.housekeeping import EVERY, KEPT_PER_SLOT, PUT_OFF, removable_containers, removable_images
 from agent.local import LocalTask
 from schemas.assignment import AssignedTask, Assignment
 from schemas.errors import EngineError, EngineUnavailable
@@ -102,5 +103,35 @@ def test_a_container_that_can_not_be_removed_keeps_no_other(hangs: bool, monkeyp
             await stage.until(lambda: len(stage.engine.lives) == KEPT_PER_SLOT + 1, 300)
             assert tried
             assert len(tried) <= 3
+
+    play(scene)
+
+
+def test_a_container_that_could_not_be_removed_while_its_engine_was_away_goes_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then ever more seldom, up to ten minutes."""
+
+    async def scene(stage: Rehearsal) -> None:
+        stage.engine.add_image("short:1", Program(runs_for=1.0))
+        spec = spec_of("short:1")
+        remove, tried = stage.engine.remove, []
+
+        async def refused(container: str, *, force: bool = False) -> None:
+            tried.append(asyncio.get_running_loop().time())
+            if len(tried) < 8:
+                raise EngineUnavailable("connection refused")
+            await remove(container, force=force)
+
+        monkeypatch.setattr(stage.engine, "remove", refused)
+        async with stage.agent():
+            for number in range(1, KEPT_PER_SLOT + 2):
+                await stage.put(assigned(f"1-{number}", spec), specs=[spec])
+                await stage.until(lambda id_=f"1-{number}": (one := stage.container(id_)) and one.ended)
+            await stage.until(lambda: len(stage.engine.lives) == KEPT_PER_SLOT, 4000)
+        pauses = [round(after - before) for before, after in pairwise(tried[:8])]
+        assert pauses[0] == EVERY
+        assert pauses == sorted(pauses)
+        assert PUT_OFF[1] <= pauses[-1] <= PUT_OFF[1] + EVERY
 
     play(scene)

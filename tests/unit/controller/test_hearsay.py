@@ -9,10 +9,10 @@ from msgspec.structs import replace
 
 from controller.hearsay import Word, weigh
 from controller.readopting import readopted
-from controller.task_ids import age
 from controller.world import Stored
 from schemas.assignment import AssignedTask, Assignment
 from schemas.spec import ServiceSpec, TaskSpec
+from schemas.task_ids import age
 from tests.unit.controller.model import Mesh, service_spec
 
 UNKNOWN = Assignment(node="n3", epoch=8)

@@ -9,11 +9,11 @@ import pytest
 from controller.explain import explain
 from controller.histories import HISTORY_LIMIT, bounded
 from controller.reasons import grouped, nodes_text, plain
-from controller.task_ids import Mint, age, base36
+from controller.task_ids import Mint, base36
 from controller.world import Dirty
 from schemas.observation import EndedTask
 from schemas.records import Reason, SlotHistory
-from schemas.task_ids import lineage
+from schemas.task_ids import age, lineage
 from schemas.wire import encode
 from tests.unit.controller.model import Mesh, service_spec, three_nodes
 

@@ -120,3 +120,22 @@ def test_a_fresh_node_takes_no_tasks_from_others_by_its_word(roots: str, becomes
         lying.cancel()
 
     play(scenario)
+
+
+def test_nothing_is_taken_over_while_a_round_is_being_stored() -> None:
+    """It has decided by what the mirror shows: a slot that it fills just then would be filled twice."""
+
+    async def scenario(mesh: Mesh, group: asyncio.TaskGroup) -> None:
+        await mesh.deploy(WEB)
+        await mesh.until(lambda: len(mesh.running("shop_web")) == 2)
+        leader = await mesh.led()
+        liar = Liar(mesh, "1", "7")
+        async with leader.leader._storing.turn:
+            lying = group.create_task(liar.run())
+            await mesh.until(lambda: liar.asked > 0)
+            await asyncio.sleep(5)
+            assert named(mesh) == {}
+        await mesh.until(lambda: named(mesh) == {"1-7": "shutdown"}, 5)
+        lying.cancel()
+
+    play(scenario)

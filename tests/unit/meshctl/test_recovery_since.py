@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from schemas.nodeapi import AssignmentView
 from schemas.records import (
     LivenessRecord,
     NodeRecord,
@@ -159,3 +160,21 @@ def test_a_node_that_answers_is_not_down_whatever_the_backup_says(*, rebuild: bo
     keys = {record.key for record in plan(base, view("n1", "1"), view("n3", "2"), silent="n2", rebuild=rebuild).records}
     assert {"liveness.n2", "liveness.n3"} <= keys
     assert "liveness.n1" not in keys
+
+
+def test_what_an_agent_that_was_away_still_obeys_is_not_wanted_where_its_slot_has_a_younger_task() -> None:
+    """Its service was rolled back while its machine was off: the revision that was left is not deployed once more."""
+    away, held = view("n2", "3", revision=2), view("n1", "1", "2", "3")
+    recovery = plan(backup(), renamed(away, "5-b"), renamed(held, "5-1i", "5-1j", "5-1k"))
+    service = stored(recovery, "service.web", ServiceRecord)
+    assert service == ServiceRecord(name="web", target=1, replicas=3, change="scaled", updated_at=9.0)
+    younger = plan(backup(), renamed(away, "5-1l"), renamed(held, "5-1i", "5-1j", "5-1k"))
+    service = stored(younger, "service.web", ServiceRecord)
+    assert isinstance(service, ServiceRecord)
+    assert (service.target, service.canary) == (2, 1)
+
+
+def renamed(told: AssignmentView, *ids: str) -> AssignmentView:
+    assert told.assignment is not None
+    tasks = tuple(replace(task, id=id_) for task, id_ in zip(told.assignment.tasks, ids, strict=True))
+    return replace(told, assignment=replace(told.assignment, tasks=tasks))
