@@ -15,7 +15,7 @@ from meshctl.restoring import laggards, look_around, restore_store
 from schemas.backup import Backup, read_backup, write_backup
 from schemas.errors import MeshError, StoreMissing
 from tests.sim.guarding import guard
-from tests.sim.intent import of_backup, of_stream
+from tests.sim.intent import Intent, of_backup, of_stream
 from tests.sim.running_on import watch
 from tests.sim.world import World
 
@@ -70,17 +70,18 @@ async def recover(world: World, backup: Backup | None, *, rebuild: bool = True, 
             await asyncio.sleep(1.0)
         else:
             world.guarded, world.restored_at = None, world.now
-            world.forgotten |= _forgotten(world, found, recovery)
+            world.forgotten |= _forgotten(world, truth, found, recovery)
             await laggards(world.operator, sequence, LAGGARDS_PATIENCE)
             return recovery
 
 
-def _forgotten(world: World, found: Found, recovery: Recovery) -> set[str]:
-    """Services that run, and that neither the backup nor any agent that answered could tell of."""
+def _forgotten(world: World, truth: Intent, found: Found, recovery: Recovery) -> set[str]:
+    """Services that run, or will where a machine is off, and that neither the backup nor any agent that answered could
+    tell of."""
     known = {record.key.removeprefix("service.") for record in recovery.records if record.key.startswith("service.")}
     held = (view.assignment for view in found.views.values() if view.assignment is not None)
     told = {task.service for each in held for task in each.tasks if task.desired == "running"}
-    return {service for service, _ in world.live()} - known - told
+    return {service for service, _ in (*world.live(), *truth.slots)} - known - told
 
 
 async def _left(world: World) -> Backup | None:

@@ -101,24 +101,27 @@ def test_a_service_that_agents_told_of_is_known_afterwards() -> None:
     run(in_world(5, story))
 
 
-async def made_anew_without(world: World, node: str) -> None:
+async def made_anew_without(world: World, node: str, *, off: bool = False) -> None:
     stores.lose_store(world)
     await stores.recover(world, None)
     await world.until(lambda: world.leader() != "", 30, "somebody leads")
-    world.plug(node)
+    world.power_on(node) if off else world.plug(node)
     await led_anew(world, 2)
     await asyncio.sleep(20)
 
 
-def test_what_only_a_silent_node_ran_may_be_forgotten() -> None:
+@pytest.mark.parametrize("off", [False, True])
+def test_what_only_a_silent_node_ran_may_be_forgotten(*, off: bool) -> None:
+    """It runs on, or runs again once the machine is on."""
+
     async def story(world: World) -> None:
         for name in ("n2", "n3"):
             await world.insist("node.update", UpdateNode(node=name, availability="drain"))
         await deploy(world, service("shop_web", replicas=2))
         await world.until(lambda: world.running("shop_web") == slots(2), 30, "both run on n1")
         await asyncio.sleep(3)
-        world.cut("n1")
-        await made_anew_without(world, "n1")
+        world.power_off("n1") if off else world.cut("n1")
+        await made_anew_without(world, "n1", off=off)
         assert world.forgotten == {"shop_web"}
         assert not unsettled(world, frozenset())
 
