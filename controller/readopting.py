@@ -56,10 +56,14 @@ class Readopter:
         """Look now and then, for ever. Raises `controller.elector.Fenced`."""
         while True:
             await asyncio.sleep(EVERY)
-            doubtful = self._mirror.trouble or self._hearing.suspicion.rolled_back
-            if doubtful or self._mirror.state.extent.went_back:
-                continue
-            await self._look()
+            if not self._doubtful:
+                await self._look()
+
+    @property
+    def _doubtful(self) -> bool:
+        """Whether the store is not to be trusted now."""
+        trouble = self._mirror.trouble or self._hearing.suspicion.rolled_back
+        return bool(trouble or self._mirror.state.extent.went_back)
 
     async def _look(self) -> None:
         records = self._mirror.records
@@ -79,6 +83,8 @@ class Readopter:
             log.info("assignment.not_told", node=node, why=error.message)
             return
         async with self._storing.turn:  # what a round has decided and not stored yet is not in the mirror
+            if self._doubtful:  # it may have become so while the round was waited for; the agent is asked again
+                return
             member = self._mirror.records.nodes.get(node)
             if member is not None and member.record.instance == view.instance:
                 await self._adopt(node, stored, view, generation)

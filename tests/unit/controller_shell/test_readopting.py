@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from bus.commits import Put
 from bus.memory import MemoryBroker
 from bus.users import agent_user
+from controller.readopting import Readopter
 from schemas import subjects
 from schemas.assignment import Applied, AssignedTask, Assignment
 from schemas.liveness import HEARTBEAT_PERIOD, Heartbeat
@@ -135,6 +136,28 @@ def test_nothing_is_taken_over_while_a_round_is_being_stored() -> None:
             await mesh.until(lambda: liar.asked > 0)
             await asyncio.sleep(5)
             assert named(mesh) == {}
+        await mesh.until(lambda: named(mesh) == {"1-7": "shutdown"}, 5)
+        lying.cancel()
+
+    play(scenario)
+
+
+def test_nothing_is_taken_over_if_the_store_became_doubtful_while_a_round_was_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(mesh: Mesh, group: asyncio.TaskGroup) -> None:
+        await mesh.deploy(WEB)
+        await mesh.until(lambda: len(mesh.running("shop_web")) == 2)
+        leader = await mesh.led()
+        liar = Liar(mesh, "1", "7")
+        async with leader.leader._storing.turn:
+            lying = group.create_task(liar.run())
+            await mesh.until(lambda: liar.asked > 0)
+            monkeypatch.setattr(Readopter, "_doubtful", True)
+            await asyncio.sleep(1)
+        await asyncio.sleep(5)
+        assert named(mesh) == {}
+        monkeypatch.undo()
         await mesh.until(lambda: named(mesh) == {"1-7": "shutdown"}, 5)
         lying.cancel()
 
