@@ -2,10 +2,11 @@
 
 Each round is watched on the state stream as it is stored, so that nothing but the mesh itself is measured. "decides" is
 the first record that the next leader stores for a change that was asked for just after the blow. What containers need
-to start by themselves is measured on the same engines in the same run, and so is Docker Swarm's answer to a node's
-loss (`failover_swarm.py`). Needs root: it makes a lab of its own.
+to start by themselves is measured on the same engines in the same run, and so are Docker Swarm's answer to a node's
+loss (`failover_swarm.py`) and what JetStream alone takes when a stream's leader is lost (`failover_bare.py`). Needs
+root: it makes a lab of its own.
 
-    python benchmarks/failover.py [--rounds 10] [--replicas 6] [--only leader-kill,node-power,swarm]
+    python benchmarks/failover.py [--rounds 10] [--replicas 6] [--only leader-kill,node-power,bare,swarm]
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 
+import failover_bare
 import failover_swarm
 from failover_watch import ASK_TIMEOUT, PATIENCE, SERVICE, leader, next_decision, scale, until_running, until_verdict
 
@@ -70,7 +72,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", default=10, type=int)
     parser.add_argument("--replicas", default=6, type=int)
-    known = (*ROUNDS, "swarm")
+    known = (*ROUNDS, *PEERS)
     parser.add_argument("--only", default=",".join(known), help=f"of {', '.join(known)}; default: all")
     options = parser.parse_args()
     if unknown := set(options.only.split(",")) - set(known):
@@ -89,10 +91,8 @@ async def _measure(lab: Lab, options: argparse.Namespace) -> bool:
         missed: list[str] = []
         for only in options.only.split(","):
             rows: dict[str, list[float]] = {}
-            if only == "swarm":
-                await mesh.scale({SERVICE: 0})
-                await until_running(mesh, 0)
-                rows = await asyncio.to_thread(failover_swarm.measure, lab, options.replicas, options.rounds)
+            if only in PEERS:
+                rows = await PEERS[only](lab, mesh, options.replicas, options.rounds)
             for number in range(options.rounds if only in ROUNDS else 0):
                 for name, seconds in (await ROUNDS[only](lab, mesh, options.replicas, number)).items():
                     rows.setdefault(name, []).append(seconds)
@@ -240,6 +240,18 @@ async def node_power(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[s
     return {"node-seen": seen, "node-running": replaced, "node-replaced": max(0.0, replaced - seen - start)}
 
 
+async def bare(lab: Lab, _mesh: Mesh, _replicas: int, rounds: int) -> dict[str, list[float]]:
+    """The nats-server that leads a stream which nothing of the mesh uses is lost -> a plain client's next write."""
+    return await failover_bare.measure(lab, rounds)
+
+
+async def swarm(lab: Lab, mesh: Mesh, replicas: int, rounds: int) -> dict[str, list[float]]:
+    """Power off of a node -> Docker Swarm, on engines that have nothing else to run."""
+    await mesh.scale({SERVICE: 0})
+    await until_running(mesh, 0)
+    return await asyncio.to_thread(failover_swarm.measure, lab, replicas, rounds)
+
+
 ROUNDS: dict[str, Callable[[Lab, Mesh, int, int], Coroutine[None, None, dict[str, float]]]] = {
     "leader-kill": leader_kill,
     "leader-cut": leader_cut,
@@ -248,6 +260,11 @@ ROUNDS: dict[str, Callable[[Lab, Mesh, int, int], Coroutine[None, None, dict[str
     "nats-stall": nats_stall,
     "node-power": node_power,
     "leader-and-node": leader_and_node,
+}
+
+PEERS: dict[str, Callable[[Lab, Mesh, int, int], Coroutine[None, None, dict[str, list[float]]]]] = {
+    "bare": bare,
+    "swarm": swarm,
 }
 
 
@@ -273,9 +290,9 @@ def _print_heading(lab: Lab, options: argparse.Namespace) -> None:
 
 
 def _print_ratios(medians: dict[str, float]) -> None:
-    for what in ("seen", "running"):
-        if {f"node-{what}", f"swarm-{what}"} <= medians.keys():
-            print(f"\nnode-{what} is {medians[f'node-{what}'] / medians[f'swarm-{what}']:.2f} x Swarm's", flush=True)
+    for name, peer in failover_table.RATIOS:
+        if {name, peer} <= medians.keys():
+            print(f"\n{name} is {medians[name] / medians[peer]:.2f} x {peer}", flush=True)
 
 
 if __name__ == "__main__":

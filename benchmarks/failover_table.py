@@ -41,9 +41,19 @@ ROWS = {
     "both-seen": Row("leader's process and a node lost together", 'the node\'s verdict "down" is stored', BOTH),
     "both-running": Row("leader's process and a node lost together", "all replicas run again"),
     "both-replaced": Row("the same, beyond the verdict and the containers' own start", "", RUNNING),
+    "bare-kill": Row("JetStream alone: `kill -9` of a stream's leader", "a plain client's next write is taken"),
+    "bare-stall": Row("JetStream alone: SIGSTOP of a stream's leader", "a plain client's next write is taken"),
     "swarm-seen": Row("Docker Swarm beside it: power off of a node", "its manager tells it as down"),
     "swarm-running": Row("Docker Swarm beside it: power off of a node", "all replicas run again"),
 }
+
+RATIOS = (
+    ("node-seen", "swarm-seen"),
+    ("node-running", "swarm-running"),
+    ("nats-kill", "bare-kill"),
+    ("nats-stall", "bare-stall"),
+)
+"""What is measured against which peer (medians)."""
 
 HEAD = (
     "| from | to | N | median s | worst s | aim (median / worst) | |",

@@ -38,6 +38,10 @@ def test_every_row_fits_the_head_of_the_table(name: str) -> None:
     assert {each.count("|") for each in (*table.HEAD, table.line(name, [1.0]))} == {8}
 
 
+def test_what_is_measured_against_a_peer_has_rows_of_its_own() -> None:
+    assert {name for pair in table.RATIOS for name in pair} <= table.ROWS.keys()
+
+
 def test_the_commit_is_told() -> None:
     known = (table.ROOT / ".git").exists()
     assert re.fullmatch(r"[0-9a-f]{10,}\+?" if known else "unknown", table.commit())
