@@ -107,7 +107,7 @@ def _allocations(
     members = {name: view for name, view in nodes.items() if view.record and not view.record.removed}
     tunnels = tunnels_of(members, world.allocations.values())
     on = _services_on(specs)
-    gone = frozenset(name for name, view in nodes.items() if view.record is None or view.record.removed)
+    removed = frozenset(name for name, view in nodes.items() if view.record and view.record.removed)
     vnis: set[int] = set()
     subnets: set[str] = set()
     routes: Mapping[str, str] | None = None
@@ -118,7 +118,7 @@ def _allocations(
         needs = Needs(
             nodes={node: tunnels[node] for node in sorted(needed) if node in members},
             services=frozenset(on.get(name, ())),
-            gone=gone,
+            removed=removed,
             idle=tunnels,
         )
         prior, taken = world.allocations.get(name), Taken()

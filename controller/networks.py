@@ -33,8 +33,9 @@ class Needs:
     nodes: Mapping[str, Tunnel]
     """Node -> where its tunnel ends."""
     services: frozenset[str] = frozenset()
-    gone: frozenset[str] = frozenset()
-    """Nodes that are no members any more: their ranges are free."""
+    removed: frozenset[str] = frozenset()
+    """Nodes whose ranges are free. One that is only unknown keeps its own: it was silent when the store was made anew,
+    and its tasks have their addresses still."""
     idle: Mapping[str, Tunnel] = field(default_factory=dict)
     """Other members: one that has a range already keeps it."""
 
@@ -125,7 +126,7 @@ def _with_nodes(record: AllocationRecord, node_prefix: int, needs: Needs) -> All
     nodes = {
         name: _moved(held, tunnels[name].address) if name in tunnels else held
         for name, held in record.nodes.items()
-        if name not in needs.gone
+        if name not in needs.removed
     }
     subnet, without = IPv4Network(record.subnet), dict[str, str]()
     for name, tunnel in sorted(needs.nodes.items()):
@@ -133,7 +134,7 @@ def _with_nodes(record: AllocationRecord, node_prefix: int, needs: Needs) -> All
             without[name] = tunnel.why
         if name in nodes or not tunnel.address:
             continue
-        found = _free_range(subnet, node_prefix, nodes, needs.nodes)
+        found = _free_range(subnet, node_prefix, nodes, needs)
         if found is None:
             without[name] = f"all {ceiling(subnet, node_prefix)} ranges of {subnet} are given out"
         else:
@@ -145,17 +146,16 @@ def _moved(held: NodeRange, tunnel: str) -> NodeRange:
     return held if held.tunnel == tunnel else msgspec.structs.replace(held, tunnel=tunnel)
 
 
-def _free_range(
-    subnet: IPv4Network, node_prefix: int, nodes: dict[str, NodeRange], needed: Iterable[str]
-) -> IPv4Network | None:
-    """The first free range; if there is none, that of the first node that does not need it any more."""
+def _free_range(subnet: IPv4Network, node_prefix: int, nodes: dict[str, NodeRange], needs: Needs) -> IPv4Network | None:
+    """The first free one; if there is none, that of a member that does not need it, then of a node that is unknown."""
     used = {held.range for held in nodes.values()}
     first = int(subnet.network_address)
     for number in range(1, ceiling(subnet, node_prefix) + 1):
         found = IPv4Network((first + number * 2 ** (32 - node_prefix), node_prefix))
         if str(found) not in used:
             return found
-    idle = next((name for name in sorted(nodes) if name not in needed), None)
+    spare = (name for name in nodes if name not in needs.nodes)
+    idle = min(spare, key=lambda name: (name not in needs.idle, name), default=None)
     return IPv4Network(nodes.pop(idle).range) if idle is not None else None
 
 

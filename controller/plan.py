@@ -88,6 +88,9 @@ def _progress(world: World, decided: Decided, now: float) -> Iterable[PutRollout
         record = undecided(world.services[name], world.rollouts.get(name), _told(fault), now)
         if record != world.rollouts.get(name):
             yield PutRollout(record)
+    # A round that had begun before a removed service was cleared away may have written one for it again.
+    over = world.rollouts.keys() - world.services.keys() - decided.census.orphans.keys()
+    yield from map(DropRollout, sorted(over))
 
 
 def _told(fault: Fault) -> str:

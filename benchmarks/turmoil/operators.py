@@ -34,6 +34,8 @@ class Operators:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="operators", daemon=True)
         self._revisions: dict[int, int] = {}
+        self._behind_until = 0.0
+        """Monotonic seconds until which a controller may answer that is behind, without it being found out."""
         self.wanted = Wanted()
         """As it was acknowledged last."""
         self.acknowledged = 0
@@ -97,7 +99,7 @@ class Operators:
 
     async def _do(self, mesh: Mesh, order: Order) -> None:
         """Once it is acknowledged, it has to show; what nobody acknowledged is ordered again."""
-        began, told, patience = time.monotonic(), "", 0.0
+        began, told = time.monotonic(), ""
         wanted = after(self.wanted, order)
         while not self._ended.is_set():
             try:
@@ -109,11 +111,11 @@ class Operators:
                 if not await self._shows(mesh, wanted):
                     await asyncio.sleep(PAUSE)
                     continue
-                patience = PATIENCE
+                self._behind_until = time.monotonic() + PATIENCE
             self.wanted = wanted
             self.acknowledged += 1
             self.slowest = max(self.slowest, time.monotonic() - began)
-            await self._check(mesh, order.describe(), patience)
+            await self._check(mesh, order.describe())
             return
 
     async def _order(self, mesh: Mesh, order: Order, wanted: Wanted) -> None:
@@ -130,20 +132,19 @@ class Operators:
             for node in self._lab.nodes:
                 await mesh.update_node(node, availability="active")
 
-    async def _check(self, mesh: Mesh, after: str, patience: float = 0.0) -> None:
+    async def _check(self, mesh: Mesh, after: str) -> None:
         """What was acknowledged must show, as soon as anybody can be asked.
 
-        `patience`: for an order without an answer, which one controller was seen to have. A read then has no sequence
-        to wait for, and any controller may answer it.
+        After an order without an answer, which one controller was seen to have, a read has no sequence to wait for, and
+        any controller may answer it.
         """
-        end = time.monotonic() + patience
         while not self._ended.is_set():
             try:
-                shown = await look(mesh)
+                shown, _ = await look(mesh)
             except MeshError:
                 await asyncio.sleep(PAUSE)
                 continue
-            if shown != self.wanted and time.monotonic() < end:
+            if shown != self.wanted and time.monotonic() < self._behind_until:
                 await asyncio.sleep(PAUSE)
                 continue
             if shown != self.wanted:
@@ -153,13 +154,17 @@ class Operators:
 
     async def _shows(self, mesh: Mesh, wanted: Wanted) -> bool:
         try:
-            return await look(mesh) == wanted
+            shown, revision = await look(mesh)
         except MeshError:
             return False
+        if shown == wanted:
+            self._revisions[wanted.mark] = revision
+        return shown == wanted
 
 
-async def look(mesh: Mesh) -> Wanted:
-    """What is wanted as the mesh has it stored. Raises MeshError."""
+async def look(mesh: Mesh) -> tuple[Wanted, int]:
+    """What is wanted as the mesh has it stored, and the number of web's revision. Raises MeshError."""
     web = await mesh.service(WEB)
     drained = ",".join(node.node for node in (await mesh.nodes()).nodes if node.availability == "drain")
-    return Wanted(int(web.spec.task.container.environment["MARK"]), web.record.replicas, drained)
+    wanted = Wanted(int(web.spec.task.container.environment["MARK"]), web.record.replicas, drained)
+    return wanted, web.record.target

@@ -137,6 +137,19 @@ def test_a_removed_service_ends_and_its_progress_is_forgotten() -> None:
     assert all(put.record.tasks == () and put.record.specs == {} for put in mesh.assignments.values())
 
 
+def test_progress_that_was_written_for_a_removed_service_once_more_is_forgotten_when_that_is_cleared_away() -> None:
+    mesh = three_nodes()
+    mesh.deploy(service_spec(), replicas=3)
+    mesh.settle()
+    late = dict(mesh.rollouts)
+    mesh.change_service("web", removed=True)
+    mesh.settle()
+    mesh.services.clear()
+    mesh.rollouts.update(late)
+    assert mesh.step().changes == (DropRollout("web"),)
+    assert mesh.step().changes == ()
+
+
 def test_absence_of_a_service_key_is_an_alarm_and_stops_nothing() -> None:
     mesh = three_nodes()
     mesh.deploy(service_spec(), replicas=3)

@@ -42,9 +42,22 @@ def test_nothing_is_renumbered_when_others_come_and_go() -> None:
     assert shrunk.services == record.services
 
 
-def test_a_node_that_is_no_member_any_more_gives_its_range_back() -> None:
-    record = allot(FRONT, first(), Needs({"n1": NODES["n1"]}, frozenset(), gone=frozenset({"n2"})), Taken())
+def test_a_node_that_was_removed_gives_its_range_back() -> None:
+    record = allot(FRONT, first(), Needs({"n1": NODES["n1"]}, frozenset(), removed=frozenset({"n2"})), Taken())
     assert set(record.nodes) == {"n1"}
+
+
+def test_a_node_that_is_only_unknown_keeps_its_range_until_there_is_no_other() -> None:
+    small = NetworkRecord(name="front", subnet="10.200.0.0/22", node_prefix=24)
+    fresh = {"n3": Tunnel("192.168.0.3")}
+    assert ceiling(IPv4Network(small.subnet), small.node_prefix) == 3
+    before = allot(small, None, Needs({"n1": NODES["n1"], "n2": NODES["n2"]}), Taken())
+    beside = allot(small, before, Needs(fresh), Taken())
+    assert {name: beside.nodes[name] for name in before.nodes} == before.nodes
+    full = allot(small, beside, Needs({**fresh, "n4": Tunnel("192.168.0.4")}, idle={"n2": NODES["n2"]}), Taken())
+    assert full.nodes["n4"].range == before.nodes["n2"].range, "a member that does not need it gives its range first"
+    last = allot(small, full, Needs({**fresh, "n4": Tunnel("192.168.0.4"), "n5": Tunnel("192.168.0.5")}), Taken())
+    assert last.nodes["n5"].range == before.nodes["n1"].range
 
 
 def test_a_node_that_changes_its_address_keeps_its_range() -> None:
