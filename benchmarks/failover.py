@@ -171,10 +171,11 @@ async def nats_kill(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[st
 
 async def nats_stall(lab: Lab, mesh: Mesh, replicas: int, number: int) -> dict[str, float]:
     """SIGSTOP for half a minute to the nats-server that leads the state stream, and to another -> the next change."""
-    leads = (await mesh.bus.state.info()).leader
-    others = [name for name in SERVERS if name != leads]
     rows = {}
-    for name, server in (("nats-stall", leads), ("nats-stall-other", others[number % len(others)])):
+    for name in ("nats-stall", "nats-stall-other"):
+        leads = (await mesh.bus.state.info()).leader  # another one since the first was stopped
+        others = [server for server in SERVERS if server != leads]
+        server = leads if name == "nats-stall" else others[number % len(others)]
         stop = partial(lab.rack.host(server).signal, "nats", signal.SIGSTOP)
         wake = partial(lab.rack.host(server).signal, "nats", signal.SIGCONT)
         rows[name] = await _server_gone(mesh, replicas, _fresh(replicas, number), stop, wake, lasting=STALL)
