@@ -104,6 +104,7 @@ class Operators:
         while not self._ended.is_set():
             try:
                 await self._order(mesh, order, wanted)
+                self._behind_until = 0.0  # the answer told how far a controller has to be
             except MeshError as error:
                 if error.message != told:
                     self._say(f"{order.describe()}: {error.message.splitlines()[0]}")

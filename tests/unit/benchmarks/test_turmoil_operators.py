@@ -89,3 +89,12 @@ async def test_a_deploy_that_was_only_seen_can_be_brought_back(monkeypatch: pyte
     await people._do(cast("Any", mesh), Order("deploy", mark=2, replicas=2))
     await people._do(cast("Any", mesh), Order("rollback", mark=2))
     assert mesh.brought_back == REVISION
+
+
+async def test_once_an_order_was_answered_it_has_to_show_at_once_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = Answering(WANTED, WANTED, BEFORE, WANTED, answers=False)
+    people = _people(mesh, monkeypatch)
+    await people._do(cast("Any", mesh), SCALE)
+    mesh.answers = True
+    await people._do(cast("Any", mesh), SCALE)
+    assert len(people.lost) == 1
